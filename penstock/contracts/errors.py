@@ -1,0 +1,351 @@
+"""Every error that penstock tells a caller, and the one table that says how.
+
+    ServingError
+    ├── InvalidInput                  the request breaks the model's signature or the protocol
+    │   └── MalformedBody             the bytes could not be read at all
+    ├── UnsupportedMedia              method, media type, encoding or extension that is not served
+    ├── NotImplementedHere            a capability that does not exist yet
+    ├── Unauthenticated               no valid credential
+    ├── TenantForbidden               a valid credential without this right
+    ├── NotFound
+    │   ├── ModelNotFound
+    │   └── VersionNotFound
+    ├── Conflict                      the system has to change first
+    │   ├── MemoryBudgetExceeded
+    │   ├── InvalidTransition
+    │   └── LoadFailed
+    ├── ArtifactCorrupt               files differ from their digest, or cannot be read
+    ├── RequestTooLarge               more bytes or rows than the limit
+    ├── QuotaExceeded                 this tenant has used what it may; `retry_after_seconds` says when to come back
+    ├── Unavailable                   elsewhere or later the same request may succeed
+    │   ├── Overloaded
+    │   ├── NoReadyReplica
+    │   ├── WorkerLost
+    │   ├── ReplicaGone               the worker no longer holds the replica; never executed
+    │   └── Draining
+    ├── DeadlineExceeded
+    ├── CallerLeft
+    └── Internal                      our fault; the text never says more than the request id
+        ├── ExecutionFailed
+        └── OutputContract            the model broke its own signature
+
+A `reason` is the stable name of an error: it travels on the link, in gRPC trailers and in HTTP bodies, and `error_from` turns it
+back into the class. Facts are attributes; the message says what, where, which limit and the next step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+MESSAGE_LIMIT = 512
+"""Longest message, in characters, that leaves the process."""
+
+
+class GrpcCode(IntEnum):
+    """The gRPC status codes that penstock answers with (values of google.rpc.Code)."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How one class of errors looks on the wire."""
+
+    grpc: GrpcCode
+    http: int
+    is_retryable: bool = False
+
+
+class ServingError(Exception):
+    """An error that a caller is told about."""
+
+    reason = "INTERNAL"
+
+    def __init__(
+        self, message: str, *, reason: str | None = None, field: str | None = None, retry_after_seconds: float | None = None
+    ) -> None:
+        """Keep the facts.
+
+        Args:
+            message: for the caller; cut to MESSAGE_LIMIT, control characters escaped.
+            reason: a finer name than the class's own, for example SHAPE_MISMATCH.
+            field: the input, parameter or header that is wrong.
+            retry_after_seconds: when it pays to come back.
+        """
+        super().__init__(clean(message))
+        self.reason = reason or type(self).reason
+        self.field = field
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def message(self) -> str:
+        """The text for the caller."""
+        return str(self.args[0])
+
+    @property
+    def status(self) -> Status:
+        """The row of the status table."""
+        return status_of(type(self))
+
+
+class InvalidInput(ServingError):
+    """The request breaks the model's signature or the protocol."""
+
+    reason = "INVALID_ARGUMENT"
+
+
+class MalformedBody(InvalidInput):
+    """The bytes could not be read at all."""
+
+    reason = "MALFORMED"
+
+
+class UnsupportedMedia(ServingError):
+    """A method, media type, encoding or extension that is not served."""
+
+    reason = "UNSUPPORTED"
+
+
+class NotImplementedHere(ServingError):
+    """A capability that does not exist yet."""
+
+    reason = "NOT_IMPLEMENTED"
+
+
+class Unauthenticated(ServingError):
+    """No valid credential."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class TenantForbidden(ServingError):
+    """A valid credential without this right."""
+
+    reason = "FORBIDDEN"
+
+
+class NotFound(ServingError):
+    """Nothing of this name, or nothing that this caller may see."""
+
+    reason = "NOT_FOUND"
+
+
+class ModelNotFound(NotFound):
+    """No model of this name."""
+
+    reason = "MODEL_NOT_FOUND"
+
+
+class VersionNotFound(NotFound):
+    """The model has no such version or alias."""
+
+    reason = "VERSION_NOT_FOUND"
+
+
+class Conflict(ServingError):
+    """The state of the system forbids it."""
+
+    reason = "CONFLICT"
+
+
+class MemoryBudgetExceeded(Conflict):
+    """The version does not fit the worker's memory."""
+
+    reason = "MEMORY_BUDGET_EXCEEDED"
+
+
+class InvalidTransition(Conflict):
+    """The replica's life has no such step."""
+
+    reason = "INVALID_TRANSITION"
+
+
+class LoadFailed(Conflict):
+    """A version could not be loaded."""
+
+    reason = "LOAD_FAILED"
+
+
+class ArtifactCorrupt(ServingError):
+    """Files differ from their digest or cannot be read."""
+
+    reason = "ARTIFACT_CORRUPT"
+
+
+class RequestTooLarge(ServingError):
+    """More bytes, rows or fields than the limit."""
+
+    reason = "REQUEST_TOO_LARGE"
+
+
+class QuotaExceeded(ServingError):
+    """The tenant has used what it may."""
+
+    reason = "QUOTA"
+
+
+class Unavailable(ServingError):
+    """Elsewhere or later the same request may succeed."""
+
+    reason = "UNAVAILABLE"
+
+
+class Overloaded(Unavailable):
+    """The queue is full or the wait would be too long."""
+
+    reason = "OVERLOADED"
+
+
+class NoReadyReplica(Unavailable):
+    """No worker holds the version ready."""
+
+    reason = "NO_READY_REPLICA"
+
+
+class WorkerLost(Unavailable):
+    """The worker went away before it answered."""
+
+    reason = "WORKER_LOST"
+
+
+class ReplicaGone(Unavailable):
+    """The worker no longer holds the replica; the request was not executed."""
+
+    reason = "REPLICA_GONE"
+
+
+class Draining(Unavailable):
+    """The process takes no new work."""
+
+    reason = "DRAINING"
+
+
+class DeadlineExceeded(ServingError):
+    """The deadline passed, or cannot be made."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class CallerLeft(ServingError):
+    """The caller cancelled or disconnected."""
+
+    reason = "CANCELLED"
+
+
+class Internal(ServingError):
+    """Our fault."""
+
+    reason = "INTERNAL"
+
+
+class ExecutionFailed(Internal):
+    """The model's execution failed."""
+
+    reason = "EXECUTION_FAILED"
+
+
+class OutputContract(Internal):
+    """The model's output differs from its signature."""
+
+    reason = "OUTPUT_CONTRACT"
+
+
+STATUS: dict[type[ServingError], Status] = {
+    InvalidInput: Status(grpc=GrpcCode.INVALID_ARGUMENT, http=400),
+    MalformedBody: Status(grpc=GrpcCode.INVALID_ARGUMENT, http=400),
+    UnsupportedMedia: Status(grpc=GrpcCode.UNIMPLEMENTED, http=415),
+    NotImplementedHere: Status(grpc=GrpcCode.UNIMPLEMENTED, http=501),
+    Unauthenticated: Status(grpc=GrpcCode.UNAUTHENTICATED, http=401),
+    TenantForbidden: Status(grpc=GrpcCode.PERMISSION_DENIED, http=403),
+    NotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
+    ModelNotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
+    VersionNotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
+    Conflict: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
+    MemoryBudgetExceeded: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
+    InvalidTransition: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
+    LoadFailed: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
+    ArtifactCorrupt: Status(grpc=GrpcCode.DATA_LOSS, http=500),
+    RequestTooLarge: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=413),
+    QuotaExceeded: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=429, is_retryable=True),
+    Unavailable: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
+    Overloaded: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
+    NoReadyReplica: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
+    WorkerLost: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
+    ReplicaGone: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
+    Draining: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
+    DeadlineExceeded: Status(grpc=GrpcCode.DEADLINE_EXCEEDED, http=504),
+    CallerLeft: Status(grpc=GrpcCode.CANCELLED, http=499),
+    Internal: Status(grpc=GrpcCode.INTERNAL, http=500),
+    ExecutionFailed: Status(grpc=GrpcCode.INTERNAL, http=500),
+    OutputContract: Status(grpc=GrpcCode.INTERNAL, http=500),
+}
+"""The one status table."""
+
+FINER_REASONS: dict[str, type[ServingError]] = {
+    "SHAPE_MISMATCH": InvalidInput,
+    "DTYPE_MISMATCH": InvalidInput,
+    "MISSING_INPUT": InvalidInput,
+    "UNKNOWN_INPUT": InvalidInput,
+    "DUPLICATE_INPUT": InvalidInput,
+    "UNKNOWN_OUTPUT": InvalidInput,
+    "DUPLICATE_OUTPUT": InvalidInput,
+    "BYTE_COUNT": InvalidInput,
+    "BAD_VALUE": InvalidInput,
+    "BAD_NAME": InvalidInput,
+    "BAD_PARAMETER": InvalidInput,
+    "BAD_ID": InvalidInput,
+    "BAD_HEADER": InvalidInput,
+    "BAD_JSON": MalformedBody,
+    "NOT_FINITE_INPUT": InvalidInput,
+    "NOT_TEXT": InvalidInput,
+    "BATCH_TOO_LARGE": InvalidInput,
+    "POISON_ROW": ExecutionFailed,
+    "OUTPUT_NOT_FINITE": OutputContract,
+    "CONCURRENCY": QuotaExceeded,
+    "REPLICA_OVERLOADED": Overloaded,
+    "MODEL_LOADING": NoReadyReplica,
+    "METHOD_NOT_ALLOWED": UnsupportedMedia,
+    "MEDIA_TYPE": UnsupportedMedia,
+    "SHARED_MEMORY": NotImplementedHere,
+}
+"""Reasons that name a case of a class; both directions of the table use them."""
+
+BY_REASON: dict[str, type[ServingError]] = {kind.reason: kind for kind in STATUS} | FINER_REASONS
+
+
+def status_of(kind: type[ServingError]) -> Status:
+    """Return the table's row for a class or its nearest listed base."""
+    for base in kind.__mro__:
+        status = STATUS.get(base)
+        if status is not None:
+            return status
+    return STATUS[Internal]
+
+
+def error_from(reason: str, message: str, *, retry_after_seconds: float | None = None) -> ServingError:
+    """Rebuild an error from its reason; an unknown reason becomes Internal."""
+    kind = BY_REASON.get(reason, Internal)
+    return kind(message, reason=reason, retry_after_seconds=retry_after_seconds)
+
+
+def clean(message: str) -> str:
+    """Cut a message to MESSAGE_LIMIT and escape what could forge log lines."""
+    safe = message if message.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    return safe if len(safe) <= MESSAGE_LIMIT else safe[: MESSAGE_LIMIT - 1] + "…"
