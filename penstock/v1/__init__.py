@@ -1,0 +1,1 @@
+"""Generated code of penstock's own contracts."""
