@@ -1,0 +1,55 @@
+# Everything a developer runs. Each target sets up what it needs first; a second setup costs nothing.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+# Inside .venv, so that removing .venv also removes the belief that it is there.
+STAMP := .venv/.setup.stamp
+# More words for the command behind a target: `make test ARGS="-k tensors"`, `make bench ARGS=--help`.
+ARGS ?=
+
+.PHONY: help setup check format test demo bench faults protos clean distclean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## Install everything from uv.lock into .venv; leaves .venv/bin/penstock
+
+$(STAMP): pyproject.toml uv.lock deploy/setup/bootstrap.sh
+	@deploy/setup/bootstrap.sh
+	@touch $@
+
+check: setup ## Check format, lint, types and protos
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/python protos/lint.py
+	$(BIN)/python protos/generate.py --check
+
+format: setup ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+test: setup ## Run the tests
+	$(BIN)/pytest $(ARGS)
+
+demo: setup ## Build real models, serve them, and send real rows over gRPC, HTTP and the CLI
+	$(BIN)/python -m examples.demo $(ARGS)
+
+bench: setup ## Measure requests a second and CPU a request, next to a bare grpc.aio server
+	$(BIN)/python -m bench $(ARGS)
+
+faults: setup ## Kill and stop workers under load and count what callers see
+	$(BIN)/pytest tests/faults $(ARGS)
+
+protos: setup ## Regenerate the code in penstock/v1 and penstock/oip
+	$(BIN)/python protos/generate.py
+
+clean: ## Remove caches and what builds left behind; .venv stays
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis examples/models
+	find . \( -name .venv -o -name .git \) -prune -o -type d -name __pycache__ -print0 | xargs -0 rm -rf
+
+distclean: clean ## Remove .venv and the tools as well
+	rm -rf .venv .cache
