@@ -12,12 +12,11 @@ import itertools
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from penstock.contracts.errors import Draining, Overloaded, ServingError
 from services.router.front import NO_DEADLINE, Wave
-
-T = TypeVar("T")
+from services.router.wave_columns import cut
 
 OPEN_CALLS_LIMIT = 16_384
 """Open calls of one buffer beyond which submissions are refused."""
@@ -80,7 +79,7 @@ class CallBuffer:
         """Return up to `limit` calls that arrived, and all cancellations; never blocks."""
         wave = self._wave
         if len(wave.call_ids) > limit:
-            self._wave = _cut(wave, limit)
+            self._wave = cut(wave, limit)
             return wave
         self._wave = Wave()
         if self._is_signalled:
@@ -158,20 +157,3 @@ class _Call(asyncio.Future[bytes]):
         if has_left:
             self._buffer.leave(self._call_id)
         return has_left
-
-
-def _cut(wave: Wave, limit: int) -> Wave:
-    """Shorten a wave to its first `limit` calls and return the rest of them; cancellations stay with the first."""
-    return Wave(
-        call_ids=_tail(wave.call_ids, limit),
-        payloads=_tail(wave.payloads, limit),
-        keys=_tail(wave.keys, limit),
-        deadlines=_tail(wave.deadlines, limit),
-        traces=_tail(wave.traces, limit),
-    )
-
-
-def _tail(column: list[T], limit: int) -> list[T]:
-    rest = column[limit:]
-    del column[limit:]
-    return rest

@@ -1,0 +1,51 @@
+"""What penstock reads from a call's metadata, for every gRPC front alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from penstock.contracts.errors import InvalidInput
+
+REQUEST_ID_LIMIT = 256
+"""Longest `x-request-id`, in characters."""
+
+_READ = frozenset({"authorization", "traceparent", "x-api-key", "x-request-id"})
+
+
+def key_and_trace(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str | None, str | None]:
+    """Return the API key as sent and the `traceparent`; of repeated names the first counts, and `x-api-key` before a bearer token.
+
+    Raises:
+        InvalidInput: `x-request-id` is too long, or holds what could forge a log line.
+    """
+    key: str | None = None
+    bearer: str | None = None
+    trace: str | None = None
+    for name, value in metadata:
+        if name in _READ and isinstance(value, str):
+            if name == "x-api-key":
+                key = value if key is None else key
+            elif name == "traceparent":
+                trace = value if trace is None else trace
+            elif name == "authorization":
+                bearer = _token(value) if bearer is None else bearer
+            else:
+                _check_request_id(value)
+    return (bearer if key is None else key), trace
+
+
+def first_value(metadata: Iterable[tuple[str, str | bytes]], name: str) -> str | None:
+    """Return the first value of a name; None when it was not sent."""
+    return next((value for key, value in metadata if key == name and isinstance(value, str)), None)
+
+
+def _token(authorization: str) -> str | None:
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _check_request_id(value: str) -> None:
+    if len(value) > REQUEST_ID_LIMIT or not value.isprintable():
+        raise InvalidInput(
+            f"x-request-id must be at most {REQUEST_ID_LIMIT} printable characters, got {len(value)}", reason="BAD_ID", field="x-request-id"
+        )
