@@ -1,0 +1,245 @@
+"""Sends chunks to workers and sees them through: choose → place → send → once more elsewhere.
+
+`Dispatch` owns the links of this process. A chunk whose worker went silent or away is sent once to another replica, as far as the
+retry budget and its deadlines allow; a request that a worker refused unexecuted (its replica is gone, it drains) costs no try but
+is bounded by MAX_ATTEMPTS. Deadlines are enforced here too: a worker that says nothing cannot hold a caller past its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import structlog
+
+from penstock.contracts.errors import DeadlineExceeded, NoReadyReplica, Overloaded, ServingError, WorkerLost
+from penstock.contracts.worker_status import WorkerStatus
+from services.mesh import placement
+from services.mesh.chunk import Chunk
+from services.mesh.link import Link, LinkTarget
+from services.mesh.retry_budget import RetryBudget
+from services.mesh.route_table import Deployment, RouteTable
+
+MAX_ATTEMPTS = 3
+"""Most workers that one request is sent to; only one of these may have begun to execute it when it is sent again."""
+SWEEP_SECONDS = 0.02
+"""How often deadlines are looked at; an answer comes at most this late after its deadline."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class DispatchCounters:
+    """What happened, since the start."""
+
+    sent_requests: int = 0
+    retried_requests: int = 0
+    retries_refused: int = 0
+    expired_requests: int = 0
+    links_lost: int = 0
+
+
+class Dispatch:
+    """The way to the workers."""
+
+    def __init__(
+        self, table: RouteTable, *, router_id: str, clock: Callable[[], float], random: Random, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Keep the collaborators; `follow` is fed by the worker feed, `running` opens links."""
+        self.counters = DispatchCounters()
+        self.in_flight_requests = 0
+        self._table = table
+        self._router_id = router_id
+        self._clock = clock
+        self._random = random
+        self._budget = RetryBudget()
+        self._links: dict[str, Link] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._chunks: dict[int, Chunk] = {}
+        self._homes: dict[int, Link] = {}
+        self._next_chunk_id = 1
+        self._group: asyncio.TaskGroup | None = None
+        self._on_change: list[Callable[[], None]] = []
+        self._tls = tls
+
+    # --- the fleet ---------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Hold the links open and enforce deadlines until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for status in self._table.statuses().values():
+                self._connect(status)
+            while True:
+                await asyncio.sleep(SWEEP_SECONDS)
+                self._sweep(self._clock())
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever the table or a link changes."""
+        self._on_change.append(listener)
+
+    def follow(self, worker_id: str, status: WorkerStatus | None) -> None:
+        """Take a worker's newest status: update the table, open the link of a new instance, close that of a gone one."""
+        if not self._table.apply(worker_id, status):
+            return
+        wanted = {one.instance_id: one for one in self._table.statuses().values()}
+        for instance_id in [held for held in self._links if held not in wanted]:
+            self._close(instance_id)
+        if self._group is not None:
+            for one in wanted.values():
+                self._connect(one)
+        self._changed()
+
+    def _connect(self, status: WorkerStatus) -> None:
+        if status.instance_id in self._links or self._group is None:
+            return
+        target = LinkTarget(
+            worker_id=status.worker_id,
+            instance_id=status.instance_id,
+            address=status.link_address,
+            tls=self._tls if status.link_address.startswith("tcp:") else None,
+        )
+        link = Link(target, self, router_id=self._router_id, clock=self._clock)
+        self._links[status.instance_id] = link
+        self._tasks[status.instance_id] = self._group.create_task(link.run(), name=f"link-{status.worker_id}")
+
+    def _close(self, instance_id: str) -> None:
+        self._links.pop(instance_id)
+        task = self._tasks.pop(instance_id, None)
+        if task is not None:
+            task.cancel()
+
+    def _changed(self) -> None:
+        for listener in self._on_change:
+            listener()
+
+    def can_serve(self, deployment: Deployment) -> bool:
+        """Whether any replica of it can be reached now."""
+        return any(link.is_up for link, _ in self._reachable(deployment))
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The links, for status and metrics."""
+        return list(self._links.values())
+
+    # --- sending -----------------------------------------------------------------------------------------------------------------
+
+    def send(self, chunk: Chunk, deployment: Deployment, now: float) -> None:
+        """Place a sealed chunk; `flush` sends it. What cannot be placed is refused at once."""
+        self._budget.count(chunk.left, now)
+        self.counters.sent_requests += chunk.left
+        self._place(chunk, deployment)
+
+    def flush(self) -> None:
+        """Send what was placed since the last flush, one frame a worker."""
+        for link in self._links.values():
+            link.flush()
+
+    def cancel(self, chunk: Chunk, position: int) -> bool:
+        """Release a request whose caller left; False when it was released before."""
+        if not chunk.take(position):
+            return False
+        self._take_back(chunk, position)
+        return True
+
+    def in_flight(self) -> Iterator[Chunk]:
+        """Yield the chunks that have unanswered requests, oldest first."""
+        for chunk_id in [chunk_id for chunk_id, chunk in self._chunks.items() if not chunk.left]:
+            del self._chunks[chunk_id]
+            self._homes.pop(chunk_id, None)
+        return iter(list(self._chunks.values()))
+
+    def _place(self, chunk: Chunk, deployment: Deployment) -> None:
+        reachable = self._candidates(deployment)
+        link = placement.choose([link for link, _ in reachable], chunk.rows_left, self._random)
+        if link is None:
+            self._refuse(chunk, _no_room(deployment) if reachable else _nobody(deployment))
+            return
+        chunk.chunk_id = self._next_chunk_id
+        self._next_chunk_id += 1
+        chunk.replica_id = next(replica_id for candidate, replica_id in reachable if candidate is link)
+        chunk.attempts += 1
+        self._chunks[chunk.chunk_id] = chunk
+        self._homes[chunk.chunk_id] = link
+        link.place(chunk)
+
+    def _candidates(self, deployment: Deployment) -> list[tuple[Link, int]]:
+        reachable = [(link, replica_id) for link, replica_id in self._reachable(deployment) if link.is_up]
+        ejected = [(link, replica_id) for link, replica_id in reachable if link.rotations and not link.takes(replica_id)]
+        return placement.in_rotation(reachable, ejected) if ejected else reachable
+
+    def _reachable(self, deployment: Deployment) -> Iterator[tuple[Link, int]]:
+        links = self._links
+        for replica in deployment.replicas:
+            link = links.get(replica.instance_id)
+            if link is not None:
+                yield link, replica.replica_id
+
+    def _refuse(self, chunk: Chunk, error: ServingError) -> None:
+        positions = [position for position in chunk.open_positions() if chunk.take(position)]
+        if positions:
+            chunk.sink.failed(chunk, positions, error)
+
+    def _take_back(self, chunk: Chunk, position: int) -> None:
+        link = self._homes.get(chunk.chunk_id)
+        if link is not None and link.open.get(chunk.chunk_id) is chunk:
+            link.take_back(chunk, position)
+
+    # --- what links report -------------------------------------------------------------------------------------------------------
+
+    def link_changed(self, link: Link) -> None:
+        """Note that a link went up, down or began to drain."""
+        self._changed()
+
+    def link_lost(self, link: Link, chunks: list[Chunk]) -> None:
+        """Send the unanswered requests of a lost link once more, elsewhere."""
+        self.counters.links_lost += 1
+        now = self._clock()
+        for chunk in chunks:
+            self._retry(chunk, WorkerLost("the worker went away before it answered; try again", retry_after_seconds=0.5), now)
+        self.flush()
+
+    def not_executed(self, chunk: Chunk, positions: list[int], error: ServingError) -> None:
+        """Send requests that were refused unexecuted to another replica."""
+        again = chunk.part(positions)
+        again.attempts -= 1
+        self._retry(again, error, self._clock(), is_free=chunk.attempts < MAX_ATTEMPTS)
+        self.flush()
+
+    def _retry(self, chunk: Chunk, error: ServingError, now: float, *, is_free: bool = False) -> None:
+        again = chunk.part(chunk.open_positions()) if chunk.left != chunk.size else chunk
+        allowed = is_free or (again.attempts < 2 and again.is_idempotent and self._budget.take(again.left, now))
+        if not allowed:
+            self.counters.retries_refused += again.left
+            self._refuse(again, error)
+            return
+        self.counters.retried_requests += again.left
+        deployment = again.context.deployment
+        newest = self._table.deployment(deployment.model, deployment.version)
+        self._place(again, newest if newest is not None and newest.is_same(deployment) else deployment)
+
+    # --- deadlines ---------------------------------------------------------------------------------------------------------------
+
+    def _sweep(self, now: float) -> None:
+        for chunk in self.in_flight():
+            if chunk.earliest_deadline <= now:
+                positions = [position for position in chunk.expired_positions(now) if chunk.take(position)]
+                for position in positions:
+                    self._take_back(chunk, position)
+                if positions:
+                    self.counters.expired_requests += len(positions)
+                    chunk.sink.failed(chunk, positions, DeadlineExceeded("the deadline passed before the worker answered"))
+        self.flush()
+
+
+def _nobody(deployment: Deployment) -> NoReadyReplica:
+    return NoReadyReplica(f"no worker that holds {deployment.model}@{deployment.version} can be reached", retry_after_seconds=1.0)
+
+
+def _no_room(deployment: Deployment) -> Overloaded:
+    return Overloaded(
+        f"all replicas of {deployment.model}@{deployment.version} are full", reason="REPLICA_OVERLOADED", retry_after_seconds=0.1
+    )

@@ -1,0 +1,236 @@
+"""What can be called: models, versions, aliases and weights, derived from what workers report.
+
+Pure: `apply` takes one worker's status, everything else answers from the tables built then. Of two statuses of one instance the one
+with the higher revision wins. A deployment is one version with all replicas of it that are ready; it is replaced by a new value
+only when its replicas, digest or configuration change, so that what others keep per deployment (templates, counters) stays valid.
+
+A model without a declared route is served by its newest version that no worker is still loading; while a newer one is loading
+somewhere the previous one keeps the traffic. `penstock.traffic.<version>` parameters declare weights in basis points and
+`penstock.alias.<name>` parameters other names of versions; `latest` always is the newest version that serves.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplica, VersionNotFound
+from penstock.contracts.names import check_model_name, version_order
+from penstock.contracts.routes import ALIAS_PARAMETER, TRAFFIC_PARAMETER, WHOLE, Backend, Route, declared_parameters, single
+from penstock.contracts.signature import Signature
+from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
+
+LATEST = "latest"
+LOADING = frozenset({ReplicaState.LOADING, ReplicaState.WARMING})
+HELD = frozenset({ReplicaState.LOADING, ReplicaState.WARMING, ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaRef:
+    """A replica on a worker instance."""
+
+    instance_id: str
+    replica_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Deployment:
+    """One version and the replicas that are ready to serve it."""
+
+    model: str
+    version: str
+    digest: str
+    signature: Signature
+    model_config: bytes
+    replicas: tuple[ReplicaRef, ...]
+    response_cache: bool = False
+    response_cache_ttl_seconds: float = 0.0
+    priority_levels: int = 0
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def is_same(self, other: Deployment) -> bool:
+        """Whether nothing that others derive from it differs, the replicas aside."""
+        return (
+            self.digest == other.digest
+            and self.model_config == other.model_config
+            and self.signature == other.signature
+            and self.response_cache == other.response_cache
+        )
+
+
+class RouteTable:
+    """Answers which deployment serves a name."""
+
+    def __init__(self) -> None:
+        """Start with nothing to call."""
+        self.revision = 0
+        self._statuses: dict[str, WorkerStatus] = {}
+        self._deployments: dict[str, dict[str, Deployment]] = {}
+        self._routes: dict[str, Route] = {}
+        self._aliases: dict[str, dict[str, str]] = {}
+        self._known: dict[str, dict[str, ReplicaState]] = {}
+
+    def apply(self, worker_id: str, status: WorkerStatus | None) -> bool:
+        """Take a worker's newest status, None when the worker is gone; return whether anything changed."""
+        held = self._statuses.get(worker_id)
+        if status is None:
+            if held is None:
+                return False
+            del self._statuses[worker_id]
+        else:
+            if held is not None and held.instance_id == status.instance_id and held.revision >= status.revision:
+                return False
+            self._statuses[worker_id] = status
+        self._rebuild()
+        return True
+
+    def statuses(self) -> Mapping[str, WorkerStatus]:
+        """Return the newest status of every live worker."""
+        return self._statuses
+
+    def models(self) -> Sequence[str]:
+        """Return the names of all models that any worker holds or tried to hold."""
+        return sorted(self._known)
+
+    def versions(self, model: str) -> Sequence[str]:
+        """Return the ready versions of a model, oldest first."""
+        return sorted(self._deployments.get(model, {}), key=version_order)
+
+    def route(self, model: str) -> Route | None:
+        """Return the route of a model that serves."""
+        return self._routes.get(model)
+
+    def deployment(self, model: str, version: str) -> Deployment | None:
+        """Return a ready version."""
+        return self._deployments.get(model, {}).get(version)
+
+    def resolve(self, model: str, version: str = "", routing_key: bytes = b"") -> Deployment:
+        """Return the deployment that serves a request.
+
+        Raises:
+            InvalidInput: the name could not be a model's.
+            ModelNotFound, VersionNotFound: nothing of this name.
+            NoReadyReplica: it exists and is not ready.
+        """
+        ready = self._deployments.get(model)
+        if ready:
+            wanted = self._aliases[model].get(version, version) if version else self._routes[model].choose(routing_key)
+            found = ready.get(wanted)
+            if found is not None:
+                return found
+        raise self._refusal(model, version)
+
+    def _refusal(self, model: str, version: str) -> Exception:
+        known = self._known.get(model)
+        if known is None:
+            try:
+                check_model_name(model)
+            except InvalidInput as error:
+                return error
+            near = difflib.get_close_matches(model, self._known, n=1)
+            return ModelNotFound(
+                f"model {model!r} is not known here{f', did you mean {near[0]!r}?' if near else ''} (penstock models list)",
+                field="model_name",
+            )
+        wanted = self._aliases.get(model, {}).get(version, version)
+        if version and wanted not in known:
+            return VersionNotFound(
+                f"model {model!r} has no version {version[:64]!r}; it has: {', '.join(sorted(known, key=version_order))}",
+                field="model_version",
+            )
+        states = {known[wanted]} if version else set(known.values())
+        is_loading = bool(states & LOADING)
+        return NoReadyReplica(
+            f"model {model!r}{f' version {version!r}' if version else ''} is not ready ({', '.join(sorted(s.name for s in states))})",
+            reason="MODEL_LOADING" if is_loading else None,
+            retry_after_seconds=0.5 if is_loading else 2.0,
+        )
+
+    def _rebuild(self) -> None:
+        self.revision += 1
+        replicas = [
+            (status.instance_id, replica) for status in self._statuses.values() for replica in status.replicas if replica.state in HELD
+        ]
+        self._known = _known(replicas)
+        fresh: dict[str, dict[str, Deployment]] = {}
+        for model, versions in self._known.items():
+            for version in versions:
+                built = _deployment(
+                    [pair for pair in replicas if pair[1].model == model and pair[1].version == version and pair[1].is_ready]
+                )
+                if built is not None:
+                    old = self._deployments.get(model, {}).get(version)
+                    fresh.setdefault(model, {})[version] = (
+                        old if old is not None and old.is_same(built) and old.replicas == built.replicas else built
+                    )
+        self._deployments = fresh
+        self._routes = {model: self._routed(model, ready) for model, ready in fresh.items()}
+        self._aliases = {model: self._aliased(model, ready) for model, ready in fresh.items()}
+
+    def _routed(self, model: str, ready: Mapping[str, Deployment]) -> Route:
+        newest_first = sorted(ready, key=version_order, reverse=True)
+        declared = _declared(ready[newest_first[0]].parameters, TRAFFIC_PARAMETER)
+        if declared and set(declared) <= set(ready) and _is_whole(declared):
+            backends = tuple(Backend(version=version, weight_basis_points=int(weight)) for version, weight in sorted(declared.items()))
+            return Route(model=model, backends=backends, revision=self.revision)
+        return single(model, self._newest(model, newest_first), revision=self.revision)
+
+    def _newest(self, model: str, newest_first: Sequence[str]) -> str:
+        for version in newest_first:
+            states = {
+                replica.state
+                for status in self._statuses.values()
+                if not status.draining
+                for replica in status.replicas
+                if replica.model == model and replica.version == version
+            }
+            if not states & LOADING:
+                return version
+        return newest_first[0]
+
+    def _aliased(self, model: str, ready: Mapping[str, Deployment]) -> dict[str, str]:
+        newest = max(ready, key=version_order)
+        backends = self._routes[model].backends
+        serving = max((backend.version for backend in backends if backend.weight_basis_points), key=version_order)
+        return {LATEST: serving} | _declared(ready[newest].parameters, ALIAS_PARAMETER)
+
+
+def _known(replicas: Iterable[tuple[str, ReplicaStatus]]) -> dict[str, dict[str, ReplicaState]]:
+    known: dict[str, dict[str, ReplicaState]] = {}
+    for _, replica in replicas:
+        versions = known.setdefault(replica.model, {})
+        if versions.get(replica.version) is not ReplicaState.READY:
+            versions[replica.version] = replica.state
+    return known
+
+
+def _deployment(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | None:
+    """Build the deployment of one version; where digests differ, the newest files win and older replicas get nothing new."""
+    if not ready:
+        return None
+    newest = max((replica for _, replica in ready), key=lambda replica: replica.changed_time)
+    return Deployment(
+        model=newest.model,
+        version=newest.version,
+        digest=newest.digest,
+        signature=newest.signature,
+        model_config=newest.model_config,
+        replicas=tuple(
+            ReplicaRef(instance_id=instance_id, replica_id=replica.replica_id)
+            for instance_id, replica in ready
+            if replica.digest == newest.digest and replica.model_config == newest.model_config
+        ),
+        response_cache=newest.response_cache,
+        response_cache_ttl_seconds=newest.response_cache_ttl_seconds,
+        priority_levels=newest.priority_levels,
+        parameters=declared_parameters(newest.model_config),
+    )
+
+
+def _declared(parameters: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in parameters.items() if key.startswith(prefix)}
+
+
+def _is_whole(weights: Mapping[str, str]) -> bool:
+    return all(weight.isdecimal() for weight in weights.values()) and sum(map(int, weights.values())) == WHOLE

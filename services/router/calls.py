@@ -1,0 +1,72 @@
+"""The callers of a chunk: who waits for what, as columns beside the chunk's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.router.tracing import Span
+from services.mesh.route_table import Deployment
+from services.router.admission import Tenant
+from services.router.front import Front
+from services.router.targets import Target
+from services.router.templates import Learnt
+
+
+class Calls:
+    """Context of a chunk in the router; position i of every column is request i of the chunk."""
+
+    __slots__ = ("arrived_at", "cache_keys", "call_ids", "front", "id_fields", "learnt", "spans", "target", "tenants")
+
+    def __init__(self, front: Front, target: Target, learnt: Learnt, arrived_at: float) -> None:
+        """Start without callers."""
+        self.front = front
+        self.target = target
+        self.learnt = learnt
+        self.arrived_at = arrived_at
+        self.call_ids: list[int] = []
+        self.id_fields: list[bytes] = []
+        self.tenants: list[Tenant] = []
+        self.cache_keys: list[bytes] | None = None
+        self.spans: dict[int, Span] | None = None
+
+    @property
+    def deployment(self) -> Deployment:
+        """The deployment that is to answer."""
+        return self.target.deployment
+
+    def part(self, positions: Sequence[int]) -> Calls:
+        """Return the callers at `positions` alone."""
+        part = Calls(self.front, self.target, self.learnt, self.arrived_at)
+        part.call_ids = [self.call_ids[position] for position in positions]
+        part.id_fields = [self.id_fields[position] for position in positions]
+        part.tenants = [self.tenants[position] for position in positions]
+        if self.cache_keys is not None:
+            part.cache_keys = [self.cache_keys[position] for position in positions]
+        if self.spans is not None:
+            part.spans = {index: self.spans[position] for index, position in enumerate(positions) if position in self.spans}
+        return part
+
+    def release(self, positions: Sequence[int]) -> None:
+        """Give the tenants back what these requests held."""
+        tenants, rows = self.tenants, self.learnt.template.rows
+        first = tenants[0]
+        if len(positions) == len(tenants) and all(tenant is first for tenant in tenants):
+            first.release(rows * len(positions))
+            return
+        for position in positions:
+            tenants[position].release(rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiter:
+    """A caller whose question is already being answered for somebody else."""
+
+    front: Front
+    call_id: int
+    id_field: bytes
+    tenant: Tenant
+    target: Target
+    rows: int
+    arrived_at: float
+    deadline: float

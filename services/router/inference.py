@@ -1,0 +1,264 @@
+"""The use case: understand → admit → dispatch, one wave at a time; answers come back the same way.
+
+This is the hot path, and denser than the rest of the house for a reason: a request's share of Python here is what the platform
+costs. What keeps it small: heads are scanned and inputs recognised, not parsed (understanding.py); book-keeping is per chunk of up
+to 64 requests (chunk.py); what varies within a chunk is a column. With 100 tenants in the chunk's key instead of a column a quarter
+of the throughput was lost (sketch, one core).
+
+Every call ends in exactly one of: an answer, a typed refusal, or its caller's leaving; `Chunk.take` decides races between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from penstock.contracts.errors import CallerLeft, DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingError
+from services.mesh.chunk import CHUNK_LIMIT, Answered, Chunk
+from services.mesh.dispatch import Dispatch
+from services.router import answers
+from services.router.admission import Tenant
+from services.router.calls import Calls
+from services.router.front import Front, Wave
+from services.router.shared_answers import SharedAnswers
+from services.router.targets import Target
+from services.router.templates import Learnt
+from services.router.tenants import Tenants
+from services.router.tracing import Tracer
+from services.router.understanding import NotUnderstood, Understanding, Understood
+
+LONGEST_DEADLINE_SECONDS = 60.0
+"""Deadline of a call that brings none, and the longest that any call may bring."""
+REQUESTS_IN_FLIGHT_LIMIT = 65_536
+"""Requests of this process beyond which calls are refused at the door."""
+
+
+class Intake:
+    """One wave while it is taken in."""
+
+    __slots__ = ("cut", "errors", "front", "now", "opened", "refused", "wave")
+
+    def __init__(self, front: Front, wave: Wave, now: float) -> None:
+        """Start with nothing opened."""
+        self.front = front
+        self.wave = wave
+        self.now = now
+        self.opened: dict[tuple[Learnt, int], Chunk] = {}
+        self.cut: list[Chunk] = []
+        """Chunks that are full."""
+        self.refused: list[int] = []
+        self.errors: list[ServingError] = []
+
+
+class Inference:
+    """Takes waves from fronts and gives answers back to them."""
+
+    def __init__(
+        self,
+        understanding: Understanding,
+        dispatch: Dispatch,
+        tenants: Tenants,
+        *,
+        clock: Callable[[], float],
+        shared: SharedAnswers,
+        tracer: Tracer | None = None,
+    ) -> None:
+        """Keep the collaborators."""
+        self.tenants = tenants
+        self.requests_in_flight = 0
+        self.refusals: dict[tuple[str, str], int] = {}
+        """Requests refused before their model was known, by (tenant, reason)."""
+        self._understand = understanding
+        self._dispatch = dispatch
+        self._clock = clock
+        self._shared = shared
+        self._tracer = tracer
+        self._waves = 0
+
+    # --- in ----------------------------------------------------------------------------------------------------------------------
+
+    def take(self, front: Front, wave: Wave) -> None:
+        """Admit and send a wave; answers come later, refusals at once."""
+        self._waves += 1
+        intake = Intake(front, wave, self._clock())
+        gone = set(wave.cancelled) if wave.cancelled else None
+        for index, call_id in enumerate(wave.call_ids):
+            if gone is None or call_id not in gone:
+                try:
+                    self._admit(intake, index)
+                except ServingError as error:
+                    intake.refused.append(call_id)
+                    intake.errors.append(error)
+        for chunk in (*intake.cut, *intake.opened.values()):
+            chunk.seal()
+            self.requests_in_flight += chunk.size
+            self._dispatch.send(chunk, chunk.context.deployment, intake.now)
+        if intake.refused:
+            front.fail_many(intake.refused, intake.errors)
+        if gone:
+            self._forget(front, gone)
+        self._dispatch.flush()
+
+    def _admit(self, intake: Intake, index: int) -> None:
+        wave, now = intake.wave, intake.now
+        tenant = self._tenant(wave.keys[index], now)
+        try:
+            understood = self._understand(wave.payloads[index])
+        except NotUnderstood as refusal:
+            raise self._refusal(tenant, refusal) from None
+        target, learnt, _, parameters, _ = understood
+        if tenant.policy.models is not None and not tenant.may_call(target.name):
+            raise self._counted(tenant, target, ModelNotFound(f"model {target.name!r} is not known here (penstock models list)"))
+        deadline = min(wave.deadlines[index], now + LONGEST_DEADLINE_SECONDS)
+        if parameters.timeout_seconds is not None:
+            deadline = min(deadline, now + parameters.timeout_seconds)
+        levels = target.deployment.priority_levels
+        error = _door(deadline, now, parameters.priority, levels, self.requests_in_flight) or tenant.admit(learnt.template.rows)
+        if error is not None:
+            raise self._counted(tenant, target, error)
+        if target.deployment.response_cache and self._shared.take(intake, index, understood, tenant, deadline):
+            return
+        key = (learnt, parameters.priority if levels else 0)
+        chunk = intake.opened.get(key)
+        if chunk is None:
+            context = Calls(intake.front, target, learnt, now)
+            chunk = intake.opened[key] = Chunk(self, learnt.template, context, priority_level=key[1])
+        self._enter(chunk, intake, index, understood, tenant)
+        chunk.deadlines.append(deadline)
+        if len(chunk.deadlines) >= CHUNK_LIMIT:
+            intake.cut.append(chunk)
+            del intake.opened[key]
+
+    def _enter(self, chunk: Chunk, intake: Intake, index: int, understood: Understood, tenant: Tenant) -> None:
+        calls = chunk.context
+        assert isinstance(calls, Calls)  # noqa: S101 - every chunk of this sink was made above
+        wave = intake.wave
+        for column, part in zip(chunk.columns, understood.parts, strict=True):
+            column.append(part)
+        chunk.tenants.append(tenant.policy.number)
+        if understood.target.deployment.response_cache:
+            self._shared.lead(calls, understood, tenant)
+        if self._tracer is not None:
+            span = self._tracer.begin(wave.traces[index])
+            if span is not None:
+                position = len(calls.call_ids)
+                chunk.traces.append((position, span.traceparent))
+                calls.spans = calls.spans or {}
+                calls.spans[position] = span
+        calls.call_ids.append(wave.call_ids[index])
+        calls.id_fields.append(understood.id_field)
+        calls.tenants.append(tenant)
+
+    def _tenant(self, key: str | None, now: float) -> Tenant:
+        tenant = self.tenants.known.get(key)
+        if tenant is None:
+            try:
+                tenant = self.tenants.of(key)
+            except ServingError as error:
+                self._count("unknown", error)
+                raise
+        if tenant.wave != self._waves:
+            tenant.wave = self._waves
+            tenant.open(now)
+        return tenant
+
+    # --- out ---------------------------------------------------------------------------------------------------------------------
+
+    def answered(self, chunk: Chunk, answer: Answered, released: Sequence[int] | None) -> None:
+        """Give answers to their callers."""
+        calls = chunk.context
+        assert isinstance(calls, Calls)  # noqa: S101 - every chunk of this sink was made above
+        offsets = range(answer.count) if released is None else released
+        if not offsets:
+            return
+        built = answers.payloads(calls, answer, offsets)
+        positions = answer.positions()
+        is_whole = released is None and len(calls.call_ids) == answer.count and answer.indices is None
+        wanted = range(len(built)) if is_whole else [positions[offset] for offset in offsets]
+        calls.front.respond_many(calls.call_ids if is_whole else [calls.call_ids[position] for position in wanted], built)
+        self.requests_in_flight -= len(built)
+        calls.release(wanted)
+        seconds = self._clock() - calls.arrived_at
+        calls.target.outcomes.succeed(len(built), len(built) * chunk.template.rows, seconds)
+        self._count_tenants(calls, wanted)
+        if calls.cache_keys is not None:
+            self._shared.land(calls, wanted, built)
+        if calls.spans:
+            self._end_spans(calls, wanted, seconds, None)
+
+    def failed(self, chunk: Chunk, positions: Sequence[int], error: ServingError) -> None:
+        """Tell callers that their requests failed."""
+        calls = chunk.context
+        assert isinstance(calls, Calls)  # noqa: S101 - every chunk of this sink was made above
+        calls.front.fail_many([calls.call_ids[position] for position in positions], [error] * len(positions))
+        self._let_go(calls, positions, error)
+        if calls.cache_keys is not None:
+            self._shared.abandon(calls, positions, error)
+
+    def _forget(self, front: Front, gone: set[int]) -> None:
+        """Take back the requests whose callers left; in-flight chunks are few, so they are searched, not indexed."""
+        left = CallerLeft("the caller left")
+        gone -= self._shared.leave(front, gone)
+        for chunk in self._dispatch.in_flight():
+            calls = chunk.context
+            if not gone:
+                return
+            if not isinstance(calls, Calls) or calls.front is not front:
+                continue
+            found = gone.intersection(calls.call_ids)
+            gone -= found
+            for call_id in found:
+                position = calls.call_ids.index(call_id)
+                if chunk.released[position] or (calls.cache_keys is not None and self._shared.promote(calls, position, left)):
+                    continue
+                if self._dispatch.cancel(chunk, position):
+                    self._let_go(calls, [position], left)
+
+    def _let_go(self, calls: Calls, positions: Sequence[int], error: ServingError) -> None:
+        self.requests_in_flight -= len(positions)
+        calls.release(positions)
+        for position in positions:
+            calls.target.outcomes.fail(error, calls.tenants[position].policy.name)
+        if calls.spans:
+            self._end_spans(calls, positions, self._clock() - calls.arrived_at, error)
+
+    # --- counting ----------------------------------------------------------------------------------------------------------------
+
+    def _count_tenants(self, calls: Calls, positions: Sequence[int]) -> None:
+        outcomes, first = calls.target.outcomes, calls.tenants[0]
+        if len(positions) == len(calls.tenants) and all(tenant is first for tenant in calls.tenants):
+            outcomes.count_tenant(first.policy.name, "OK", len(positions))
+            return
+        for position in positions:
+            outcomes.count_tenant(calls.tenants[position].policy.name, "OK", 1)
+
+    def _refusal(self, tenant: Tenant, refusal: NotUnderstood) -> ServingError:
+        if refusal.target is None:
+            self._count(tenant.policy.name, refusal.error)
+            return refusal.error
+        return self._counted(tenant, refusal.target, refusal.error)
+
+    def _counted(self, tenant: Tenant, target: Target, error: ServingError) -> ServingError:
+        target.outcomes.fail(error, tenant.policy.name)
+        return error
+
+    def _count(self, tenant: str, error: ServingError) -> None:
+        key = (tenant, error.reason)
+        self.refusals[key] = self.refusals.get(key, 0) + 1
+
+    def _end_spans(self, calls: Calls, positions: Sequence[int], seconds: float, error: ServingError | None) -> None:
+        if self._tracer is not None and calls.spans is not None:
+            for position in positions:
+                span = calls.spans.pop(position, None)
+                if span is not None:
+                    self._tracer.end(span, calls.target, seconds, error)
+
+
+def _door(deadline: float, now: float, priority: int, levels: int, in_flight: int) -> ServingError | None:
+    """Return why a request is refused before it is counted against anybody."""
+    if deadline <= now:
+        return DeadlineExceeded("the deadline had passed when the request arrived")
+    if levels and priority > levels:
+        return InvalidInput(f"priority {priority}: the model has levels 1 to {levels}", reason="BAD_PARAMETER", field="priority")
+    if in_flight >= REQUESTS_IN_FLIGHT_LIMIT:
+        return Overloaded(f"{in_flight} requests are in flight in this router: retry later", retry_after_seconds=0.1)
+    return None

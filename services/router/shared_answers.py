@@ -1,0 +1,146 @@
+"""Answers questions from the result cache, and lets identical questions wait for one execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from penstock.contracts.errors import CallerLeft, DeadlineExceeded, ServingError, Unavailable
+from services.router.admission import Tenant
+from services.router.calls import Calls, Waiter
+from services.router.front import Front
+from services.router.result_cache import ResultCache
+from services.router.targets import Target
+from services.router.understanding import Understood
+
+if TYPE_CHECKING:
+    from services.router.inference import Intake
+
+
+class SharedAnswers:
+    """The result cache as the inference path uses it. An answer is kept without its id, which is each caller's own."""
+
+    def __init__(self, cache: ResultCache[Waiter], *, clock: Callable[[], float]) -> None:
+        """Keep the collaborators."""
+        self.cache = cache
+        self._clock = clock
+        self._waiting: dict[tuple[int, int], tuple[bytes, Waiter]] = {}
+
+    def take(self, intake: Intake, index: int, understood: Understood, tenant: Tenant, deadline: float) -> bool:
+        """Answer from the cache or join a question under way; False when the caller is to ask the model.
+
+        The request was admitted before: what the tenant holds is given back here or when the waiter is served.
+        """
+        key = _key(understood, tenant)
+        call_id = intake.wave.call_ids[index]
+        target, rows = understood.target, understood.learnt.template.rows
+        answer = self.cache.get(key, intake.now)
+        if answer is not None:
+            intake.front.respond_many([call_id], [understood.id_field + answer])
+            tenant.release(rows)
+            _served(target, tenant, rows, self._clock() - intake.now)
+            return True
+        waiter = Waiter(
+            front=intake.front,
+            call_id=call_id,
+            id_field=understood.id_field,
+            tenant=tenant,
+            target=target,
+            rows=rows,
+            arrived_at=intake.now,
+            deadline=deadline,
+        )
+        if not self.cache.join(key, waiter):
+            return False
+        self._waiting[id(intake.front), call_id] = (key, waiter)
+        return True
+
+    def lead(self, calls: Calls, understood: Understood, tenant: Tenant) -> None:
+        """Note the question that the request about to enter a chunk answers for all."""
+        if calls.cache_keys is None:
+            calls.cache_keys = []
+        calls.cache_keys.append(_key(understood, tenant))
+
+    def land(self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes]) -> None:
+        """Keep answers and serve who waited for them."""
+        assert calls.cache_keys is not None  # noqa: S101 - the caller looked
+        now = self._clock()
+        ttl_seconds = calls.deployment.response_cache_ttl_seconds
+        for position, payload in zip(positions, payloads, strict=True):
+            answer = payload[len(calls.id_fields[position]) :]
+            for waiter in self.cache.land(calls.cache_keys[position], answer, now, ttl_seconds=ttl_seconds):
+                self._waiting.pop((id(waiter.front), waiter.call_id), None)
+                waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
+                waiter.tenant.release(waiter.rows)
+                _served(waiter.target, waiter.tenant, waiter.rows, now - waiter.arrived_at)
+
+    def abandon(self, calls: Calls, positions: Sequence[int], error: ServingError) -> None:
+        """Tell who waited that the question failed; what was only the first caller's fate is theirs to try again."""
+        assert calls.cache_keys is not None  # noqa: S101 - the caller looked
+        theirs = (
+            Unavailable("the identical call that was under way did not finish: try again", retry_after_seconds=0.0)
+            if isinstance(error, DeadlineExceeded | CallerLeft)
+            else error
+        )
+        for position in positions:
+            for waiter in self.cache.abandon(calls.cache_keys[position]):
+                self._refuse(waiter, theirs)
+
+    def leave(self, front: Front, gone: set[int]) -> set[int]:
+        """Take out waiters who left; return their call ids."""
+        left: set[int] = set()
+        for call_id in gone:
+            entry = self._waiting.pop((id(front), call_id), None)
+            if entry is not None:
+                key, waiter = entry
+                self.cache.leave(key, waiter)
+                waiter.tenant.release(waiter.rows)
+                waiter.target.outcomes.fail(CallerLeft("the caller left"), waiter.tenant.policy.name)
+                left.add(call_id)
+        return left
+
+    def promote(self, calls: Calls, position: int, error: ServingError) -> bool:
+        """Give the place of a caller who left to the first who waits for the same answer; False when nobody does."""
+        assert calls.cache_keys is not None  # noqa: S101 - the caller looked
+        waiter = self.cache.promote(calls.cache_keys[position])
+        if waiter is None or waiter.front is not calls.front:
+            if waiter is not None:
+                self._refuse(waiter, Unavailable("the identical call that was under way did not finish: try again"))
+            return False
+        self._waiting.pop((id(waiter.front), waiter.call_id), None)
+        calls.target.outcomes.fail(error, calls.tenants[position].policy.name)
+        calls.tenants[position].release(calls.learnt.template.rows)
+        calls.call_ids[position] = waiter.call_id
+        calls.id_fields[position] = waiter.id_field
+        calls.tenants[position] = waiter.tenant
+        return True
+
+    def sweep(self, now: float) -> None:
+        """Refuse waiters whose deadline has passed."""
+        for waiter in self.cache.expire(now):
+            self._refuse(waiter, DeadlineExceeded("the deadline passed while an identical call was under way"))
+
+    def _refuse(self, waiter: Waiter, error: ServingError) -> None:
+        self._waiting.pop((id(waiter.front), waiter.call_id), None)
+        waiter.front.fail_many([waiter.call_id], [error])
+        waiter.tenant.release(waiter.rows)
+        waiter.target.outcomes.fail(error, waiter.tenant.policy.name)
+
+
+def _served(target: Target, tenant: Tenant, rows: int, seconds: float) -> None:
+    target.outcomes.succeed(1, rows, seconds)
+    target.outcomes.count_tenant(tenant.policy.name, "OK", 1)
+
+
+def _key(understood: Understood, tenant: Tenant) -> bytes:
+    deployment = understood.target.deployment
+    hashed = xxhash.xxh3_128()
+    template = understood.learnt.template
+    described = (tenant.policy.name, deployment.model, deployment.version, deployment.digest, template.wire_inputs, template.wire_outputs)
+    hashed.update(repr((described, understood.learnt.classes)).encode())
+    for part in understood.parts:
+        hashed.update(len(part).to_bytes(8, "little"))
+        hashed.update(part)
+    return hashed.digest()
