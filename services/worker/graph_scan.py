@@ -14,12 +14,9 @@ from __future__ import annotations
 import mmap
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from penstock.contracts.errors import ArtifactCorrupt
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAX_FIELDS = 20_000_000
 """Most fields of one file; more is refused."""

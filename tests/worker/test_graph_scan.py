@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,9 +11,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from penstock.contracts.errors import ArtifactCorrupt
 from services.worker.graph_scan import scan_graph, walk
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def external(name: str, location: str) -> TensorProto:
@@ -93,14 +90,20 @@ def test_long_lists_of_unpacked_numbers_are_stepped_over_and_what_follows_is_sti
     assert not facts.foreign_operators
 
 
+def is_read(raw: bytes) -> bool:
+    try:
+        walk(raw, "m")
+    except ArtifactCorrupt:
+        return False
+    return True
+
+
 def test_a_file_cut_anywhere_is_refused_or_read_but_never_breaks_the_walk():
     whole = with_function("spot").SerializeToString()
 
-    for length in range(1, len(whole)):
-        try:
-            walk(whole[:length], "m")
-        except ArtifactCorrupt as error:
-            assert "not a readable ONNX file" in error.message
+    read = [length for length in range(1, len(whole)) if is_read(whole[:length])]
+
+    assert len(read) < 10  # only cuts between two fields of the outermost message leave a readable file
 
 
 def test_random_bytes_are_refused():
