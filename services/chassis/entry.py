@@ -1,0 +1,40 @@
+"""What every service's `__main__` calls: `python -m services.router --config FILE [--set name=value]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from services.chassis import logs
+from services.chassis.config import ConfigFile, Settings, override_tree
+from services.chassis.process import App, CannotStart, die_with_parent, run
+
+S = TypeVar("S", bound=Settings)
+
+
+def main(service: str, kind: type[S], app: App[ConfigFile[S]], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Read the settings, start the log, run the application, exit with its code.
+
+    `kind` may have a field `log_level`; without it the level is info.
+    """
+    die_with_parent()
+    given = _parser(service).parse_args(arguments)
+    try:
+        config = ConfigFile(kind, path=given.config, overrides=override_tree(given.set))
+    except CannotStart as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    with logs.started(service, getattr(config.current, "log_level", "info")) as pipeline:
+        config.on_change(lambda settings: pipeline.set_level(getattr(settings, "log_level", "info")))
+        code = run(app, config)
+    sys.exit(code)
+
+
+def _parser(service: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m services.{service}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in JSON, or in TOML when the name ends in .toml")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one setting, before all other sources")
+    return parser
