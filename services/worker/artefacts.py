@@ -46,6 +46,10 @@ class FileMark:
             is_symbolic=is_symbolic,
         )
 
+    def seen_through(self, descriptor: int) -> FileMark:
+        """Return the mark of an open file under this one's name."""
+        return FileMark.of(self.path, os.fstat(descriptor), is_symbolic=self.is_symbolic)
+
     @property
     def identity(self) -> tuple[int, int]:
         """The file behind the name."""
