@@ -1,0 +1,1 @@
+"""Real models from real data, and the scripts that build, serve and check them."""
