@@ -209,7 +209,7 @@ def encode(array: AnyArray, datatype: DataType | None = None) -> Buffer:
     if array.dtype.name == "bfloat16":
         array = array.view(np.uint16)
     contiguous = np.ascontiguousarray(array, dtype=kind.dtype)
-    return memoryview(contiguous.reshape(-1).view(np.uint8)).toreadonly() if contiguous.size else b""
+    return contiguous.reshape(-1).view(np.uint8).data.toreadonly() if contiguous.size else b""
 
 
 def check_bool_bytes(name: str, raw: Buffer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from google.protobuf.message import DecodeError
+
 from penstock.contracts.signature import Signature, TensorSpec
 from penstock.contracts.tensors import datatype_named
 from penstock.v1 import worker_pb2 as pb
@@ -62,7 +64,7 @@ class ReplicaStatus:
             model=self.model,
             version=self.version,
             digest=self.digest,
-            state=pb.ReplicaState.ValueType(self.state.value) if hasattr(pb.ReplicaState, "ValueType") else self.state.value,
+            state=f"REPLICA_STATE_{self.state.name}",
             reason=self.reason,
             inputs=[spec_to_proto(spec) for spec in self.signature.inputs],
             outputs=[spec_to_proto(spec) for spec in self.signature.outputs],
@@ -146,9 +148,13 @@ class WorkerStatus:
         """Read the serialised wire form.
 
         Raises:
-            ValueError: the bytes are no WorkerStatus (google.protobuf's DecodeError is one).
+            ValueError: the bytes are no WorkerStatus, or a state is unspecified.
         """
-        return cls.from_proto(pb.WorkerStatus.FromString(raw))
+        try:
+            proto = pb.WorkerStatus.FromString(raw)
+        except DecodeError:
+            raise ValueError("the bytes are no WorkerStatus") from None
+        return cls.from_proto(proto)
 
     @classmethod
     def from_proto(cls, proto: pb.WorkerStatus) -> WorkerStatus:

@@ -110,7 +110,7 @@ class Tenant:
             return True
         allowed = self._allowed.get(model)
         if allowed is None:
-            if len(self._allowed) > 4096:  # noqa: PLR2004 - bounds what unknown names can grow
+            if len(self._allowed) > 4096:
                 self._allowed.clear()
             allowed = self._allowed[model] = any(fnmatchcase(model, pattern) for pattern in patterns)
         return allowed

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.router.tracing import Span
 from services.mesh.route_table import Deployment
 from services.router.admission import Tenant
 from services.router.front import Front
 from services.router.targets import Target
 from services.router.templates import Learnt
+from services.router.tracing import Span
 
 
 class Calls:

@@ -51,13 +51,13 @@ def scan(payload: bytes) -> tuple[int, int, int, int] | None:
             tag = payload[end]
         key_end = end
         if tag == ID:
-            if payload[end + 1] > 127:  # noqa: PLR2004 - two-byte length
+            if payload[end + 1] > 127:
                 return None
             end += 2 + payload[end + 1]
             tag = payload[end]
         id_end = end
         while tag == PARAMETERS:
-            if payload[end + 1] > 127:  # noqa: PLR2004 - two-byte length
+            if payload[end + 1] > 127:
                 return None
             end += 2 + payload[end + 1]
             tag = payload[end]

@@ -153,7 +153,7 @@ class TemplateBook:
 def varint(number: int) -> bytes:
     """Return a number as a protobuf varint."""
     encoded = bytearray()
-    while number > 127:  # noqa: PLR2004 - seven bits a byte
+    while number > 127:
         encoded.append(number & 127 | 128)
         number >>= 7
     encoded.append(number)

@@ -129,7 +129,7 @@ def _policy(table: dict[str, Any], number: int) -> tuple[TenantPolicy, list[str]
     where = f"tenants file, table {number}"
     unknown = set(table) - TENANT_FIELDS
     if unknown:
-        raise InvalidInput(f"{where}: unknown field {sorted(unknown)[0]!r}; known: {', '.join(sorted(TENANT_FIELDS))}", reason="BAD_VALUE")
+        raise InvalidInput(f"{where}: unknown field {min(unknown)!r}; known: {', '.join(sorted(TENANT_FIELDS))}", reason="BAD_VALUE")
     name, keys = table.get("name"), table.get("keys", [])
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"{where}: 'name' must be a text", reason="BAD_VALUE")
@@ -158,4 +158,4 @@ def _policy(table: dict[str, Any], number: int) -> tuple[TenantPolicy, list[str]
 
 def _is_hash(key: str) -> bool:
     kind, _, digits = key.partition(":")
-    return kind in {"sha256", "hmac-sha256"} and len(digits) == 64 and all(digit in "0123456789abcdef" for digit in digits)  # noqa: PLR2004
+    return kind in {"sha256", "hmac-sha256"} and len(digits) == 64 and all(digit in "0123456789abcdef" for digit in digits)

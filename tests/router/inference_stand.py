@@ -68,7 +68,9 @@ def request(values: Sequence[Sequence[float]], *, model: str = "echo", **fields:
     return asked
 
 
-def wave_of(requests: Sequence[pb.ModelInferRequest | bytes], *, first_id: int = 1, key: str | None = None, deadline: float = NO_DEADLINE) -> Wave:
+def wave_of(
+    requests: Sequence[pb.ModelInferRequest | bytes], *, first_id: int = 1, key: str | None = None, deadline: float = NO_DEADLINE
+) -> Wave:
     count = len(requests)
     return Wave(
         call_ids=list(range(first_id, first_id + count)),
@@ -90,7 +92,9 @@ class Stand:
     shared: SharedAnswers
     front: PaperFront = field(default_factory=PaperFront)
 
-    def take(self, *requests: pb.ModelInferRequest | bytes, first_id: int = 1, key: str | None = None, deadline: float = NO_DEADLINE) -> None:
+    def take(
+        self, *requests: pb.ModelInferRequest | bytes, first_id: int = 1, key: str | None = None, deadline: float = NO_DEADLINE
+    ) -> None:
         self.inference.take(self.front, wave_of(requests, first_id=first_id, key=key, deadline=deadline))
 
 

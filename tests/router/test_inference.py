@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.contracts.errors import CallerLeft, DeadlineExceeded, InvalidInput, ModelNotFound, QuotaExceeded, Unauthenticated, VersionNotFound
+from penstock.contracts.errors import (
+    CallerLeft,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelNotFound,
+    QuotaExceeded,
+    Unauthenticated,
+    VersionNotFound,
+)
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.v1 import link_pb2
 from tests.mesh.conftest import FakeWorker, replica
@@ -126,8 +134,15 @@ async def test_an_unknown_model_is_met_with_the_nearest_name(stand: Stand):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("sys.x", {"bool_param": True}), ("triton_x", {"bool_param": True}), ("timeout", {"string_param": "1"}), ("timeout", {"int64_param": -1}),
-     ("priority", {"int64_param": -1}), ("sequence_id", {"int64_param": 3}), ("routing_key", {"int64_param": 3})],
+    [
+        ("sys.x", {"bool_param": True}),
+        ("triton_x", {"bool_param": True}),
+        ("timeout", {"string_param": "1"}),
+        ("timeout", {"int64_param": -1}),
+        ("priority", {"int64_param": -1}),
+        ("sequence_id", {"int64_param": 3}),
+        ("routing_key", {"int64_param": 3}),
+    ],
 )
 async def test_a_reserved_or_wrong_parameter_is_refused_by_name(stand: Stand, name: str, value: dict[str, object]):
     asked = request([[1, 2]])

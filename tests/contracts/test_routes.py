@@ -1,0 +1,73 @@
+"""Weights and sticky choice."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.contracts.errors import InvalidInput
+from penstock.contracts.routes import Backend, Route, declared_parameters, single
+from penstock.oip.v2 import model_config_pb2
+
+
+def split(first: int) -> Route:
+    return Route(
+        model="m",
+        backends=(Backend(version="2", weight_basis_points=first), Backend(version="1", weight_basis_points=10_000 - first)),
+    )
+
+
+@given(st.binary(min_size=1, max_size=30))
+def test_the_same_key_gets_the_same_version(key: bytes):
+    assert split(3000).choose(key) == split(3000).choose(key)
+
+
+@given(st.binary(min_size=1, max_size=30), st.integers(0, 10_000), st.integers(0, 10_000))
+def test_who_was_in_the_smaller_share_stays_in_the_larger(key: bytes, one: int, other: int):
+    smaller, larger = sorted((one, other))
+
+    if split(smaller).choose(key) == "2":
+        assert split(larger).choose(key) == "2"
+
+
+def test_sequential_keys_are_spread_by_weight():
+    chosen = Counter(split(1000).choose(b"user-%d" % n) for n in range(20_000))
+
+    assert 1800 <= chosen["2"] <= 2200
+
+
+def test_a_version_without_weight_gets_nothing():
+    assert {split(0).choose(b"%d" % n) for n in range(1000)} == {"1"}
+
+
+def test_two_models_do_not_pick_the_same_callers():
+    other = Route(model="other", backends=split(1000).backends)
+    both = sum(split(1000).choose(b"%d" % n) == other.choose(b"%d" % n) == "2" for n in range(10_000))
+
+    assert both < 300
+
+
+@pytest.mark.parametrize("weights", [(9999, 0), (10_000, 1)])
+def test_weights_sum_to_the_whole(weights: tuple[int, int]):
+    with pytest.raises(InvalidInput):
+        Route(model="m", backends=tuple(Backend(version=str(n), weight_basis_points=weight) for n, weight in enumerate(weights)))
+
+
+def test_a_weight_is_within_the_whole():
+    with pytest.raises(InvalidInput):
+        Backend(version="1", weight_basis_points=-1)
+
+
+def test_one_version_takes_everything():
+    assert single("m", "3").choose(b"") == "3"
+
+
+def test_parameters_come_from_the_models_configuration():
+    config = model_config_pb2.ModelConfig(name="m")
+    config.parameters["penstock.alias.champion"].string_value = "2"
+
+    assert declared_parameters(config.SerializeToString()) == {"penstock.alias.champion": "2"}
+    assert declared_parameters(b"\xff\xff") == {}

@@ -1,0 +1,138 @@
+"""What can be called, from what workers report."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplica, VersionNotFound
+from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
+from penstock.oip.v2 import model_config_pb2
+from services.mesh.route_table import RouteTable
+from tests.mesh.conftest import replica
+
+
+def status(worker: str, *replicas: ReplicaStatus, revision: int = 1, instance: str = "") -> WorkerStatus:
+    return WorkerStatus(worker_id=worker, instance_id=instance or worker, link_address="unix:/x", revision=revision, replicas=replicas)
+
+
+def table_of(*statuses: WorkerStatus) -> RouteTable:
+    table = RouteTable()
+    for one in statuses:
+        table.apply(one.worker_id, one)
+    return table
+
+
+def test_the_newest_ready_version_serves():
+    table = table_of(status("a", replica(version="9", replica_id=1), replica(version="10", replica_id=2)))
+
+    assert table.resolve("echo").version == "10"
+    assert table.resolve("echo", "9").version == "9"
+    assert table.resolve("echo", "latest").version == "10"
+
+
+def test_while_a_newer_version_loads_anywhere_the_previous_one_keeps_the_traffic():
+    old, new = replica(version="1", replica_id=1), replica(version="2", replica_id=2)
+    loading = dataclasses.replace(new, state=ReplicaState.LOADING)
+    table = table_of(status("a", old, new), status("b", old, loading))
+
+    assert table.resolve("echo").version == "1"
+    table.apply("b", status("b", old, new, revision=2))
+    assert table.resolve("echo").version == "2"
+    assert len(table.resolve("echo").replicas) == 2
+
+
+def test_a_failed_newer_version_does_not_hold_the_old_one_back_nor_take_over():
+    failed = replica(version="2", replica_id=2, state=ReplicaState.FAILED)
+    table = table_of(status("a", replica(version="1"), failed))
+
+    assert table.resolve("echo").version == "1"
+    with pytest.raises(NoReadyReplica):
+        table.resolve("echo", "2")
+
+
+def test_an_older_revision_of_an_instance_is_ignored():
+    table = table_of(status("a", replica(version="2"), revision=5))
+
+    assert not table.apply("a", status("a", replica(version="1"), revision=4))
+    assert table.resolve("echo").version == "2"
+
+
+def test_a_restarted_worker_counts_from_the_start():
+    table = table_of(status("a", replica(version="2"), revision=50))
+
+    assert table.apply("a", status("a", replica(version="1"), revision=1, instance="a-again"))
+    assert table.resolve("echo").version == "1"
+
+
+def test_a_worker_that_is_gone_serves_nothing():
+    table = table_of(status("a", replica()))
+    table.apply("a", None)
+
+    assert list(table.models()) == []
+    with pytest.raises(ModelNotFound):
+        table.resolve("echo")
+
+
+def test_a_loading_model_is_not_ready_and_says_when_to_come_back():
+    table = table_of(status("a", replica(state=ReplicaState.LOADING)))
+
+    with pytest.raises(NoReadyReplica) as refused:
+        table.resolve("echo")
+    assert refused.value.reason == "MODEL_LOADING"
+    assert refused.value.retry_after_seconds
+
+
+@pytest.mark.parametrize(("version", "kind"), [("9", VersionNotFound), ("../1", VersionNotFound)])
+def test_unknown_versions_are_not_found(version: str, kind: type):
+    with pytest.raises(kind):
+        table_of(status("a", replica())).resolve("echo", version)
+
+
+def test_a_name_that_could_not_be_a_models_is_invalid():
+    with pytest.raises(InvalidInput):
+        table_of().resolve("a/b")
+
+
+def configured(version: str, replica_id: int, **parameters: str) -> ReplicaStatus:
+    config = model_config_pb2.ModelConfig(name="echo")
+    for key, value in parameters.items():
+        config.parameters["penstock." + key.replace("__", ".")].string_value = value
+    return dataclasses.replace(replica(version=version, replica_id=replica_id), model_config=config.SerializeToString())
+
+
+def test_declared_weights_share_the_traffic():
+    shares = {"traffic__1": "9000", "traffic__2": "1000"}
+    table = table_of(status("a", configured("1", 1), configured("2", 2, **shares)))
+    chosen = [table.resolve("echo", routing_key=b"user-%d" % n).version for n in range(2000)]
+
+    assert 120 <= chosen.count("2") <= 280
+
+
+def test_weights_that_do_not_add_up_are_not_followed():
+    table = table_of(status("a", configured("1", 1), configured("2", 2, traffic__1="9000")))
+
+    assert table.resolve("echo").version == "2"
+
+
+def test_a_declared_alias_names_a_version():
+    table = table_of(status("a", configured("1", 1), configured("2", 2, alias__champion="1")))
+
+    assert table.resolve("echo", "champion").version == "1"
+
+
+def test_what_is_derived_from_a_deployment_survives_changes_of_other_models():
+    table = table_of(status("a", replica()))
+    before = table.resolve("echo")
+    table.apply("a", status("a", replica(), replica(model="other", replica_id=9), revision=2))
+
+    assert table.resolve("echo") is before
+
+
+def test_replicas_with_other_files_do_not_mix():
+    old = dataclasses.replace(replica(replica_id=1), digest="old", changed_time=1.0)
+    new = dataclasses.replace(replica(replica_id=2), digest="new", changed_time=2.0)
+    table = table_of(status("a", old), status("b", new))
+
+    assert [one.replica_id for one in table.resolve("echo").replicas] == [2]
