@@ -1,0 +1,79 @@
+"""How a model is served: read from `config.pbtxt`, `model.toml` or JSON, completed from the graph, and told to clients.
+
+    config = from_pbtxt(text) | from_toml(text) | from_json(text) | None
+    model = complete(config, GraphSignature.of(session.get_inputs(), session.get_outputs()), name="digits")
+    model.signature                      what callers send and receive
+    model.config.batching, .warmup, …    how it runs
+    to_proto(model.config)               Triton's ModelConfig;  to_json(model.config) its JSON
+
+The parts live in modules of their own; this one is where others import them from.
+"""
+
+from penstock.contracts.model_config_complete import DEFAULT_MAX_BATCH_SIZE, DEFAULT_MODEL_FILENAME, CompletedModel, complete
+from penstock.contracts.model_config_proto import BACKEND, PLATFORM, from_proto, to_proto
+from penstock.contracts.model_config_scheduling import (
+    All,
+    DynamicBatching,
+    InstanceGroup,
+    InstanceKind,
+    Latest,
+    QueuePolicy,
+    Specific,
+    TimeoutAction,
+    VersionPolicy,
+)
+from penstock.contracts.model_config_text import from_json, from_pbtxt, from_toml, from_tree, to_json
+from penstock.contracts.model_config_values import (
+    ExecutionOptions,
+    GoldenExample,
+    ModelConfig,
+    Pooling,
+    ResponseCache,
+    TensorConfig,
+    TextOptions,
+    WarmupInput,
+    WarmupSample,
+    WarmupValues,
+)
+from penstock.contracts.model_graph import GraphSignature, GraphTensor
+from penstock.contracts.model_text import EMBEDDING_OUTPUT, TEXT_INPUT, TextPlan
+
+__all__ = [
+    "BACKEND",
+    "DEFAULT_MAX_BATCH_SIZE",
+    "DEFAULT_MODEL_FILENAME",
+    "EMBEDDING_OUTPUT",
+    "PLATFORM",
+    "TEXT_INPUT",
+    "All",
+    "CompletedModel",
+    "DynamicBatching",
+    "ExecutionOptions",
+    "GoldenExample",
+    "GraphSignature",
+    "GraphTensor",
+    "InstanceGroup",
+    "InstanceKind",
+    "Latest",
+    "ModelConfig",
+    "Pooling",
+    "QueuePolicy",
+    "ResponseCache",
+    "Specific",
+    "TensorConfig",
+    "TextOptions",
+    "TextPlan",
+    "TimeoutAction",
+    "VersionPolicy",
+    "WarmupInput",
+    "WarmupSample",
+    "WarmupValues",
+    "complete",
+    "from_json",
+    "from_pbtxt",
+    "from_proto",
+    "from_toml",
+    "from_tree",
+    "to_json",
+    "to_proto",
+]

@@ -1,0 +1,194 @@
+r"""Settings of our own that Triton's vocabulary lacks, and how they travel in a file of Triton's.
+
+In `model.toml` they are tables and keys next to Triton's. In `config.pbtxt`, and in what clients read, they are parameters whose keys
+start with `penstock.` and continue with the same path; values are JSON, or plain text where it is not JSON:
+
+    parameters { key: "penstock.reject_non_finite" value { string_value: "true" } }
+    parameters { key: "penstock.execution.providers" value { string_value: "[\"CPUExecutionProvider\"]" } }
+
+Two parameters of Triton's ONNX Runtime backend are understood, too: `intra_op_thread_count` and `inter_op_thread_count`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import cast
+
+from penstock.contracts.model_config_checks import Table, invalid, require
+from penstock.contracts.model_config_scheduling import Specific
+from penstock.contracts.model_config_values import ExecutionOptions, GoldenExample, ModelConfig, Pooling, TextOptions
+
+PREFIX = "penstock."
+"""Start of the keys of parameters that are settings of ours."""
+
+TABLES = ("execution", "text", "golden", "reject_non_finite", "text_inputs")
+"""Keys at the top of `model.toml` that Triton's configuration does not have."""
+
+_TRITON = {"intra_op_thread_count": "intra_op_threads", "inter_op_thread_count": "inter_op_threads"}
+
+Tree = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnOptions:
+    """The settings that Triton's vocabulary lacks."""
+
+    reject_non_finite: bool = False
+    versions: tuple[str, ...] = ()
+    """Versions of the policy `specific`, when not all of them are numbers."""
+    ttl_seconds: float | None = None
+    execution: ExecutionOptions
+    text: TextOptions | None = None
+    golden: tuple[GoldenExample, ...] = ()
+    text_inputs: tuple[str, ...] = ()
+
+
+def split_parameters(parameters: Mapping[str, str]) -> tuple[OwnOptions, dict[str, str]]:
+    """Take our own settings out of a configuration's parameters.
+
+    Returns:
+        The settings, and the parameters that are not ours.
+
+    Raises:
+        InvalidInput: a setting does not exist, or has an impossible value.
+    """
+    tree: Tree = {}
+    rest: dict[str, str] = {}
+    for key, value in sorted(parameters.items()):
+        if key in _TRITON:
+            _put(tree, ["execution", _TRITON[key]], _decoded(value))
+        elif key.startswith(PREFIX):
+            _put(tree, key.removeprefix(PREFIX).split("."), _decoded(value))
+        else:
+            rest[key] = value
+    return read_options(tree), rest
+
+
+def read_options(tree: Mapping[str, object]) -> OwnOptions:
+    """Read our own settings from nested tables.
+
+    Raises:
+        InvalidInput: a setting does not exist, or has an impossible value.
+    """
+    table = Table(tree, "")
+    policy = table.table("version_policy")
+    specific = policy.table("specific")
+    cache = table.table("response_cache")
+    options = OwnOptions(
+        reject_non_finite=table.flag("reject_non_finite", default=False),
+        versions=specific.texts("versions"),
+        ttl_seconds=cache.number_or_none("ttl_seconds"),
+        execution=_read_execution(table.table("execution")),
+        text=_read_text(table.table("text")) if table.has("text") else None,
+        golden=tuple(_read_golden(one) for one in table.tables("golden")),
+        text_inputs=table.texts("text_inputs"),
+    )
+    for one in (specific, policy, cache, table):
+        one.close()
+    return options
+
+
+def own_parameters(config: ModelConfig) -> dict[str, str]:
+    """Return the parameters that carry our own settings; settings at their defaults are left out."""
+    tree: Tree = {}
+    if config.reject_non_finite:
+        tree["reject_non_finite"] = True
+    if isinstance(config.version_policy, Specific) and not all(is_number(one) for one in config.version_policy.versions):
+        tree["version_policy"] = {"specific": {"versions": list(config.version_policy.versions)}}
+    if config.response_cache.ttl_seconds is not None:
+        tree["response_cache"] = {"ttl_seconds": config.response_cache.ttl_seconds}
+    execution = _changed(config.execution, ExecutionOptions())
+    if config.text is not None:
+        tree["text"] = _changed(config.text, TextOptions()) or {"tokenizer_file": config.text.tokenizer_file}
+    if config.golden:
+        tree["golden"] = [{"file": one.file, **_changed(one, GoldenExample(file=one.file))} for one in config.golden]
+    text_inputs = [tensor.name for tensor in config.inputs if tensor.is_text]
+    if text_inputs:
+        tree["text_inputs"] = text_inputs
+    threads = {key: str(execution.pop(name)) for key, name in _TRITON.items() if name in execution}
+    return threads | flattened({**tree, "execution": execution})
+
+
+def flattened(tree: Mapping[str, object], path: str = PREFIX) -> dict[str, str]:
+    """Return nested tables as parameters."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flattened(cast("Tree", value), f"{path}{key}.")
+        else:
+            flat[path + key] = _encoded(value)
+    return flat
+
+
+def is_number(version: str) -> bool:
+    """Whether a version is one that Triton could name: a number in its usual form that fits 63 bits."""
+    return version.isascii() and version.isdigit() and str(int(version)) == version and int(version) < 2**63
+
+
+def _read_execution(table: Table) -> ExecutionOptions:
+    options = ExecutionOptions(
+        intra_op_threads=table.whole("intra_op_threads", 1),
+        inter_op_threads=table.whole("inter_op_threads", 1),
+        spinning=table.flag("spinning", default=False),
+        providers=table.texts("providers"),
+    )
+    table.close()
+    return options
+
+
+def _read_text(table: Table) -> TextOptions:
+    pooling, choices = table.text("pooling", Pooling.MEAN.value), [one.value for one in Pooling]
+    require(pooling in choices, "text.pooling", f"must be one of {', '.join(choices)}, got {pooling[:40]!r}")
+    options = TextOptions(
+        tokenizer_file=table.text("tokenizer_file", TextOptions().tokenizer_file),
+        max_length=table.whole_or_none("max_length"),
+        pooling=Pooling(pooling),
+        normalize=table.flag("normalize", default=True),
+    )
+    table.close()
+    return options
+
+
+def _read_golden(table: Table) -> GoldenExample:
+    require(table.has("file"), "golden", "every example names its file")
+    default = GoldenExample(file=table.text("file", ""))
+    example = GoldenExample(
+        file=default.file,
+        absolute_tolerance=table.number("absolute_tolerance", default.absolute_tolerance),
+        relative_tolerance=table.number("relative_tolerance", default.relative_tolerance),
+    )
+    table.close()
+    return example
+
+
+def _changed(value: ExecutionOptions | TextOptions | GoldenExample, default: object) -> Tree:
+    changed: Tree = {}
+    for one in fields(value):
+        now = getattr(value, one.name)
+        if now != getattr(default, one.name):
+            changed[one.name] = now.value if isinstance(now, Pooling) else now
+    return changed
+
+
+def _put(tree: Tree, path: list[str], value: object) -> None:
+    for part in path[:-1]:
+        inner = tree.setdefault(part, {})
+        require(isinstance(inner, dict), ".".join(path), f"{part!r} is given as a value and as a table")
+        tree = cast("Tree", inner)
+    if tree.setdefault(path[-1], value) is not value:
+        raise invalid(".".join(path), "is given twice")
+
+
+def _decoded(value: str) -> object:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _encoded(value: object) -> str:
+    if isinstance(value, str) and isinstance(_decoded(value), str) and _decoded(value) == value:
+        return value
+    return json.dumps(list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value)
