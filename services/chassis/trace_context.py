@@ -5,9 +5,9 @@ Source: W3C Trace Context, level 1.
 
 from __future__ import annotations
 
-import random
 import re
 from dataclasses import dataclass
+from random import Random
 
 _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _SAMPLED = 0x01
@@ -39,7 +39,7 @@ class SpanContext:
         """The header that makes what follows a child of this span."""
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-01"
 
-    def child(self, ids: random.Random) -> SpanContext:
+    def child(self, ids: Random) -> SpanContext:
         """Return a new span caused by this one."""
         return SpanContext(self.trace_id, new_span_id(ids), self.span_id)
 
@@ -52,7 +52,7 @@ class Parent:
     span_id: int
     is_sampled: bool
 
-    def child(self, ids: random.Random) -> SpanContext:
+    def child(self, ids: Random) -> SpanContext:
         """Return a new span caused by the caller's."""
         return SpanContext(self.trace_id, new_span_id(ids), self.span_id)
 
@@ -71,11 +71,11 @@ def parse_traceparent(header: str | None) -> Parent | None:
     return Parent(trace_id, span_id, bool(int(match[4], 16) & _SAMPLED))
 
 
-def new_span_id(ids: random.Random) -> int:
+def new_span_id(ids: Random) -> int:
     """Return 64 random bits, not all 0."""
     return ids.getrandbits(64) or 1
 
 
-def new_trace_id(ids: random.Random) -> int:
+def new_trace_id(ids: Random) -> int:
     """Return 128 random bits, not all 0."""
     return ids.getrandbits(128) or 1
