@@ -45,6 +45,20 @@ def read_descriptors(root: Path = ROOT) -> FileDescriptorSet:
         return FileDescriptorSet.FromString(target.read_bytes())
 
 
+@dataclass(frozen=True, slots=True, order=True, kw_only=True)
+class Finding:
+    """One thing that is wrong with a proto file."""
+
+    file: str
+    line: int
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return the line that people and editors read."""
+        return f"{self.file}:{self.line}: {self.rule}: {self.message}"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a declaration stands and what its author wrote above it."""

@@ -4,13 +4,13 @@
     model = complete(config, GraphSignature.of(session.get_inputs(), session.get_outputs()), name="digits")
     model.signature                      what callers send and receive
     model.config.batching, .warmup, …    how it runs
-    to_proto(model.config)               Triton's ModelConfig;  to_json(model.config) its JSON
+    to_proto(model.config)               Triton's ModelConfig;  to_bytes its serialised form, to_json its JSON
 
 The parts live in modules of their own; this one is where others import them from.
 """
 
 from penstock.contracts.model_config_complete import DEFAULT_MAX_BATCH_SIZE, DEFAULT_MODEL_FILENAME, CompletedModel, complete
-from penstock.contracts.model_config_proto import BACKEND, PLATFORM, from_proto, to_proto
+from penstock.contracts.model_config_proto import BACKEND, PLATFORM, from_proto, to_bytes, to_proto
 from penstock.contracts.model_config_scheduling import (
     All,
     DynamicBatching,
@@ -74,6 +74,7 @@ __all__ = [
     "from_proto",
     "from_toml",
     "from_tree",
+    "to_bytes",
     "to_json",
     "to_proto",
 ]

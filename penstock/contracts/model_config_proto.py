@@ -95,6 +95,11 @@ def to_proto(config: ModelConfig) -> pb.ModelConfig:
     return proto
 
 
+def to_bytes(config: ModelConfig) -> bytes:
+    """Return Triton's message, serialised; equal configurations have equal bytes in every process."""
+    return to_proto(config).SerializeToString(deterministic=True)
+
+
 def _read_tensor(proto: pb.ModelInput | pb.ModelOutput, *, is_text: bool = False) -> TensorConfig:
     is_input = isinstance(proto, pb.ModelInput)
     return TensorConfig(
