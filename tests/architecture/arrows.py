@@ -27,7 +27,25 @@ SCHEMA_PLACES = ("penstock.contracts", "penstock.client", *GENERATED)
 """Packages that may import generated modules wherever they like."""
 SCHEMA_ROLES = ("front", "servicer", "link", "frames", "feed", "feeds", "client")
 """So may modules with such a word in their name, in any service: they stand where messages enter and leave."""
-SCHEMA_MODULES: dict[str, str] = {}
+SCHEMA_MODULES = {
+    # A request arrives at the router as OIP bytes from every front; these read them.
+    "services.router.scan": "finds its way through a serialised request without parsing it; parses what it cannot scan",
+    "services.router.templates": "learns from a parsed request how the next one of its kind begins",
+    "services.router.typed_contents": "turns a request's typed contents into raw bytes",
+    "services.router.understanding": "holds a parsed request until its deployment and inputs are known",
+    # An answer leaves the router as OIP bytes to every front; these write them.
+    "services.router.answers": "appends outputs to ready-made heads of ModelInferResponse",
+    "services.router.targets": "makes those heads, once a deployment",
+    "services.router.oip_answer": "translates ModelInferResponse for the HTTP face",
+    # Everything but inference has one answer for both faces, and that answer is an OIP message.
+    "services.router.control": "names the messages that it passes from its collaborators to the faces",
+    "services.router.directory": "describes models as OIP messages",
+    "services.router.statistics": "a client of WorkerControl that sums its answers into OIP messages",
+    # Values that travel: protos meet them in `to_proto` and `from_proto`.
+    "services.router.repository": "writes desired state as ModelOverride",
+    "services.worker.overrides": "Override.from_proto reads it",
+    "services.worker.statistics": "counters with `to_proto`",
+}
 """And these, each with its reason."""
 
 EDGE_ENDINGS = ("_front", "servicer", "_loop", "_feed", "_workflow", "_server")

@@ -14,7 +14,11 @@ PARAMETERS = 5
 COMMAND_DECORATORS = ("command", "callback")
 """typer reads a command's options from its parameters: there, and only for functions so decorated, they are the interface."""
 
-MANY_KEYWORDS: dict[str, str] = {}
+MANY_KEYWORDS = {
+    "penstock.client.aio.AsyncClient.predict": "the options of one call; a caller names the one or two that it needs, as in httpx",
+    "penstock.client.sync.Client.predict": "as AsyncClient.predict",
+    "services.router.inference.Inference.__init__": "collaborators, named where the composition root passes them",
+}
 """Functions that take more parameters in all because the rest are keyword-only, each with its reason."""
 
 

@@ -16,6 +16,7 @@ VERB = "process"
 
 TERMS: dict[tuple[str, ...], str] = {
     ("data", "type"): "the Open Inference Protocol's word for what a tensor's elements are",
+    ("process", "metrics"): "Prometheus's name for the figures of a process; a noun",
     ("data", "received"): "asyncio.Protocol names it",
 }
 """Runs of words in which an empty word has a meaning, each with its reason."""

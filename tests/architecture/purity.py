@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tests.architecture.source import GENERATED, Module, is_under
 
@@ -51,14 +51,18 @@ def pure_names(modules: Iterable[Module]) -> frozenset[str]:
 
 
 def impurities(modules: Sequence[Module]) -> Iterator[str]:
-    """Yield what pure modules do that pure modules do not."""
-    pure = pure_names(modules)
-    impure = {module.name for module in modules} - pure - {module.name for module in modules if _is_empty(module)}
-    for module in modules:
-        if module.name in pure:
-            yield from _outside_imports(module)
-            yield from _impure_relatives(module, pure, impure)
-            yield from _outside_calls(module)
+    """Yield what pure modules, and the modules of services they lean on, do that pure modules do not."""
+    by_name = {module.name: module for module in modules}
+    waiting = [(name, name) for name in sorted(pure_names(modules))]
+    seen: set[str] = set()
+    while waiting:
+        name, needed_by = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        because = f"and is pure{'' if name == needed_by else f', for {needed_by} needs it'}"
+        yield from (f"{found}, {because}" for found in _outside(by_name[name]))
+        waiting += [(target, needed_by) for target in _relatives(by_name[name], by_name)]
 
 
 def foreign_imports(modules: Iterable[Module]) -> Iterator[str]:
@@ -77,30 +81,30 @@ def _has_to_be_pure(module: Module) -> bool:
     return module.name in DECIDERS or "Pure:" in (ast.get_docstring(module.tree) or "")
 
 
-def _is_empty(module: Module) -> bool:
-    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in module.tree.body)
-
-
-def _outside_imports(module: Module) -> Iterator[str]:
-    for imported in module.imports:
-        if is_under(imported.name, *IMPURE) and imported.name not in PASSED_IN:
-            yield f"{module.name}:{imported.line} imports {imported.name}, and is pure"
-
-
-def _impure_relatives(module: Module, pure: frozenset[str], impure: set[str]) -> Iterator[str]:
+def _relatives(module: Module, by_name: Mapping[str, Module]) -> Iterator[str]:
     for imported in module.imports:
         # `from services.mesh import placement` names a module, `from services.mesh.placement import choose` something in one.
-        target = imported.name if imported.name in pure | impure else imported.name.rpartition(".")[0]
-        if target in impure:
-            yield f"{module.name}:{imported.line} imports {target}, which is not pure"
+        target = imported.name if imported.name in by_name else imported.name.rpartition(".")[0]
+        if target in by_name and target not in IMPURE_CONTRACTS:
+            yield target
 
 
-def _outside_calls(module: Module) -> Iterator[str]:
+def _outside(module: Module) -> Iterator[str]:
+    for imported in module.imports:
+        if is_under(imported.name, *IMPURE) and imported.name not in PASSED_IN and not _names_a_type(module, imported.name):
+            yield f"{module.name}:{imported.line} imports {imported.name}"
     for node in ast.walk(module.tree):
         if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
-            yield f"{module.name}:{node.lineno} waits, and is pure"
+            yield f"{module.name}:{node.lineno} waits"
         if isinstance(node, ast.Call) and (name := _outward(node)):
-            yield f"{module.name}:{node.lineno} calls {name}, and is pure"
+            yield f"{module.name}:{node.lineno} calls {name}"
+
+
+def _names_a_type(module: Module, package: str) -> bool:
+    # `import random` for nothing but `random.Random`.
+    used = {ast.unparse(node) for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    mine = {name for name in used if name.startswith(package + ".")}
+    return bool(mine) and mine <= set(PASSED_IN)
 
 
 def _outward(node: ast.Call) -> str | None:
