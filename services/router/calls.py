@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.chassis.trace_context import SpanContext
 from services.mesh.route_table import Deployment
 from services.router.admission import Tenant
 from services.router.front import Front
 from services.router.targets import Target
 from services.router.templates import Learnt
-from services.router.tracing import Span
 
 
 class Calls:
@@ -28,7 +28,7 @@ class Calls:
         self.id_fields: list[bytes] = []
         self.tenants: list[Tenant] = []
         self.cache_keys: list[bytes] | None = None
-        self.spans: dict[int, Span] | None = None
+        self.spans: dict[int, SpanContext] | None = None
 
     @property
     def deployment(self) -> Deployment:

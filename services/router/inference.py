@@ -23,7 +23,7 @@ from services.router.shared_answers import SharedAnswers
 from services.router.targets import Target
 from services.router.templates import Learnt
 from services.router.tenants import Tenants
-from services.router.tracing import Tracer
+from services.router.tracing import RequestTracer
 from services.router.understanding import NotUnderstood, Understanding, Understood
 
 LONGEST_DEADLINE_SECONDS = 60.0
@@ -60,7 +60,7 @@ class Inference:
         *,
         clock: Callable[[], float],
         shared: SharedAnswers,
-        tracer: Tracer | None = None,
+        tracer: RequestTracer | None = None,
     ) -> None:
         """Keep the collaborators."""
         self.tenants = tenants

@@ -1,34 +1,36 @@
-"""What the inference path needs of tracing: a decision before anything is made, and finished spans afterwards."""
+"""Server spans of sampled requests: a decision before anything is made, a finished span afterwards."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 from penstock.contracts.errors import ServingError
+from services.chassis.spans import model_attributes, rpc_attributes, server_span
+from services.chassis.telemetry import Telemetry
+from services.chassis.trace_context import SpanContext
 from services.router.targets import Target
 
-
-class Span(Protocol):
-    """A sampled request."""
-
-    @property
-    def traceparent(self) -> str:
-        """W3C traceparent that the worker's spans hang under."""
-        ...
-
-    @property
-    def trace_id(self) -> str:
-        """Trace id in hexadecimal, for exemplars."""
-        ...
+METHOD = "inference.GRPCInferenceService/ModelInfer"
+"""What every request is here, whichever protocol brought it."""
 
 
-class Tracer(Protocol):
-    """Makes server spans of sampled requests."""
+class RequestTracer:
+    """Makes the spans of sampled requests; one that is not sampled costs a comparison."""
 
-    def begin(self, traceparent: str | None) -> Span | None:
-        """Return a span when the request is sampled, by its caller's decision or by ratio; None costs nothing further."""
-        ...
+    def __init__(self, telemetry: Telemetry, *, clock: Callable[[], float]) -> None:
+        """Keep the collaborators."""
+        self._telemetry = telemetry
+        self._clock = clock
 
-    def end(self, span: Span, target: Target, seconds: float, error: ServingError | None) -> None:
-        """Finish a request's span that ends now and took `seconds`."""
-        ...
+    def begin(self, traceparent: str | None) -> SpanContext | None:
+        """Return the identity of a request's span, by its caller's decision or by ratio; None when it is not sampled."""
+        return self._telemetry.sampler.should_sample(traceparent)
+
+    def end(self, context: SpanContext, target: Target, seconds: float, error: ServingError | None) -> None:
+        """Hand over the span of a request that ends now and took `seconds`."""
+        now = self._clock()
+        deployment = target.deployment
+        status = "OK" if error is None else error.status.grpc.name
+        attributes = rpc_attributes(METHOD, status) | model_attributes(deployment.model, deployment.version)
+        reason = None if error is None else error.reason
+        self._telemetry.emit(server_span(context, METHOD, (now - seconds, now), attributes, reason))
