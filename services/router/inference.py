@@ -19,6 +19,7 @@ from services.router import answers
 from services.router.admission import Tenant
 from services.router.calls import Calls
 from services.router.front import Front, Wave
+from services.router.outcomes import RouterMetrics
 from services.router.shared_answers import SharedAnswers
 from services.router.targets import Target
 from services.router.templates import Learnt
@@ -60,17 +61,17 @@ class Inference:
         *,
         clock: Callable[[], float],
         shared: SharedAnswers,
+        metrics: RouterMetrics,
         tracer: RequestTracer | None = None,
     ) -> None:
         """Keep the collaborators."""
         self.tenants = tenants
         self.requests_in_flight = 0
-        self.refusals: dict[tuple[str, str], int] = {}
-        """Requests refused before their model was known, by (tenant, reason)."""
         self._understand = understanding
         self._dispatch = dispatch
         self._clock = clock
         self._shared = shared
+        self._metrics = metrics
         self._tracer = tracer
         self._waves = 0
 
@@ -154,7 +155,7 @@ class Inference:
             try:
                 tenant = self.tenants.of(key)
             except ServingError as error:
-                self._count("unknown", error)
+                self._metrics.refuse("unknown", error)
                 raise
         if tenant.wave != self._waves:
             tenant.wave = self._waves
@@ -178,7 +179,7 @@ class Inference:
         self.requests_in_flight -= len(built)
         calls.release(wanted)
         seconds = self._clock() - calls.arrived_at
-        calls.target.outcomes.succeed(len(built), len(built) * chunk.template.rows, seconds)
+        calls.target.outcomes.succeed(len(built), seconds)
         self._count_tenants(calls, wanted)
         if calls.cache_keys is not None:
             self._shared.land(calls, wanted, built)
@@ -226,14 +227,14 @@ class Inference:
     def _count_tenants(self, calls: Calls, positions: Sequence[int]) -> None:
         outcomes, first = calls.target.outcomes, calls.tenants[0]
         if len(positions) == len(calls.tenants) and all(tenant is first for tenant in calls.tenants):
-            outcomes.count_tenant(first.policy.name, "OK", len(positions))
+            outcomes.count(first.policy.name, "OK", len(positions))
             return
         for position in positions:
-            outcomes.count_tenant(calls.tenants[position].policy.name, "OK", 1)
+            outcomes.count(calls.tenants[position].policy.name, "OK", 1)
 
     def _refusal(self, tenant: Tenant, refusal: NotUnderstood) -> ServingError:
         if refusal.target is None:
-            self._count(tenant.policy.name, refusal.error)
+            self._metrics.refuse(tenant.policy.name, refusal.error)
             return refusal.error
         return self._counted(tenant, refusal.target, refusal.error)
 
@@ -241,16 +242,14 @@ class Inference:
         target.outcomes.fail(error, tenant.policy.name)
         return error
 
-    def _count(self, tenant: str, error: ServingError) -> None:
-        key = (tenant, error.reason)
-        self.refusals[key] = self.refusals.get(key, 0) + 1
-
     def _end_spans(self, calls: Calls, positions: Sequence[int], seconds: float, error: ServingError | None) -> None:
         if self._tracer is not None and calls.spans is not None:
             for position in positions:
                 span = calls.spans.pop(position, None)
                 if span is not None:
                     self._tracer.end(span, calls.target, seconds, error)
+                    if error is None:
+                        calls.target.outcomes.keep_exemplar(span, seconds)
 
 
 def _door(deadline: float, now: float, priority: int, levels: int, in_flight: int) -> ServingError | None:

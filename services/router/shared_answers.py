@@ -40,8 +40,11 @@ class SharedAnswers:
         if answer is not None:
             intake.front.respond_many([call_id], [understood.id_field + answer])
             tenant.release(rows)
-            _served(target, tenant, rows, self._clock() - intake.now)
+            seconds = self._clock() - intake.now
+            target.outcomes.hit(seconds)
+            _served(target, tenant, seconds)
             return True
+        target.outcomes.miss()
         waiter = Waiter(
             front=intake.front,
             call_id=call_id,
@@ -74,7 +77,7 @@ class SharedAnswers:
                 self._waiting.pop((id(waiter.front), waiter.call_id), None)
                 waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
                 waiter.tenant.release(waiter.rows)
-                _served(waiter.target, waiter.tenant, waiter.rows, now - waiter.arrived_at)
+                _served(waiter.target, waiter.tenant, now - waiter.arrived_at)
 
     def abandon(self, calls: Calls, positions: Sequence[int], error: ServingError) -> None:
         """Tell who waited that the question failed; what was only the first caller's fate is theirs to try again."""
@@ -129,9 +132,9 @@ class SharedAnswers:
         waiter.target.outcomes.fail(error, waiter.tenant.policy.name)
 
 
-def _served(target: Target, tenant: Tenant, rows: int, seconds: float) -> None:
-    target.outcomes.succeed(1, rows, seconds)
-    target.outcomes.count_tenant(tenant.policy.name, "OK", 1)
+def _served(target: Target, tenant: Tenant, seconds: float) -> None:
+    target.outcomes.succeed(1, seconds)
+    target.outcomes.count(tenant.policy.name, "OK", 1)
 
 
 def _key(understood: Understood, tenant: Tenant) -> bytes:

@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from struct import unpack
 
-from penstock.contracts.errors import ServingError
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Template
 from services.mesh.route_table import Deployment
+from services.router.outcomes import Outcomes
 from services.router.templates import TemplateBook, varint
 
 HEADS_PER_TARGET = 1024
-LATENCY_BOUNDS_SECONDS = tuple(0.0001 * 2**step for step in range(20))
-"""Upper bounds of the latency histogram's buckets: 0.1 ms to 52 s, doubling."""
-
-
-class Outcomes:
-    """Counts what became of a deployment's requests; plain numbers, read by the metrics at scrape time."""
-
-    __slots__ = ("by_tenant", "failures", "latency", "latency_seconds", "rows", "successes")
-
-    def __init__(self) -> None:
-        """Start at zero."""
-        self.successes = 0
-        self.rows = 0
-        self.failures: dict[str, int] = {}
-        self.by_tenant: dict[tuple[str, str], int] = {}
-        self.latency = [0] * (len(LATENCY_BOUNDS_SECONDS) + 1)
-        self.latency_seconds = 0.0
-
-    def succeed(self, requests: int, rows: int, seconds: float) -> None:
-        """Count answers that took the same time."""
-        self.successes += requests
-        self.rows += rows
-        self.latency_seconds += seconds * requests
-        self.latency[bisect_left(LATENCY_BOUNDS_SECONDS, seconds)] += requests
-
-    def fail(self, error: ServingError, tenant: str, requests: int = 1) -> None:
-        """Count refusals and failures."""
-        self.failures[error.reason] = self.failures.get(error.reason, 0) + requests
-        self.count_tenant(tenant, error.reason, requests)
-
-    def count_tenant(self, tenant: str, code: str, requests: int) -> None:
-        """Count by tenant and code."""
-        key = (tenant, code)
-        self.by_tenant[key] = self.by_tenant.get(key, 0) + requests
-
-
 class Target:
     """One deployment as the inference path sees it."""
 

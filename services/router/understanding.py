@@ -12,8 +12,9 @@ from typing import NamedTuple
 from penstock.contracts.errors import InvalidInput, ServingError
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.route_table import Deployment, RouteTable
+from services.router.outcomes import RouterMetrics
 from services.router.scan import INPUTS, NO_PARAMETERS, Parameters, id_field, interpret, parameters_in, parse, scan
-from services.router.targets import Outcomes, Target
+from services.router.targets import Target
 from services.router.templates import Learnt
 
 KNOWN_LIMIT = 4096
@@ -46,11 +47,11 @@ class NotUnderstood(Exception):
 class Understanding:
     """Turns payloads into `Understood`."""
 
-    def __init__(self, table: RouteTable) -> None:
+    def __init__(self, table: RouteTable, metrics: RouterMetrics) -> None:
         """Start knowing no names."""
         self.targets: dict[tuple[str, str], Target] = {}
-        self.outcomes: dict[tuple[str, str], Outcomes] = {}
         self._table = table
+        self._metrics = metrics
         self._known: dict[bytes, tuple[str, str, Target | None]] = {}
         self._parameters: dict[bytes, Parameters] = {}
 
@@ -117,8 +118,7 @@ class Understanding:
         key = (deployment.model, deployment.version)
         target = self.targets.get(key)
         if target is None or not target.deployment.is_same(deployment):
-            outcomes = self.outcomes.setdefault(key, Outcomes())
-            target = self.targets[key] = Target(deployment, outcomes)
+            target = self.targets[key] = Target(deployment, self._metrics.of(*key))
         return target
 
     def _remember(self, name: bytes, model: str, version: str) -> None:

@@ -19,6 +19,7 @@ from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
 from services.router.front import NO_DEADLINE, Wave
 from services.router.inference import Inference
+from services.router.outcomes import RouterMetrics
 from services.router.result_cache import ResultCache
 from services.router.shared_answers import SharedAnswers
 from services.router.tenants import Tenants
@@ -90,6 +91,7 @@ class Stand:
     table: RouteTable
     tenants: Tenants
     shared: SharedAnswers
+    metrics: RouterMetrics
     front: PaperFront = field(default_factory=PaperFront)
 
     def take(
@@ -102,10 +104,11 @@ class Stand:
 async def standing(workers: Sequence[FakeWorker], statuses: Sequence[Any] | None = None) -> AsyncIterator[Stand]:
     table, tenants = RouteTable(), Tenants()
     dispatch = Dispatch(table, router_id="router", clock=time.monotonic, random=Random(1))
-    understanding = Understanding(table)
+    metrics = RouterMetrics()
+    understanding = Understanding(table, metrics)
     dispatch.on_change(understanding.forget)
     shared = SharedAnswers(ResultCache(), clock=time.monotonic)
-    inference = Inference(understanding, dispatch, tenants, clock=time.monotonic, shared=shared)
+    inference = Inference(understanding, dispatch, tenants, clock=time.monotonic, shared=shared, metrics=metrics)
     task = asyncio.create_task(dispatch.run())
     await asyncio.sleep(0)
     for worker, status in zip(workers, statuses or [worker.status() for worker in workers], strict=True):
@@ -114,7 +117,7 @@ async def standing(workers: Sequence[FakeWorker], statuses: Sequence[Any] | None
         while sum(link.is_up for link in dispatch.links) < len(workers):
             await asyncio.sleep(0.001)
     try:
-        yield Stand(inference, dispatch, table, tenants, shared)
+        yield Stand(inference, dispatch, table, tenants, shared, metrics)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.contracts.errors import (
-    CallerLeft,
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
@@ -327,7 +326,7 @@ async def test_a_failed_question_fails_for_everybody_who_waited(cached: Stand, w
     await cached.front.until(2)
 
     assert {error.reason for error in cached.front.errors.values()} == {"EXECUTION_FAILED"}
-    assert CallerLeft.reason not in cached.inference.refusals
+    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -361,3 +360,16 @@ def test_any_mix_of_requests_is_answered_right(mix: list[tuple[int, str, str, bo
                 far.kill()
 
     asyncio.run(scenario())
+
+
+async def test_every_outcome_is_counted_by_tenant_and_code(keys: Stand):
+    keys.take(*(request([[n, n]]) for n in range(8)), key="key-small")
+    keys.take(request([[1, 1]]), first_id=20, key="unknown")
+    await keys.front.until(9)
+
+    def count(model: str, tenant: str, code: str) -> float:
+        return keys.metrics.requests.of(model, "1" if model else "", tenant, code).value
+
+    assert (count("echo", "small", "OK"), count("echo", "small", "QUOTA"), count("", "unknown", "UNAUTHENTICATED")) == (5, 3, 1)
+    triton = keys.metrics.triton.of("echo", "1")
+    assert (triton.request_success, triton.rejected) == (5, 3)
