@@ -117,7 +117,7 @@ def differences(fresh: Path, target: Path) -> Iterator[str]:
 def _report(lines: list[str]) -> int:
     if not lines:
         return 0
-    return fail("\n".join([*lines, "generated code is not fresh: run `python -m protos.generate` and commit the result"]))
+    return fail("\n".join([*lines, "generated code is not fresh: run `make protos` and commit the result"]))
 
 
 def _generated(root: Path) -> set[str]:

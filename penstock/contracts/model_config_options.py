@@ -98,12 +98,12 @@ def own_parameters(config: ModelConfig) -> dict[str, str]:
     if isinstance(config.version_policy, Specific) and not all(is_number(one) for one in config.version_policy.versions):
         tree["version_policy"] = {"specific": {"versions": list(config.version_policy.versions)}}
     if config.response_cache.ttl_seconds is not None:
-        tree["response_cache"] = {"ttl_seconds": config.response_cache.ttl_seconds}
+        tree["response_cache"] = {"ttl_seconds": float(config.response_cache.ttl_seconds)}
     execution = _changed(config.execution, ExecutionOptions())
     if config.text is not None:
         tree["text"] = _changed(config.text, TextOptions()) or {"tokenizer_file": config.text.tokenizer_file}
     if config.golden:
-        tree["golden"] = [{"file": one.file, **_changed(one, GoldenExample(file=one.file))} for one in config.golden]
+        tree["golden"] = [_golden(one) for one in config.golden]
     text_inputs = [tensor.name for tensor in config.inputs if tensor.is_text]
     if text_inputs:
         tree["text_inputs"] = text_inputs
@@ -163,13 +163,15 @@ def _read_golden(table: Table) -> GoldenExample:
     return example
 
 
-def _changed(value: ExecutionOptions | TextOptions | GoldenExample, default: object) -> Tree:
-    changed: Tree = {}
-    for one in fields(value):
-        now = getattr(value, one.name)
-        if now != getattr(default, one.name):
-            changed[one.name] = now.value if isinstance(now, Pooling) else now
-    return changed
+def _golden(example: GoldenExample) -> Tree:
+    # Floats, because 1 and 1.0 are equal values and must be equal bytes.
+    absolute, relative = float(example.absolute_tolerance), float(example.relative_tolerance)
+    return {"file": example.file, "absolute_tolerance": absolute, "relative_tolerance": relative}
+
+
+def _changed(value: ExecutionOptions | TextOptions, default: object) -> Tree:
+    changed = {one.name: getattr(value, one.name) for one in fields(value) if getattr(value, one.name) != getattr(default, one.name)}
+    return {name: now.value if isinstance(now, Pooling) else now for name, now in changed.items()}
 
 
 def _put(tree: Tree, path: list[str], value: object) -> None:

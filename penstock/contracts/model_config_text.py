@@ -92,11 +92,11 @@ def from_tree(tree: Mapping[str, object]) -> ModelConfig:
     theirs, ours = _split(tree)
     try:
         proto = json_format.ParseDict(checked(_SCHEMA, theirs), pb.ModelConfig())
+        for key, value in flattened(ours).items():
+            require(key not in proto.parameters, key, "is given twice")
+            proto.parameters[key].string_value = value
     except (json_format.ParseError, TypeError, ValueError) as error:
         raise invalid("value", _ours(str(error))) from error
-    for key, value in flattened(ours).items():
-        require(key not in proto.parameters, key, "is given twice")
-        proto.parameters[key].string_value = value
     return from_proto(proto)
 
 

@@ -7,7 +7,7 @@ by `complete`. What is said is valid by itself, or the value is not constructed;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from penstock.contracts.model_config_checks import check_file, require
@@ -204,14 +204,3 @@ class ModelConfig:
     def instance_count(self) -> int:
         """Instances on one device; 1 when nothing is said."""
         return sum(group.count for group in self.instance_groups) or 1
-
-    def overlaid(self, over: ModelConfig) -> ModelConfig:
-        """Return this configuration with what another one says in its place; parameters are joined.
-
-        A setting that the other one leaves at its default stays as it is here.
-        """
-        nothing = ModelConfig()
-        said = {one.name: getattr(over, one.name) for one in fields(over) if getattr(over, one.name) != getattr(nothing, one.name)}
-        said["parameters"] = {**self.parameters, **over.parameters}
-        said["ignored"] = (*self.ignored, *over.ignored)
-        return replace(self, **said)
