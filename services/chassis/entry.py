@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from services.chassis import logs
 from services.chassis.config import ConfigFile, Settings, override_tree
@@ -15,7 +16,19 @@ from services.chassis.process import App, CannotStart, die_with_parent, run
 S = TypeVar("S", bound=Settings)
 
 
-def main(service: str, kind: type[S], app: App[ConfigFile[S]], arguments: Sequence[str] | None = None) -> NoReturn:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Generic[S]):
+    """What a composition root begins with."""
+
+    service: str
+    """Name in logs, traces and metrics."""
+    config: ConfigFile[S]
+    """The settings, and how they change."""
+    logs: logs.LogPipeline | None = None
+    """Where events go; None when somebody else set up the log, as in a test."""
+
+
+def main(service: str, kind: type[S], app: App[Start[S]], arguments: Sequence[str] | None = None) -> NoReturn:
     """Read the settings, start the log, run the application, exit with its code.
 
     `kind` may have a field `log_level`; without it the level is info.
@@ -29,7 +42,7 @@ def main(service: str, kind: type[S], app: App[ConfigFile[S]], arguments: Sequen
         sys.exit(error.exit_code)
     with logs.started(service, getattr(config.current, "log_level", "info")) as pipeline:
         config.on_change(lambda settings: pipeline.set_level(getattr(settings, "log_level", "info")))
-        code = run(app, config)
+        code = run(app, Start(service=service, config=config, logs=pipeline))
     sys.exit(code)
 
 

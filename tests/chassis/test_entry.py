@@ -21,7 +21,8 @@ class SampleSettings(Settings, env_prefix="PENSTOCK_SAMPLE__"):
     log_level: Level = "info"
 
 @asynccontextmanager
-async def app(config):
+async def app(start):
+    config = start.config
     print("port", config.current.port)
     structlog.get_logger("app").info("opened")
     config.on_change(lambda settings: print("port", settings.port))
