@@ -17,6 +17,7 @@ import onnxruntime as ort
 import structlog
 
 from penstock.contracts.errors import ExecutionFailed, LoadFailed
+from penstock.contracts.model_graph import GraphSignature
 from penstock.contracts.tensors import AnyArray
 from services.worker.providers import GPU_PROVIDERS, capable_providers, provider_list
 from services.worker.session import Provider, RunHandle, SessionConfig, Terminated
@@ -61,6 +62,12 @@ class OnnxSession:
     def provider(self) -> str:
         """Name of the execution provider in use."""
         return self._provider.value
+
+    @property
+    def graph(self) -> GraphSignature:
+        """What the model's file says about its inputs and outputs."""
+        session = self._session
+        return GraphSignature.of(session.get_inputs(), session.get_outputs(), session.get_overridable_initializers())
 
     def new_handle(self) -> OnnxHandle:
         """Return a brake for one execution."""
