@@ -9,12 +9,10 @@ import numpy as np
 
 from examples import breast_cancer, datasets, digits, minilm
 from examples.measure import calls_per_second, one_by_one
-from examples.ways import Columns, OverCommandLine, Question, Way
+from examples.ways import Columns, Question, Way
 
 IN_FLIGHT = 32
 """Calls at once while throughput is measured."""
-
-THROUGHPUT_SECONDS = 2.0
 
 SAME_NUMBER = 1e-4
 """Largest difference between ways: rows that run, or sentences that are padded, in other company may differ in their last bits."""
@@ -54,13 +52,16 @@ class Finding:
     p50_ms: float
     p99_ms: float
     calls_per_second: float | None
-    """None where a call is a process of its own: that would measure how fast processes start."""
+    """None where a call starts a process: that would measure how fast processes start."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Examination:
     """Everything found so far, and everything that is wrong."""
 
+    in_flight: int = IN_FLIGHT
+    throughput_seconds: float = 2.0
+    """Length of each measurement of throughput."""
     findings: list[Finding] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
@@ -68,10 +69,29 @@ class Examination:
         """Ask one version for all of its rows in every way; ways must agree with the first of them."""
         agreed: Finding | None = None
         for way in ways:
-            finding = examined(trial, way)
+            finding = self._examined(trial, way)
             self.findings.append(finding)
             agreed = agreed or finding
             self._judge(finding, agreed)
+
+    def _examined(self, trial: Trial, way: Way) -> Finding:
+        """Ask for all rows one call after the other, then again with many calls at once."""
+        questions = trial.questions(way.rows_a_call)
+        way.ask(questions[0])  # opens connections; what the first caller pays is not what callers pay
+        timed = one_by_one(way.ask, questions)
+        answers = {name: np.concatenate([one[name] for one in timed.answers]) for name in timed.answers[0]}
+        rate = (
+            calls_per_second(way.ask, questions, in_flight=self.in_flight, seconds=self.throughput_seconds) if way.keeps_running else None
+        )
+        return Finding(
+            trial=trial,
+            way=way,
+            answers=answers,
+            accuracy=trial.accuracy(answers),
+            p50_ms=timed.percentile_ms(50),
+            p99_ms=timed.percentile_ms(99),
+            calls_per_second=rate,
+        )
 
     def _judge(self, finding: Finding, agreed: Finding) -> None:
         trial, way = finding.trial, finding.way.name
@@ -81,24 +101,6 @@ class Examination:
             )
         if not agree(finding.answers, agreed.answers):
             self.complaints.append(f"{trial.model} {trial.version}: {way} answers other than {agreed.way.name}")
-
-
-def examined(trial: Trial, way: Way) -> Finding:
-    """Ask for all rows one call after the other, then again with many calls at once."""
-    questions = trial.questions(way.rows_a_call)
-    way.ask(questions[0])  # opens connections; what the first caller pays is not what callers pay
-    timed = one_by_one(way.ask, questions)
-    answers = {name: np.concatenate([one[name] for one in timed.answers]) for name in timed.answers[0]}
-    is_process = isinstance(way, OverCommandLine)
-    return Finding(
-        trial=trial,
-        way=way,
-        answers=answers,
-        accuracy=trial.accuracy(answers),
-        p50_ms=timed.percentile_ms(50),
-        p99_ms=timed.percentile_ms(99),
-        calls_per_second=None if is_process else calls_per_second(way.ask, questions, in_flight=IN_FLIGHT, seconds=THROUGHPUT_SECONDS),
-    )
 
 
 def agree(answers: Columns, others: Columns) -> bool:

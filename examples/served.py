@@ -14,14 +14,18 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Generator, Iterable
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO
 
 HOST = "127.0.0.1"
+
+PROGRAM = (str(Path(sys.executable).with_name("penstock")),)
+"""The command line that is installed beside this Python."""
+
 READY_SECONDS = 30.0
 """Longest wait for every model; the embedding model alone is 90 MB."""
 STOP_SECONDS = 20.0
@@ -69,12 +73,13 @@ class Server:
 
 
 @contextmanager
-def serving(repository: Path, versions: Iterable[tuple[str, str]]) -> Generator[Server]:
+def serving(repository: Path, versions: Iterable[tuple[str, str]], program: Sequence[str] = PROGRAM) -> Generator[Server]:
     """Serve a repository, from ready to stopped.
 
     Args:
         repository: model repository folder.
         versions: model and version of everything that must be ready before the block begins.
+        program: the command that understands `serve`.
 
     Raises:
         ServerFailure: not ready within READY_SECONDS, an exit code other than 0 after SIGTERM, or a process left behind.
@@ -82,20 +87,24 @@ def serving(repository: Path, versions: Iterable[tuple[str, str]]) -> Generator[
     with ExitStack() as stack:
         log = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-demo-"))) / "server.log"
         output = stack.enter_context(log.open("wb"))
-        server = _start(repository, log, output)
+        server = _start([*program, "serve", str(repository)], log, output)
         stack.callback(_kill, server)
         _await_ready(server, list(versions))
         yield server
         _stop(server)
 
 
-def _start(repository: Path, log: Path, output: IO[bytes]) -> Server:
+def _start(command: list[str], log: Path, output: IO[bytes]) -> Server:
     http_port, grpc_port, metrics_port = _free_ports(3)
     mark = uuid.uuid4().hex
-    command = [str(Path(sys.executable).with_name("penstock")), "serve", str(repository), "--host", HOST]
-    command += ["--http-port", str(http_port), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics_port)]
+    ports = ["--http-port", str(http_port), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics_port)]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=os.environ | {_MARK: mark}, start_new_session=True
+        [*command, "--host", HOST, *ports],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=os.environ | {_MARK: mark},
+        start_new_session=True,
     )
     return Server(process=process, mark=mark, log=log, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port)
 
@@ -154,11 +163,9 @@ def _stop(server: Server) -> None:
 
 def _kill(server: Server) -> None:
     """End whatever still runs; does nothing after a clean stop."""
-    for process_id in (*_marked(server.mark), server.process.pid) if server.process.poll() is None else _marked(server.mark):
-        try:
-            os.kill(int(process_id), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    for process_id in _marked(server.mark):
+        with suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGKILL)
     server.process.wait()
 
 

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.served import HOST, Server
+from examples.served import HOST, PROGRAM, Server
 from penstock import Client
 
 CALL_SECONDS = 30.0
@@ -48,6 +46,8 @@ class Way(Protocol):
 
     name: str
     rows_a_call: int
+    keeps_running: bool
+    """Whether calls share a process; False when each starts its own."""
 
     def ask(self, question: Question) -> Columns:
         """Send the rows in one call. May be called by several threads at once.
@@ -64,6 +64,7 @@ class OverGrpc:
 
     name = "gRPC (SDK)"
     rows_a_call = 1
+    keeps_running = True
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -80,6 +81,7 @@ class OverHttp:
 
     name = "HTTP (JSON)"
     rows_a_call = 1
+    keeps_running = True
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -117,6 +119,7 @@ class OverOpenAi:
 
     name = "HTTP (OpenAI)"
     rows_a_call = 1
+    keeps_running = True
 
     def __init__(self, http: OverHttp) -> None:
         self._http = http
@@ -133,6 +136,7 @@ class OverCommandLine:
 
     name = "CLI"
     rows_a_call = 32
+    keeps_running = False
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -142,7 +146,7 @@ class OverCommandLine:
         with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
             json.dump({"inputs": [{question.input_name: row} for row in question.rows]}, file)
             file.flush()
-            command = [str(Path(sys.executable).with_name("penstock")), "predict", question.model, "-d", f"@{file.name}"]
+            command = [*PROGRAM, "predict", question.model, "-d", f"@{file.name}"]
             command += ["--version", question.version, "--url", self._server.grpc_target, "-o", "json"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_SECONDS, check=False)
         if done.returncode != 0:
