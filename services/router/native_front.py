@@ -14,7 +14,8 @@ What pygrpc-native 0.5.0 lacks, and what stands for it here:
 - no message limit: longer messages are refused here, after they were read; the memory of a giant message, or of a small one that
   gzip blows up, is taken before this code sees it. Where that matters put grpcio (TLS mode) or a proxy in front;
 - no bound on calls that nobody received: refused here beyond `open_calls_limit`;
-- cancels come only with call details, hence `recv_batch_details`.
+- cancels come only with call details, hence `recv_batch_details`;
+- no `grpc-retry-pushback-ms`: names that begin with `grpc-` are refused (grpc_status.py says what is sent instead).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from penstock.contracts.errors import Draining, Internal, Overloaded, RequestToo
 from penstock.oip.v2.services import INFERENCE_SERVICE
 from services.router.front import NO_DEADLINE, Wave
 from services.router.grpc_metadata import key_and_trace
-from services.router.grpc_status import trailers_of
+from services.router.grpc_status import trailers_without_pushback
 from services.router.wave_columns import cut, join
 
 MODEL_INFER = f"/{INFERENCE_SERVICE}/ModelInfer"
@@ -163,7 +164,7 @@ class NativeFront:
     def fail_many(self, call_ids: Sequence[int], errors: Sequence[ServingError]) -> None:
         """Refuse calls; ids that are no longer open are ignored."""
         for call_id, error in zip(call_ids, errors, strict=True):
-            self._native.fail(call_id, int(error.status.grpc), error.message, trailers_of(error))
+            self._native.fail(call_id, int(error.status.grpc), error.message, trailers_without_pushback(error))
         self._open.difference_update(call_ids)
         if self._idle is not None:
             self._notice_idle()
@@ -252,7 +253,7 @@ class NativeFront:
         cut(wave, 0)
 
     def _refuse(self, call_ids: Sequence[int], error: ServingError) -> None:
-        trailers = trailers_of(error)
+        trailers = trailers_without_pushback(error)
         for call_id in call_ids:
             self._native.fail(call_id, int(error.status.grpc), error.message, trailers)
         self.refused[error.reason] += len(call_ids)
