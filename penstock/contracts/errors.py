@@ -35,42 +35,7 @@ back into the class. Facts are attributes; the message says what, where, which l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
-
-MESSAGE_LIMIT = 512
-"""Longest message, in characters, that leaves the process."""
-
-
-class GrpcCode(IntEnum):
-    """The gRPC status codes that penstock answers with (values of google.rpc.Code)."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """How one class of errors looks on the wire."""
-
-    grpc: GrpcCode
-    http: int
-    is_retryable: bool = False
+from penstock.contracts.status import GrpcCode, Status, clean
 
 
 class ServingError(Exception):
@@ -298,33 +263,21 @@ STATUS: dict[type[ServingError], Status] = {
 }
 """The one status table."""
 
-FINER_REASONS: dict[str, type[ServingError]] = {
-    "SHAPE_MISMATCH": InvalidInput,
-    "DTYPE_MISMATCH": InvalidInput,
-    "MISSING_INPUT": InvalidInput,
-    "UNKNOWN_INPUT": InvalidInput,
-    "DUPLICATE_INPUT": InvalidInput,
-    "UNKNOWN_OUTPUT": InvalidInput,
-    "DUPLICATE_OUTPUT": InvalidInput,
-    "BYTE_COUNT": InvalidInput,
-    "BAD_VALUE": InvalidInput,
-    "BAD_NAME": InvalidInput,
-    "BAD_PARAMETER": InvalidInput,
-    "BAD_ID": InvalidInput,
-    "BAD_HEADER": InvalidInput,
-    "BAD_JSON": MalformedBody,
-    "NOT_FINITE_INPUT": InvalidInput,
-    "NOT_TEXT": InvalidInput,
-    "BATCH_TOO_LARGE": InvalidInput,
-    "POISON_ROW": ExecutionFailed,
-    "OUTPUT_NOT_FINITE": OutputContract,
-    "CONCURRENCY": QuotaExceeded,
-    "REPLICA_OVERLOADED": Overloaded,
-    "MODEL_LOADING": NoReadyReplica,
-    "METHOD_NOT_ALLOWED": UnsupportedMedia,
-    "MEDIA_TYPE": UnsupportedMedia,
-    "SHARED_MEMORY": NotImplementedHere,
+_CASES: dict[type[ServingError], str] = {
+    InvalidInput: (
+        "SHAPE_MISMATCH DTYPE_MISMATCH MISSING_INPUT UNKNOWN_INPUT DUPLICATE_INPUT UNKNOWN_OUTPUT DUPLICATE_OUTPUT BYTE_COUNT BAD_VALUE "
+        "BAD_NAME BAD_PARAMETER BAD_ID BAD_HEADER NOT_FINITE_INPUT NOT_TEXT BATCH_TOO_LARGE"
+    ),
+    MalformedBody: "BAD_JSON",
+    ExecutionFailed: "POISON_ROW",
+    OutputContract: "OUTPUT_NOT_FINITE",
+    QuotaExceeded: "CONCURRENCY",
+    Overloaded: "REPLICA_OVERLOADED",
+    NoReadyReplica: "MODEL_LOADING",
+    UnsupportedMedia: "METHOD_NOT_ALLOWED MEDIA_TYPE",
+    NotImplementedHere: "SHARED_MEMORY",
 }
+FINER_REASONS: dict[str, type[ServingError]] = {reason: kind for kind, reasons in _CASES.items() for reason in reasons.split()}
 """Reasons that name a case of a class; both directions of the table use them."""
 
 BY_REASON: dict[str, type[ServingError]] = {kind.reason: kind for kind in STATUS} | FINER_REASONS
@@ -343,9 +296,3 @@ def error_from(reason: str, message: str, *, retry_after_seconds: float | None =
     """Rebuild an error from its reason; an unknown reason becomes Internal."""
     kind = BY_REASON.get(reason, Internal)
     return kind(message, reason=reason, retry_after_seconds=retry_after_seconds)
-
-
-def clean(message: str) -> str:
-    """Cut a message to MESSAGE_LIMIT and escape what could forge log lines."""
-    safe = message if message.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-    return safe if len(safe) <= MESSAGE_LIMIT else safe[: MESSAGE_LIMIT - 1] + "…"

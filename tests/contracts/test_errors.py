@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from penstock.contracts import errors
-from penstock.contracts.errors import BY_REASON, MESSAGE_LIMIT, STATUS, Internal, InvalidInput, ServingError, error_from, status_of
+from penstock.contracts.errors import BY_REASON, STATUS, Internal, InvalidInput, ServingError, error_from, status_of
+from penstock.contracts.status import MESSAGE_LIMIT
 
 
 def all_classes(kind: type[ServingError] = ServingError) -> set[type[ServingError]]:
