@@ -108,14 +108,16 @@ def own_parameters(config: ModelConfig) -> dict[str, str]:
     if text_inputs:
         tree["text_inputs"] = text_inputs
     threads = {key: str(execution.pop(name)) for key, name in _TRITON.items() if name in execution}
-    return threads | flattened({**tree, "execution": execution})
+    if execution:
+        tree["execution"] = execution
+    return threads | flattened(tree)
 
 
 def flattened(tree: Mapping[str, object], path: str = PREFIX) -> dict[str, str]:
-    """Return nested tables as parameters."""
+    """Return nested tables as parameters; an empty table is one, for `[text]` alone says something."""
     flat: dict[str, str] = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             flat |= flattened(cast("Tree", value), f"{path}{key}.")
         else:
             flat[path + key] = _encoded(value)
