@@ -1,0 +1,102 @@
+"""One version on this worker: where it is in its life, and what it holds there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penstock.contracts.errors import ServingError
+from penstock.contracts.model_config import CompletedModel, to_proto
+from penstock.contracts.worker_status import CostPoint, ReplicaStatus
+from services.worker.batcher import Batcher
+from services.worker.reconciliation import Held, Offer
+from services.worker.replica_state import ReplicaEvent, ReplicaLife
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What is known about a version once it has been loaded and measured."""
+
+    completed: CompletedModel
+    provider: str
+    memory_bytes: int
+    costs: tuple[CostPoint, ...]
+    model_config: bytes
+    """The completed configuration in Triton's protobuf."""
+
+    @classmethod
+    def of(cls, completed: CompletedModel, *, provider: str, memory_bytes: int, costs: tuple[CostPoint, ...]) -> Loaded:
+        """Add the wire form of the configuration."""
+        wire = to_proto(completed.config).SerializeToString(deterministic=True)
+        return cls(completed=completed, provider=provider, memory_bytes=memory_bytes, costs=costs, model_config=wire)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Replica:
+    """A replica; changed by the event loop only."""
+
+    replica_id: int
+    offer: Offer
+    life: ReplicaLife
+    digest: str = ""
+    failure: ServingError | None = None
+    loaded: Loaded | None = None
+    batcher: Batcher | None = None
+    """Present from READY to UNLOADED."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.offer.artefact.model
+
+    @property
+    def version(self) -> str:
+        """Name of the version."""
+        return self.offer.artefact.version
+
+    @property
+    def held(self) -> Held:
+        """What planning needs to know."""
+        return Held(replica_id=self.replica_id, offer=self.offer, state=self.life.state)
+
+    def step(self, event: ReplicaEvent, *, now_time: float, reason: str = "") -> None:
+        """Go one step on.
+
+        Raises:
+            InvalidTransition: the life has no such step.
+        """
+        self.life = self.life.after(event, now=now_time, reason=reason)
+
+    def to_status(self) -> ReplicaStatus:
+        """Return what routers are told."""
+        status = ReplicaStatus(
+            replica_id=self.replica_id,
+            model=self.model,
+            version=self.version,
+            state=self.life.state,
+            digest=self.digest,
+            reason=self.life.reason,
+            changed_time=self.life.changed_time,
+        )
+        return status if self.loaded is None else _with_loaded(status, self.loaded)
+
+
+def _with_loaded(status: ReplicaStatus, loaded: Loaded) -> ReplicaStatus:
+    config = loaded.completed.config
+    return ReplicaStatus(
+        replica_id=status.replica_id,
+        model=status.model,
+        version=status.version,
+        state=status.state,
+        digest=status.digest,
+        reason=status.reason,
+        changed_time=status.changed_time,
+        signature=loaded.completed.signature,
+        model_config=loaded.model_config,
+        memory_bytes=loaded.memory_bytes,
+        costs=loaded.costs,
+        provider=loaded.provider,
+        response_cache=config.response_cache.enable,
+        response_cache_ttl_seconds=config.response_cache.ttl_seconds or 0.0,
+        reject_non_finite=config.reject_non_finite,
+        priority_levels=config.batching.priority_levels if config.batching else 0,
+    )
