@@ -23,7 +23,7 @@ import structlog
 from services.chassis.line_sink import LineSink
 from services.chassis.trace_context import SpanContext
 
-Level = Literal["debug", "info", "warning", "error"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
 """Least level that is written."""
 
 STDERR = 2

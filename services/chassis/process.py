@@ -43,9 +43,9 @@ class CannotStart(Exception):
 class Hooks:
     """What an application does on signals, given out when its block is entered."""
 
-    reload: Callable[[], None] | None = None
+    reload: Callable[[], object] | None = None
     """Called for SIGHUP."""
-    abandon: Callable[[], None] | None = None
+    abandon: Callable[[], object] | None = None
     """Called before the process ends at once; must not wait."""
 
 
