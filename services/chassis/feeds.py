@@ -82,10 +82,9 @@ class FolderFeed(Generic[V]):
         self,
         directory: Path,
         decode: Callable[[bytes], V],
+        clock: Clock | None = None,
         *,
         suffix: str = ".pb",
-        clock: Clock | None = None,
-        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         """Store the arguments; `decode` may raise anything for bytes that are no value."""
         self._directory = directory
