@@ -52,7 +52,7 @@ def _service(file: FileDescriptorProto, service: ServiceDescriptorProto) -> str:
         *_calls(file, service, "grpc.aio"),
         "",
         f"class {name}Servicer:",
-        *(_handler(file, method) for method in service.method),
+        *(_served(file, method) for method in service.method),
         "",
         f"def add_{name}Servicer_to_server(servicer: {name}Servicer, server: grpc.Server | grpc.aio.Server) -> None: ...",
         "",
@@ -67,7 +67,7 @@ def _calls(file: FileDescriptorProto, service: ServiceDescriptorProto, base: str
     ]
 
 
-def _handler(file: FileDescriptorProto, method: MethodDescriptorProto) -> str:
+def _served(file: FileDescriptorProto, method: MethodDescriptorProto) -> str:
     request, response = _type(file, method.input_type), _type(file, method.output_type)
     argument = f"request_iterator: _Requests[{request}]" if method.client_streaming else f"request: {request}"
     result = f"Iterator[{response}] | AsyncIterator[{response}]" if method.server_streaming else f"{response} | Awaitable[{response}]"

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import onnx
-import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
 
 from penstock.contracts.errors import InvalidInput, NotImplementedHere
 from penstock.contracts.model_config import (
     DEFAULT_MAX_BATCH_SIZE,
-    CompletedModel,
     DynamicBatching,
     GraphSignature,
     GraphTensor,
     InstanceGroup,
     ModelConfig,
     TensorConfig,
-    TextOptions,
-    complete,
     from_json,
     from_pbtxt,
     from_toml,
@@ -28,24 +22,7 @@ from penstock.contracts.model_config import (
 )
 from penstock.contracts.signature import TensorSpec
 from penstock.contracts.tensors import DataType
-
-Shape = tuple[int | str | None, ...]
-
-
-def tensor(name: str, *shape: int | str | None, kind: str = "float", optional: bool = False) -> GraphTensor:
-    return GraphTensor(name=name, onnx_type=f"tensor({kind})", shape=shape, optional=optional)
-
-
-def graph(*tensors: GraphTensor, outputs: tuple[GraphTensor, ...] | None = None) -> GraphSignature:
-    return GraphSignature(inputs=tensors, outputs=(tensor("y", None, 2),) if outputs is None else outputs)
-
-
-ROWS = graph(tensor("x", "N", 30))
-FIXED = graph(tensor("x", 1, 30), outputs=(tensor("y", 1, 2),))
-
-
-def completed(config: ModelConfig | None, of: GraphSignature = ROWS, **options: object) -> CompletedModel:
-    return complete(config, of, name="m", **options)  # type: ignore[arg-type]
+from tests.contracts.graphs import FIXED, ROWS, completed, graph, tensor
 
 
 def test_everything_comes_from_the_graph_when_nothing_is_configured():
@@ -62,30 +39,6 @@ def test_everything_comes_from_the_graph_when_nothing_is_configured():
         batching=DynamicBatching(),
         default_model_filename="model.onnx",
     )
-
-
-@pytest.mark.parametrize(
-    ("of", "rows"),
-    [
-        (ROWS, 64),
-        (graph(tensor("x", "a", 3), tensor("z", "b")), 64),
-        (graph(tensor("x", None, None)), 64),
-        (graph(tensor("x", -1, 3)), 64),
-        (FIXED, 0),
-        (graph(tensor("x", "N", 3), tensor("z", 4)), 0),
-        (graph(tensor("x", "N", 3), outputs=(tensor("y"),)), 0),
-        (graph(tensor("x", "N", 3), outputs=(tensor("y", 1, 2),)), 0),
-        (graph(tensor("x", "N", "N")), 0),
-        (graph(tensor("x", "N", 3), tensor("z", "M", "N")), 0),
-        (graph(outputs=(tensor("y", 3),)), 0),
-    ],
-    ids=str,
-)
-def test_the_graph_says_whether_the_first_dimension_counts_rows(of: GraphSignature, rows: int):
-    model = completed(None, of)
-
-    assert (model.config.max_batch_size, model.signature.max_batch_size) == (rows, rows)
-    assert model.signature.has_batch_dimension is (rows > 0)
 
 
 def test_configured_dims_decide_between_the_two_readings():
@@ -215,94 +168,6 @@ def test_a_contradiction_is_refused_and_both_sides_are_named(text: str, of: Grap
     assert [word for word in words if word not in caught.value.message] == []
 
 
-def warmup(batch_size: int = 1, name: str = "x", kind: str = "FP32", dims: str = "[30]") -> str:
-    inputs = f"{{{name} = {{data_type = '{kind}', dims = {dims}, random_data = true}}}}"
-    return f"model_warmup = [{{name = 'w', batch_size = {batch_size}, inputs = {inputs}}}]"
-
-
-@pytest.mark.parametrize(
-    ("text", "of", "message"),
-    [
-        (warmup(batch_size=65), ROWS, "is 65, but must be 1 to max_batch_size 64"),
-        (warmup(batch_size=0), ROWS, "is 0, but must be 1 to max_batch_size 64"),
-        (warmup(batch_size=2, dims="[1, 30]"), FIXED, "is 2, but the model has no batch dimension"),
-        (warmup(name="z"), ROWS, "names inputs that the model does not have: 'z'"),
-        (warmup(), graph(tensor("x", "N", 30), tensor("z", "N")), "leaves out inputs: 'z'"),
-        (warmup(kind="FP64"), ROWS, "is TYPE_FP64, but the input is TYPE_FP32"),
-        (warmup(dims="[31]"), ROWS, "are [31], but the input has [30]"),
-        (warmup(dims="[1, 30]"), ROWS, "are [1, 30], but the input has [30]"),
-    ],
-)
-def test_a_warmup_that_the_model_cannot_take_is_refused(text: str, of: GraphSignature, message: str):
-    with pytest.raises(InvalidInput) as caught:
-        completed(from_toml(text), of)
-
-    assert message in caught.value.message
-
-
-def test_a_warmup_that_fits_is_kept():
-    assert completed(from_toml(warmup(batch_size=64))).config.warmup[0].batch_size == 64
-    assert completed(from_toml(warmup(batch_size=0, dims="[1, 30]")), FIXED).config.warmup[0].batch_size == 0
-
-
-TOKENS = (tensor("input_ids", "B", "T", kind="int64"), tensor("attention_mask", "B", "T", kind="int64"))
-SENTENCES = graph(*TOKENS, outputs=(tensor("last_hidden_state", "B", "T", 384), tensor("pooler_output", "B", 384)))
-
-
-def test_a_sentence_model_beside_its_tokenizer_reads_text_and_gives_embeddings():
-    model = completed(None, SENTENCES, has_tokenizer=True)
-
-    assert model.signature.inputs == (TensorSpec(name="text", datatype=DataType.BYTES, shape=(-1,), symbols=("B",), is_text=True),)
-    assert model.signature.outputs == (TensorSpec(name="embedding", datatype=DataType.FP32, shape=(-1, 384), symbols=("B", "")),)
-    assert model.signature.max_batch_size == 64
-    assert model.config.text == TextOptions()
-    assert model.text is not None
-    assert (model.text.inputs, model.text.output, model.text.is_pooled) == (("input_ids", "attention_mask"), "last_hidden_state", False)
-    assert (model.text.size, model.text.token_datatype, model.text.datatype) == (384, DataType.INT64, DataType.FP32)
-
-
-def test_a_graph_that_pools_by_itself_is_not_pooled_again():
-    pooled = graph(*TOKENS, outputs=(tensor("token_embeddings", "B", "T", 8), tensor("sentence_embedding", "B", 8)))
-
-    model = completed(None, pooled, has_tokenizer=True)
-
-    assert model.text is not None
-    assert (model.text.output, model.text.is_pooled, model.text.size) == ("sentence_embedding", True, 8)
-
-
-def test_a_classifier_or_language_model_beside_a_tokenizer_keeps_its_own_tensors():
-    for logits in (tensor("logits", "B", 2), tensor("logits", "B", "T", 30522)):
-        model = completed(None, graph(*TOKENS, outputs=(logits,)), has_tokenizer=True)
-
-        assert model.text is None
-        assert [spec.name for spec in model.signature.inputs] == ["input_ids", "attention_mask"]
-
-
-def test_a_table_text_serves_an_output_of_any_name():
-    model = completed(from_toml("[text]\npooling = 'cls'"), graph(*TOKENS, outputs=(tensor("hidden", "B", "T", 8),)), has_tokenizer=True)
-
-    assert model.text is not None
-    assert model.text.output == "hidden"
-    assert model.config.text == model.text.options
-
-
-@pytest.mark.parametrize(
-    ("of", "has_tokenizer", "message"),
-    [
-        (SENTENCES, False, "the version folder has no file 'tokenizer.json'"),
-        (ROWS, True, "the model's inputs are x"),
-        (graph(tensor("input_ids", "B", "T")), True, "not all INT64 or all INT32"),
-        (graph(tensor("input_ids", "B", kind="int64")), True, "not all INT64 or all INT32"),
-        (graph(*TOKENS, outputs=(tensor("y", "B", kind="int64"),)), True, "none of the model's outputs"),
-    ],
-)
-def test_a_table_text_that_the_model_cannot_serve_is_refused(of: GraphSignature, has_tokenizer: bool, message: str):
-    with pytest.raises(InvalidInput) as caught:
-        completed(from_toml("[text]"), of, has_tokenizer=has_tokenizer)
-
-    assert message in caught.value.message
-
-
 SIZES = st.integers(1, 9) | st.none() | st.sampled_from(["N", "M"])
 GRAPHS = st.builds(
     lambda inputs, outputs: GraphSignature(
@@ -329,21 +194,3 @@ def test_a_signature_always_has_the_graphs_ranks(of: GraphSignature):
 
     given_shapes = [one.sizes for one in (*of.inputs, *of.outputs)]
     assert [spec.shape for spec in (*signature.inputs, *signature.outputs)] == given_shapes
-
-
-def test_a_real_session_is_understood():
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Cast", ["p"], ["y"], to=TensorProto.INT32)]
-    weight = helper.make_tensor("w", TensorProto.FLOAT, [3, 2], [0.0] * 6)
-    values = [helper.make_tensor_value_info(name, kind, ["rows", size]) for name, kind, size in (("x", 1, 3), ("y", TensorProto.INT32, 2))]
-    weights = helper.make_tensor_value_info("w", TensorProto.FLOAT, [3, 2])
-    made = helper.make_graph(nodes, "g", [values[0], weights], [values[1]], [weight])
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-
-    of = GraphSignature.of(session.get_inputs(), session.get_outputs(), session.get_overridable_initializers())
-
-    assert of.inputs == (tensor("x", "rows", 3), tensor("w", 3, 2, optional=True))
-    signature = completed(None, of).signature
-    assert signature.inputs == (TensorSpec(name="x", datatype=DataType.FP32, shape=(-1, 3), symbols=("rows", "")),)
-    assert signature.outputs == (TensorSpec(name="y", datatype=DataType.INT32, shape=(-1, 2), symbols=("rows", "")),)
