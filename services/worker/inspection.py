@@ -29,8 +29,13 @@ class Inspected:
     """As configured, not completed."""
     digest: str
     model_file: Path
-    estimated_bytes: int
-    """Memory that it will probably need."""
+    file_bytes: int
+    """Bytes of the model's file and its external data."""
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Memory that it will probably need."""
+        return estimated_bytes(self.file_bytes)
 
 
 def inspect(offer: Offer, digests: Digests) -> Inspected:
@@ -55,7 +60,7 @@ def inspect(offer: Offer, digests: Digests) -> Inspected:
         config=config,
         digest=digest,
         model_file=model_file,
-        estimated_bytes=estimated_bytes(sum(sizes), 1),
+        file_bytes=sum(sizes),
     )
 
 

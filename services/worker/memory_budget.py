@@ -65,9 +65,9 @@ class MemoryBudget:
         )
 
 
-def estimated_bytes(file_bytes: int, instances: int) -> int:
-    """Return what the sessions of a version probably need, from the bytes of its model files."""
-    return int((file_bytes * ESTIMATE_FACTOR + SESSION_BYTES) * instances)
+def estimated_bytes(file_bytes: int) -> int:
+    """Return what a version probably needs, from the bytes of its model files."""
+    return int(file_bytes * ESTIMATE_FACTOR) + SESSION_BYTES
 
 
 def _mebibytes(count: int) -> str:

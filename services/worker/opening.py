@@ -13,6 +13,7 @@ from services.worker.onnx_session import OnnxSession, open_session
 from services.worker.providers import GPU_PROVIDERS, capable_providers
 from services.worker.reshaping import ReshapingSession
 from services.worker.session import ModelSession, Provider, SessionConfig
+from services.worker.text import text_session
 
 MAX_LABELS_BYTES = 16 << 20
 """Largest file of class names."""
@@ -154,9 +155,16 @@ def _session_config(config: ModelConfig, device: Device) -> SessionConfig:
 def _as_served(session: OnnxSession, completed: CompletedModel, artefact: Artefact) -> ModelSession:
     """Put what callers see in front of what the graph takes."""
     if completed.text is not None:
-        raise LoadFailed(f"{artefact}: text models are not served yet")
+        return text_session(session, completed.text, _tokenizer(artefact, completed.text.options.tokenizer_file))
     if not completed.reshapes:
         return session
     inputs = {spec.name: completed.reshapes[spec.name] for spec in completed.config.inputs if spec.name in completed.reshapes}
     outputs = {spec.name: spec.dims or () for spec in completed.config.outputs if spec.name in completed.reshapes}
     return ReshapingSession(session, inputs, outputs, has_rows=completed.signature.has_batch_dimension)
+
+
+def _tokenizer(artefact: Artefact, name: str) -> bytes:
+    try:
+        return (artefact.folder / name).read_bytes()
+    except OSError as error:
+        raise ArtifactCorrupt(f"{artefact}: {name} cannot be read: {error.strerror}") from error

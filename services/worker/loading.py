@@ -1,0 +1,148 @@
+"""The story of a load: inspect → reserve memory → open → warm up, check, measure → ready.
+
+One load at a time: then the growth of resident memory during it is the version's, and a crash can be put down to it. The work itself
+runs in threads; nothing here blocks the loop. Whatever fails, the replica ends FAILED with the reason, and everything is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from penstock.contracts.errors import DeadlineExceeded, Internal, ServingError
+from penstock.contracts.names import ModelVersion
+from services.chassis.blackbox import Slot
+from services.worker.background_thread import in_thread
+from services.worker.batcher import Batcher
+from services.worker.digests import Digests
+from services.worker.inspection import Inspected, inspect
+from services.worker.memory_budget import MemoryBudget
+from services.worker.opening import Device, Opened, open_version
+from services.worker.replica import Loaded, Replica
+from services.worker.replica_state import ReplicaEvent
+from services.worker.resident_memory import resident_bytes
+from services.worker.suspects import Suspects
+from services.worker.trial import Trial
+from services.worker.try_out import TriedOut, try_out
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingPorts:
+    """Whom a load talks to."""
+
+    make_batcher: Callable[[Opened, TriedOut], Batcher]
+    """Called on the event loop when everything else has succeeded."""
+    on_change: Callable[[], None]
+    """Called when the replica's state has changed."""
+    on_loaded: Callable[[Replica, float], None]
+    """Called with the seconds of a load that succeeded."""
+    ready_twin: Callable[[Replica], Replica | None]
+    """Returns a ready replica of the same version and digest."""
+
+
+class Loading:
+    """Loads replicas, one at a time."""
+
+    def __init__(self, device: Device, budget: MemoryBudget, suspects: Suspects, ports: LoadingPorts, *, timeout_seconds: float) -> None:
+        """Store the arguments; `timeout_seconds` bounds one load from its start to READY."""
+        self._device = device
+        self._budget = budget
+        self._suspects = suspects
+        self._ports = ports
+        self._timeout_seconds = timeout_seconds
+        self._digests = Digests()
+        self._turn = asyncio.Lock()
+
+    async def load(self, replica: Replica) -> None:
+        """Bring a replica from LOADING to READY or FAILED, or to UNLOADED when it is what is ready already.
+
+        Cancelling abandons the load: what it used is given back, and the caller moves the replica on.
+        """
+        async with self._turn:
+            started_at = time.monotonic()
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self._story(replica)
+            except Exception as error:  # noqa: BLE001  the head of the story: a load may fail in any way, and only itself
+                self._fail(replica, self._told(replica, error))
+            else:
+                if replica.batcher is not None:
+                    self._ports.on_loaded(replica, time.monotonic() - started_at)
+
+    async def _story(self, replica: Replica) -> None:
+        version = ModelVersion(model=replica.model, version=replica.version)
+        with self._suspects.loading(version) as slot:
+            inspected = await in_thread(lambda: inspect(replica.offer, self._digests), name=f"inspect-{version}")
+            replica.digest = inspected.digest
+            if self._is_ready_already(replica):
+                return
+            self._budget.reserve(replica.replica_id, str(version), inspected.estimated_bytes)
+            try:
+                await self._open_and_try(replica, inspected, slot)
+            except BaseException:
+                self._budget.release(replica.replica_id)
+                raise
+
+    async def _open_and_try(self, replica: Replica, inspected: Inspected, slot: Slot | None) -> None:
+        before = resident_bytes()
+        opened = await in_thread(lambda: open_version(inspected, self._device), name=f"open-{inspected.artefact}")
+        self._step(replica, ReplicaEvent.LOADED)
+        self._suspects.warming(slot, ModelVersion(model=replica.model, version=replica.version))
+        trial = Trial(opened.sessions[0], opened.completed.signature)
+        try:
+            tried = await in_thread(lambda: try_out(trial, opened), name=f"try-{inspected.artefact}")
+        finally:
+            trial.stop()  # a thread that nobody waits for any more must not go on executing
+        # Memory that an earlier model gave back to the allocator is used again and does not show: a floor is what the files need.
+        memory_bytes = max(resident_bytes() - before, inspected.file_bytes)
+        self._budget.settle(replica.replica_id, str(inspected.artefact), memory_bytes)
+        self._finish(replica, opened, tried, memory_bytes)
+
+    def _finish(self, replica: Replica, opened: Opened, tried: TriedOut, memory_bytes: int) -> None:
+        replica.loaded = Loaded.of(opened.completed, provider=opened.provider, memory_bytes=memory_bytes, costs=tried.costs)
+        replica.batcher = self._ports.make_batcher(opened, tried)
+        replica.batcher.start()
+        self._step(replica, ReplicaEvent.WARMED)
+        log.info(
+            "replica_ready",
+            model=replica.model,
+            version=replica.version,
+            replica_id=replica.replica_id,
+            digest=replica.digest[:12],
+            provider=opened.provider,
+            memory_bytes=memory_bytes,
+            milliseconds_by_rows={point.rows: round(point.seconds * 1000, 3) for point in tried.costs},
+            golden_examples=tried.golden_examples,
+        )
+
+    def _is_ready_already(self, replica: Replica) -> bool:
+        """Say whether the files only look different (touched, copied again): then the ready replica stands for them."""
+        twin = self._ports.ready_twin(replica)
+        if twin is None:
+            return False
+        twin.offer = replica.offer
+        self._step(replica, ReplicaEvent.ABANDONED)
+        return True
+
+    def _told(self, replica: Replica, error: Exception) -> ServingError:
+        if isinstance(error, ServingError):
+            return error
+        if isinstance(error, TimeoutError):
+            return DeadlineExceeded(f"the load did not finish within {self._timeout_seconds:g} s, while {replica.life.state.name.lower()}")
+        log.error("load_broke", model=replica.model, version=replica.version, exc_info=error)
+        return Internal("internal error while loading; the worker's log says why")
+
+    def _fail(self, replica: Replica, error: ServingError) -> None:
+        replica.failure = error
+        self._step(replica, ReplicaEvent.FAILED, error.message)
+        log.error("replica_failed", model=replica.model, version=replica.version, reason=error.reason, message=error.message)
+
+    def _step(self, replica: Replica, event: ReplicaEvent, reason: str = "") -> None:
+        replica.step(event, now_time=time.time(), reason=reason)
+        self._ports.on_change()
