@@ -26,6 +26,7 @@ from services.worker.reporting import Reporter
 from services.worker.running import STUCK_SECONDS, RunMode, RunningBatch
 from services.worker.session import ModelSession, Terminated
 from services.worker.statistics import DeploymentStatistics
+from services.worker.templates import TemplateBook
 from services.worker.tracing import ExecutionTracer
 from services.worker.work import NO_DEADLINE, Batch, Work
 
@@ -70,6 +71,7 @@ class Batcher:
         """One instance a session; call `start` on the event loop."""
         self.config = config
         self.costs = costs
+        self.templates = TemplateBook(config.rules.signature)
         self._ports = ports
         self._clock = ports.clock
         self._reporter = Reporter(config.model, config.version, costs, ports.tracer, ports.wall_clock)
@@ -104,12 +106,13 @@ class Batcher:
         """Requests in the queue."""
         return self._queue.requests
 
-    def submit(self, work: Work) -> None:
-        """Take a chunk; its sink hears of every request of it."""
+    def submit(self, work: Work, positions: Sequence[int] | None = None) -> None:
+        """Take a chunk, or some requests of it; its sink hears of each of them."""
+        wanted = range(work.count) if positions is None else positions
         if self._is_draining:
-            self._fail(work, range(work.count), Draining(f"{self.config.model} {self.config.version} takes no new work here"))
+            self._fail(work, wanted, Draining(f"{self.config.model} {self.config.version} takes no new work here"))
             return
-        refused = self._queue.push(work, self._clock())
+        refused = self._queue.push(work, self._clock(), wanted)
         if refused:
             self._fail(work, refused, self._overloaded())
         if self._free:

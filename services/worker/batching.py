@@ -51,18 +51,19 @@ class BatchQueue:
         self._dropped: list[Drop] = []
         self._taken_at = -PROBE_SECONDS
 
-    def push(self, work: Work, now: float) -> Sequence[int]:
-        """Let a chunk wait; return the positions for which there is no room, normally none."""
+    def push(self, work: Work, now: float, positions: Sequence[int] | None = None) -> Sequence[int]:
+        """Let a chunk, or some requests of it, wait; return the positions for which there is no room, normally none."""
+        wanted = range(work.count) if positions is None else positions
         level = self._level(work.priority_class, self._policy.level_of(work.priority_level))
         room = self._policy.request_limit(level.number) - level.requests
         if self._bytes and self._bytes + work.payload_bytes > self._policy.max_queue_bytes:
             room = 0
-        accepted = range(min(work.count, room))
+        accepted = wanted[: max(0, room)]
         if accepted:
             self._bytes += work.payload_bytes
             self._enter(work, accepted, level, now)
             self._ends.note(work, min(work.earliest_deadline, self._timeout_at(work)), self.requests)
-        return range(len(accepted), work.count)
+        return wanted[len(accepted) :]
 
     def take(self, now: float) -> Batch | None:
         """Remove and return the batch that is due; None while it pays to wait, or when nothing waits."""
@@ -123,8 +124,6 @@ class BatchQueue:
         lines = [line for level in self._levels.values() for line in level.lines.values()]
         return min([self._due_at(line) for line in lines], default=NO_DEADLINE)
 
-    # Waiting and leaving.
-
     def _level(self, priority_class: PriorityClass, number: int, *, is_parked: bool = False) -> Level:
         level = self._levels.get((priority_class, number, is_parked))
         if level is None:
@@ -154,8 +153,6 @@ class BatchQueue:
             self._bytes -= work.payload_bytes
         if not self.rows:
             self._ends.clear()
-
-    # Choosing.
 
     def _due_line(self, now: float) -> Line | None:
         levels = [level for level in self._levels.values() if level.rows]
@@ -201,8 +198,6 @@ class BatchQueue:
             while limit > 1 and self._seconds(limit, line) > self._policy.bulk_slice_seconds:
                 limit //= 2
         return limit
-
-    # Gathering.
 
     def _gather(self, line: Line, now: float) -> list[Part]:
         company = self._company(line)
@@ -256,8 +251,6 @@ class BatchQueue:
             self._dropped.append(Drop(entry.work, late, cause))
             self._remove(entry, late)
         return not entry.positions
-
-    # Ends of waiting.
 
     def _timeout_at(self, work: Work) -> float:
         timeout = self._queue_of(work).default_timeout_microseconds
