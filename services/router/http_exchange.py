@@ -1,0 +1,145 @@
+"""The values that pass between an HTTP connection and the routes: request, reply, and what waits for a model's answer."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import unquote
+
+from penstock.contracts.errors import InvalidInput
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_MILLISECONDS = re.compile(rb"\d{1,9}", re.ASCII)
+_PROCESS = secrets.token_hex(6)
+_numbers = itertools.count(1)
+
+
+class Face(Enum):
+    """A family of routes; decides how an error looks."""
+
+    OIP = "oip"
+    """`/v2`: `{"error": "text"}`."""
+    V1 = "v1"
+    """TensorFlow Serving, SageMaker, MLflow: as OIP."""
+    OPENAI = "openai"
+    """`{"error": {"message", "type", "param", "code"}}`."""
+    NATIVE = "native"
+    """`/api/v1`: problem details (RFC 9457)."""
+    PLAIN = "plain"
+    """Health and documents: as OIP."""
+
+
+class HttpRequest:
+    """One request, read completely. `fields` maps lower-case header names to values; of repeated ones the last counts."""
+
+    __slots__ = ("_request_id", "arrived_at", "body", "fields", "keep_alive", "method", "path", "query")
+
+    def __init__(self, method: str, path: bytes, query: bytes, fields: dict[bytes, bytes], body: bytes) -> None:
+        """Keep what came; `path` is as sent, percent signs and all."""
+        self.method = method
+        self.path = path
+        self.query = query
+        self.fields = fields
+        self.body = body
+        self.keep_alive = True
+        self.arrived_at = 0.0
+        """Monotonic seconds."""
+        self._request_id: str | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The caller's `X-Request-ID` or `X-Correlation-ID` when it is harmless, else a number of our own."""
+        if self._request_id is None:
+            fields = self.fields
+            given = fields.get(b"x-request-id") or fields.get(b"x-correlation-id")
+            usable = given is not None and _REQUEST_ID.fullmatch(given)
+            self._request_id = given.decode("ascii") if given and usable else f"{_PROCESS}-{next(_numbers):x}"
+        return self._request_id
+
+    @property
+    def key(self) -> str | None:
+        """API key: `x-api-key`, else the token of `authorization: Bearer`; None without either."""
+        fields = self.fields
+        given = fields.get(b"x-api-key")
+        if given is not None:
+            return given.decode("latin-1")
+        bearer = fields.get(b"authorization")
+        if bearer is None or bearer[:7].lower() != b"bearer ":
+            return None
+        return bearer[7:].strip().decode("latin-1") or None
+
+    @property
+    def trace(self) -> str | None:
+        """W3C traceparent as sent."""
+        given = self.fields.get(b"traceparent")
+        return None if given is None else given.decode("latin-1")
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """Budget in the header `x-request-timeout-ms`; None without it.
+
+        Raises:
+            InvalidInput: no whole number of milliseconds.
+        """
+        given = self.fields.get(b"x-request-timeout-ms")
+        if given is None:
+            return None
+        if not _MILLISECONDS.fullmatch(given):
+            raise InvalidInput(
+                "x-request-timeout-ms must be a whole number of milliseconds", reason="BAD_HEADER", field="x-request-timeout-ms"
+            )
+        return int(given) / 1000
+
+
+@dataclass(slots=True)
+class HttpReply:
+    """One answer; status and headers as HTTP has them."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(slots=True)
+class Translation:
+    """A request in the form the router serves, and how its answer is told."""
+
+    payload: bytes
+    """Serialised ModelInferRequest."""
+    finish: Callable[[bytes], HttpReply]
+    """Turns the ModelInferResponse into the reply."""
+    timeout_seconds: float | None = None
+    """Budget named in the body."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A translated request on its way."""
+
+    future: asyncio.Future[bytes]
+    finish: Callable[[bytes], HttpReply]
+    face: Face
+
+
+PathNames = Mapping[str, str]
+"""What a path's placeholders stand for, percent-decoded."""
+
+
+def decoded(segment: str) -> str:
+    """Return a path segment without percent signs.
+
+    Raises:
+        InvalidInput: the bytes are no UTF-8.
+    """
+    try:
+        return unquote(segment, errors="strict") if "%" in segment else segment
+    except UnicodeDecodeError:
+        raise InvalidInput("the path holds percent-encoded bytes that are not UTF-8", reason="BAD_NAME", field="path") from None

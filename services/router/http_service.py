@@ -1,0 +1,252 @@
+"""Answers HTTP requests: finds the route, checks the media type, and goes the way that the route takes.
+
+`begin` is the synchronous half, for connections that have a whole request in hand; what it leaves (None) is answered by `asgi`, an
+ordinary ASGI application. Nothing here knows a route: they are given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any, Protocol
+
+from penstock.contracts.errors import NotFound, Overloaded, ServingError, UnsupportedMedia
+from services.chassis.deadline import NEVER, deadline_after
+from services.router import http_encoding as encoding
+from services.router.http_errors import as_serving_error, error_reply
+from services.router.http_exchange import Face, HttpReply, HttpRequest, Pending, Translation
+from services.router.http_head import HttpLimits
+from services.router.http_routes import Found, Routes, check_media
+from services.router.http_writing import response_head
+
+_FACES = ((b"/v2", Face.OIP), (b"/api/", Face.NATIVE), (b"/openai/", Face.OPENAI), (b"/v1/embeddings", Face.OPENAI), (b"/v1/", Face.V1))
+
+
+class Calls(Protocol):
+    """Takes translated requests; CallBuffer is one."""
+
+    def submit(self, payload: bytes, *, key: str | None = None, deadline: float = NEVER, trace: str | None = None) -> asyncio.Future[bytes]:
+        """Hand over a ModelInferRequest; the future gives the ModelInferResponse, or the ServingError."""
+        ...
+
+
+class HttpService:
+    """What all connections of a process share."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        calls: Calls,
+        *,
+        limits: HttpLimits | None = None,
+        missing_type_is_json: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keep the collaborators."""
+        self.limits = limits or HttpLimits()
+        self.is_draining = False
+        self.counts: dict[tuple[str, int], int] = {}
+        """Answers by (method, status), since the start."""
+        self.default_headers: list[tuple[bytes, bytes]] = []
+        """On every answer."""
+        self._routes = routes
+        self._calls = calls
+        self._missing_type_is_json = missing_type_is_json
+        self._clock = clock
+        self._default_lines = b""
+        self.tick()
+
+    def tick(self) -> None:
+        """Renew the date header; called about once a second."""
+        self.default_headers = [(b"date", formatdate(usegmt=True).encode()), (b"x-content-type-options", b"nosniff")]
+        self._default_lines = b"".join(b"%s: %s\r\n" % header for header in self.default_headers)
+
+    # --- the synchronous half -----------------------------------------------------------------------------------------------------
+
+    def begin(self, request: HttpRequest) -> Pending | HttpReply | None:
+        """Answer, or submit, or leave the request to `asgi` (None)."""
+        face = Face.PLAIN
+        try:
+            found = self._find(request)
+            face = found.route.face
+            if b"content-encoding" in request.fields:
+                return None
+            route, method = found.route, _method(request)
+            translate = route.translate.get(method) if route.translate is not None else None
+            if translate is not None:
+                translation = translate(request, found.names)
+                return Pending(self._submit(request, translation), translation.finish, face)
+            at_once = route.at_once.get(method) if route.at_once is not None else None
+            return None if at_once is None else at_once(request, found.names)
+        except Exception as error:  # noqa: BLE001 - the one table: everything becomes an answer
+            return self._told(error, request, face)
+
+    def finish(self, request: HttpRequest, pending: Pending) -> HttpReply:
+        """Return the reply to an answer that has come, or to the error that came instead."""
+        try:
+            return pending.finish(pending.future.result())
+        except asyncio.CancelledError:
+            return self._told(RuntimeError("a call was cancelled by neither its caller nor its connection"), request, pending.face)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._told(error, request, pending.face)
+
+    def compressed_later(self, request: HttpRequest, reply: HttpReply) -> asyncio.Future[HttpReply] | None:
+        """Compress a reply if its caller wants that: small ones at once, in place; for large ones a future is returned."""
+        wanted = encoding.accepted(request.fields, len(reply.body))
+        if wanted is None:
+            return None
+        if len(reply.body) > encoding.INLINE_BYTES:
+            return asyncio.get_running_loop().run_in_executor(None, _compress, reply, wanted)
+        _compress(reply, wanted)
+        return None
+
+    def refusal(self, request: HttpRequest, error: ServingError) -> HttpReply:
+        """Return the reply to a request that could not even be read."""
+        face = next((face for prefix, face in _FACES if request.path.startswith(prefix)), Face.PLAIN)
+        return error_reply(error, face, request.request_id)
+
+    def connection_problem(self, connections: int) -> ServingError | None:
+        """Return why a new connection is refused; None to take it."""
+        if connections > self.limits.connections:
+            return Overloaded(f"{self.limits.connections} connections are open: retry later", retry_after_seconds=1.0)
+        return None
+
+    def written(self, request: HttpRequest, reply: HttpReply, *, is_last: bool) -> list[bytes]:
+        """Return the bytes of a reply."""
+        self._count(request, reply.status)
+        head = response_head(reply, request.request_id, self._default_lines, is_last=is_last)
+        if request.method == "HEAD" or reply.status == 204:
+            return [head]
+        return [head + reply.body] if len(reply.body) < 65_536 else [head, reply.body]
+
+    # --- the asynchronous half ----------------------------------------------------------------------------------------------------
+
+    def scope_of(self, request: HttpRequest, scheme: str, client: Any, server: Any) -> Any:
+        """Return the ASGI scope of a request."""
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": request.method,
+            "scheme": scheme,
+            "path": request.path.decode("ascii"),
+            "raw_path": request.path,
+            "query_string": request.query,
+            "root_path": "",
+            "headers": list(request.fields.items()),
+            "client": client,
+            "server": server,
+            "penstock.arrived_at": request.arrived_at,
+        }
+
+    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request as an ASGI application. A cancelled call ends quietly: whoever cancels it has lost its caller."""
+        if scope["type"] != "http":
+            return
+        request = HttpRequest(scope["method"], scope["raw_path"], scope["query_string"], dict(scope["headers"]), await _body(receive))
+        request.arrived_at = scope.get("penstock.arrived_at", self._clock())
+        try:
+            reply = await self.answer(request)
+            later = self.compressed_later(request, reply)
+            if later is not None:
+                reply = await later
+        except asyncio.CancelledError:
+            return
+        self._count(request, reply.status)
+        body = b"" if request.method == "HEAD" else reply.body
+        headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
+        headers.append((b"x-request-id", request.request_id.encode()))
+        if self.is_draining:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def answer(self, request: HttpRequest) -> HttpReply:
+        """Answer one request, whichever way its route takes."""
+        face = Face.PLAIN
+        try:
+            found = self._find(request)
+            face = found.route.face
+            await self._decompress(request)
+            route, method = found.route, _method(request)
+            if route.translate and method in route.translate:
+                translation = route.translate[method](request, found.names)
+                return translation.finish(await self._submit(request, translation))
+            if route.at_once and method in route.at_once:
+                return route.at_once[method](request, found.names)
+            assert route.later is not None  # noqa: S101 - _find knows the method
+            return await route.later[method](request, found.names)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._told(error, request, face)
+
+    async def _decompress(self, request: HttpRequest) -> None:
+        given = request.fields.pop(b"content-encoding", None)
+        if given is None or given.lower() == b"identity":
+            return
+        if len(request.body) <= encoding.INLINE_BYTES // 8:
+            request.body = encoding.decompress(request.body, given, self.limits.body_bytes)
+            return
+        loop = asyncio.get_running_loop()
+        request.body = await loop.run_in_executor(None, encoding.decompress, request.body, given, self.limits.body_bytes)
+
+    # --- both ---------------------------------------------------------------------------------------------------------------------
+
+    def _find(self, request: HttpRequest) -> Found:
+        found = self._routes.find(request.path)
+        if found is None:
+            raise NotFound("no such path; GET /openapi.json lists them", field="path")
+        method = _method(request)
+        route = found.route
+        for ways in (route.translate, route.at_once, route.later):
+            if ways is not None and method in ways:
+                break
+        else:
+            raise _MethodNotAllowed(route.methods)
+        if method not in ("GET", "DELETE"):
+            check_media(route.media, request.fields.get(b"content-type"), missing_is_json=self._missing_type_is_json)
+        return found
+
+    def _submit(self, request: HttpRequest, translation: Translation) -> asyncio.Future[bytes]:
+        deadline = NEVER
+        seconds = request.timeout_seconds
+        if seconds is not None or translation.timeout_seconds is not None:
+            budget = min(one for one in (seconds, translation.timeout_seconds) if one is not None)
+            deadline = deadline_after(budget, self._clock())
+        return self._calls.submit(translation.payload, key=request.key, deadline=deadline, trace=request.trace)
+
+    def _told(self, error: BaseException, request: HttpRequest, face: Face) -> HttpReply:
+        allow = error.methods if isinstance(error, _MethodNotAllowed) else ()
+        if face is Face.PLAIN:
+            face = next((face for prefix, face in _FACES if request.path.startswith(prefix)), face)
+        return error_reply(as_serving_error(error, request.request_id), face, request.request_id, allow=allow)
+
+    def _count(self, request: HttpRequest, status: int) -> None:
+        key = (request.method, status)
+        self.counts[key] = self.counts.get(key, 0) + 1
+
+
+class _MethodNotAllowed(UnsupportedMedia):
+    def __init__(self, methods: tuple[str, ...]) -> None:
+        super().__init__(f"this path takes {', '.join(methods)}", reason="METHOD_NOT_ALLOWED")
+        self.methods = methods
+
+
+def _method(request: HttpRequest) -> str:
+    return "GET" if request.method == "HEAD" else request.method
+
+
+def _compress(reply: HttpReply, wanted: bytes) -> HttpReply:
+    reply.body = encoding.compress(reply.body, wanted)
+    reply.headers = (*reply.headers, (b"content-encoding", wanted), (b"vary", b"accept-encoding"))
+    return reply
+
+
+async def _body(receive: Any) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
