@@ -1,0 +1,66 @@
+"""`penstock`: the program and its commands.
+
+`penstock --version` and `penstock --help` import click and nothing else of weight: a command's module comes in when it is used.
+"""
+
+from __future__ import annotations
+
+import click
+
+from penstock.cli.lazy_group import LazyCommand, LazyGroup
+
+SECTIONS = {
+    "Serve": {"serve": "Serve a model repository folder."},
+    "Ask and look": {
+        "predict": "Ask a model once.",
+        "models": "List, inspect, load and unload models; their statistics.",
+        "status": "Show how a server is doing, once or all the time.",
+    },
+    "Set up": {
+        "doctor": "Check this machine and the running server.",
+        "keys": "Make API keys.",
+        "completion": "Print the completion script of a shell.",
+    },
+}
+"""Commands with what the list says of them; each is the function of its own name in the module of its own name."""
+
+COMMANDS = {
+    name: LazyCommand(place=f"penstock.cli.{name}:{name}", section=section, summary=summary)
+    for section, summaries in SECTIONS.items()
+    for name, summary in summaries.items()
+}
+
+LATER = frozenset({
+    "alias", "apply", "audit", "batch", "bench", "changes", "config", "deploy", "dlq", "down", "explain", "logs", "ps", "register",
+    "rollback", "rollout", "top", "topics", "traffic", "up",
+})  # fmt: skip
+"""Commands that later versions bring."""
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"penstock {version('penstock')}")
+        ctx.exit()
+
+
+program = LazyGroup(
+    name="penstock",
+    table=COMMANDS,
+    later=LATER,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    no_args_is_help=True,
+    help="Serve machine-learning models, ask them, and see how they are doing.",
+    epilog="`penstock COMMAND --help` says more. Commands that ask a server find the running `penstock serve` by themselves.",
+    params=[
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version and exit."
+        )
+    ],
+)
+
+
+def main() -> None:
+    """Run the program."""
+    program(prog_name="penstock")
