@@ -18,11 +18,11 @@ import mmap
 import os
 import struct
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 from penstock.contracts.errors import InvalidInput
 from penstock.contracts.names import ModelVersion
+from services.chassis.last_words import LastWords, Phase, Suspect
 
 SLOTS = 64
 NAMES = 512
@@ -32,37 +32,6 @@ _HEADER = struct.Struct("=8sII")
 _NAME_BYTES = 256
 _RECORD = struct.Struct(f"=Q{_NAME_BYTES}s{_NAME_BYTES}s")
 _REASON_BYTES = 256
-
-
-class Phase(IntEnum):
-    """What happens in a slot."""
-
-    IDLE = 0
-    LOADING = 1
-    WARMING = 2
-    RUNNING = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suspect:
-    """A version that a process was busy with when it died."""
-
-    version: ModelVersion
-    phase: Phase
-    met: int
-    """Grows with the order in which the process met its versions; the highest is the newest."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastWords:
-    """What a black box says."""
-
-    suspects: tuple[Suspect, ...] = ()
-    """Versions in a slot, each once, the newest last."""
-    verdict: ModelVersion | None = None
-    """The version for which the process ended itself."""
-    reason: str = ""
-    """Why it did."""
 
 
 class Slot:

@@ -1,0 +1,237 @@
+"""One child process that is kept running: started, watched, started again after a crash, stopped.
+
+A death is seen at once through a pidfd, whatever the loop and whatever killed it. Signals go through the pidfd too, so none can reach a
+stranger that was given the same id. Children lead sessions of their own: Ctrl-C reaches the supervisor only, which stops them in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from services.chassis.clock import Clock
+from services.chassis.process import PARENT_VARIABLE, CannotStart
+from services.embedded.restart_delays import RestartDelays
+
+REFUSES_SETTINGS = 78
+"""Exit code of a service whose settings are invalid."""
+
+STDERR = 2
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSpec:
+    """What to run."""
+
+    name: str
+    """For example worker-0."""
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Set in addition to the supervisor's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How one life of a child ended."""
+
+    name: str
+    process_id: int
+    status: int
+    """Exit code, or minus the signal."""
+    lived_seconds: float
+    out_of_memory_kills: int
+    """Processes that the kernel killed for lack of memory, on the whole machine, during this life."""
+
+
+class ChildProcess:
+    """One life."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        """Start the process; call it on the main thread, whose end is what children are bound to.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        self._kills_before = out_of_memory_kills()
+        self._process = subprocess.Popen(
+            spec.command,
+            env={**os.environ, **spec.environment, PARENT_VARIABLE: str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            stdout=STDERR,
+            start_new_session=True,
+        )
+        self._pidfd = os.pidfd_open(self._process.pid)
+
+    @property
+    def process_id(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def out_of_memory_kills(self) -> int:
+        """Processes killed for lack of memory since the start."""
+        return out_of_memory_kills() - self._kills_before
+
+    async def wait(self) -> int:
+        """Return exit code or minus the signal when the process is dead, and let go of it."""
+        loop = asyncio.get_running_loop()
+        dead: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._pidfd, _resolve, dead)
+        try:
+            await dead
+        finally:
+            loop.remove_reader(self._pidfd)
+        status = self._process.wait()
+        os.close(self._pidfd)
+        return status
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens when the process is dead."""
+        if self._process.returncode is None:
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                return
+
+    def end(self) -> None:
+        """Kill the process and wait for the moment that the kernel needs."""
+        if self._process.returncode is None:
+            self.signal(signal.SIGKILL)
+            self._process.wait()
+            os.close(self._pidfd)
+
+
+class Child:
+    """A child over all its lives."""
+
+    def __init__(
+        self, spec: ChildSpec, delays: RestartDelays, clock: Clock, *, on_exit: Callable[[Exit], Awaitable[None]] | None = None
+    ) -> None:
+        """Store the arguments; `on_exit` is told every death before the next start."""
+        self.spec = spec
+        self._delays = delays
+        self._clock = clock
+        self._on_exit = on_exit
+        self._life: ChildProcess | None = None
+        self._is_stopping = False
+        self._gone = asyncio.Event()
+        self.lives = 0
+        """How often it was started."""
+
+    @property
+    def process_id(self) -> int | None:
+        """Id of the present process; None while there is none."""
+        return self._life.process_id if self._life else None
+
+    async def keep(self) -> None:
+        """Run the child, and run it again after every death, until it is stopped.
+
+        Raises:
+            CannotStart: its first life ended because its settings are invalid.
+        """
+        try:
+            while not self._is_stopping:
+                delay = await self._live()
+                if not self._is_stopping:
+                    await self._clock.sleep(delay)
+        finally:
+            if self._life is not None:
+                self._life.end()
+                self._life = None
+            self._gone.set()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the present process, if there is one."""
+        if self._life is not None:
+            self._life.signal(number)
+
+    async def stop(self, seconds: float) -> None:
+        """Ask the child to end, and kill it when it has not after so many seconds."""
+        self._is_stopping = True
+        if self._life is None:
+            return
+        self._life.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._gone.wait()
+        except TimeoutError:
+            log.warning("child_killed", child=self.spec.name, after_seconds=seconds)
+            self.kill()
+            await self._gone.wait()
+
+    def kill(self) -> None:
+        """Kill the present process, if there is one."""
+        self.signal(signal.SIGKILL)
+
+    async def _live(self) -> float:
+        """Run one life and return the seconds until the next."""
+        started_at = self._clock.now()
+        self._life = life = ChildProcess(self.spec)
+        self.lives += 1
+        log.info("child_started", child=self.spec.name, child_process_id=life.process_id, life=self.lives)
+        status = await life.wait()
+        ended = Exit(
+            name=self.spec.name,
+            process_id=life.process_id,
+            status=status,
+            lived_seconds=self._clock.now() - started_at,
+            out_of_memory_kills=life.out_of_memory_kills,
+        )
+        self._life = None
+        if self._is_stopping:
+            log.info("child_stopped", child=self.spec.name, status=describe(status))
+            return 0.0
+        return await self._after(ended)
+
+    async def _after(self, ended: Exit) -> float:
+        if ended.status == REFUSES_SETTINGS and self.lives == 1:
+            raise CannotStart(f"{ended.name} refuses its settings; its message stands above")
+        delay = self._delays.after(ended.lived_seconds)
+        log.warning(
+            "child_died",
+            child=ended.name,
+            status=describe(ended.status),
+            lived_seconds=round(ended.lived_seconds, 3),
+            restart_in_seconds=round(delay, 3),
+        )
+        if self._on_exit is not None:
+            await self._on_exit(ended)
+        return delay
+
+
+async def stop_all(children: Sequence[Child], seconds: float) -> None:
+    """Stop children at the same time."""
+    await asyncio.gather(*(child.stop(seconds) for child in children))
+
+
+def describe(status: int) -> str:
+    """Return the signal's name or the exit code in words."""
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+def out_of_memory_kills() -> int:
+    """Return how many processes of the machine were killed for lack of memory since it started; 0 where that cannot be seen."""
+    try:
+        with Path("/proc/vmstat").open(encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+    except OSError:
+        return 0
+
+
+def _resolve(dead: asyncio.Future[None]) -> None:
+    if not dead.done():
+        dead.set_result(None)

@@ -1,0 +1,148 @@
+"""The folder that the processes of one serve share.
+
+    workers/     what each worker reports         overrides/  desired state beyond the repository
+    links/       sockets of worker links          control/    sockets of the workers' control service
+    metrics/     sockets of each process's /metrics
+    config/      settings of each child           ready/      process id of each router that serves
+    blackbox/    what each worker is doing        serve.json  addresses of this serve
+
+Only its owner may enter it. One serve at a time uses a folder (flock on `.lock`, which a killed process lets go of). What processes
+say about themselves is cleared at the start; overrides stay, so a named folder keeps what was unloaded or given up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.chassis.process import CannotStart
+
+SUBFOLDERS = ("workers", "overrides", "links", "control", "metrics", "config", "ready", "blackbox")
+KEPT = ("overrides",)
+
+SOCKET_PATH_BYTES = 107
+"""Longest path of a Unix socket on Linux (sockaddr_un without its zero)."""
+
+LONGEST_SOCKET = "/control/worker-63.sock"
+
+_PREFIX = "run-"
+
+
+class RunFolder:
+    """Paths below the folder of one serve."""
+
+    def __init__(self, path: Path) -> None:
+        """Store the path."""
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        """Return a path below it."""
+        return self.path / name
+
+    @property
+    def overrides(self) -> Path:
+        """Where desired state beyond the repository is published."""
+        return self.path / "overrides"
+
+    @property
+    def workers(self) -> Path:
+        """Where workers report."""
+        return self.path / "workers"
+
+    def config(self, name: str) -> Path:
+        """Return the settings file of a child."""
+        return self.path / "config" / f"{name}.json"
+
+    def blackbox(self, name: str) -> Path:
+        """Return the black box of a worker."""
+        return self.path / "blackbox" / name
+
+    def ready(self, name: str) -> Path:
+        """Return the file that a router writes when it serves."""
+        return self.path / "ready" / name
+
+    def metrics_socket(self, name: str) -> Path:
+        """Return the socket of a process's /metrics."""
+        return self.path / "metrics" / f"{name}.sock"
+
+
+@contextmanager
+def opened(state_dir: Path | None, runtime_dir: Path | None) -> Generator[RunFolder]:
+    """Make the folder, hold it until the block ends, and remove it then unless it was named.
+
+    Args:
+        state_dir: the folder's name; None makes one.
+        runtime_dir: where to make it, and where left-overs of killed serves are removed; None makes it in the system's temporary folder.
+
+    Raises:
+        CannotStart: another serve uses it, it is not ours, or its name is too long for sockets.
+    """
+    path = state_dir.absolute() if state_dir else _made(runtime_dir)
+    try:
+        _check_length(path)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _check_owner(path)
+        with _locked(path):
+            _clear(path)
+            yield RunFolder(path)
+    finally:
+        if state_dir is None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _made(runtime_dir: Path | None) -> Path:
+    if runtime_dir is None:
+        return Path(tempfile.mkdtemp(prefix="penstock-"))
+    runtime_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _check_owner(runtime_dir)
+    for former in runtime_dir.glob(_PREFIX + "*"):
+        if not _is_alive(former.name.removeprefix(_PREFIX)):
+            shutil.rmtree(former, ignore_errors=True)
+    return runtime_dir / f"{_PREFIX}{os.getpid()}"
+
+
+def _check_length(path: Path) -> None:
+    longest = len(os.fsencode(path)) + len(LONGEST_SOCKET)
+    if longest > SOCKET_PATH_BYTES:
+        message = f"the state folder {path} is too long: Unix sockets in it would need {longest} of {SOCKET_PATH_BYTES} bytes"
+        raise CannotStart(message + "; name a shorter one with --state-dir")
+
+
+def _check_owner(path: Path) -> None:
+    stat = path.lstat()
+    if stat.st_uid != os.geteuid() or path.is_symlink():
+        raise CannotStart(f"the folder {path} belongs to somebody else or is a link: name another one with --state-dir")
+    path.chmod(0o700)
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _take(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CannotStart(f"another serve uses the folder {path}: stop it, or name another one with --state-dir") from None
+
+
+def _is_alive(process_id: str) -> bool:
+    return Path("/proc", process_id).exists()
+
+
+def _clear(path: Path) -> None:
+    for name in SUBFOLDERS:
+        if name not in KEPT:
+            shutil.rmtree(path / name, ignore_errors=True)
+        (path / name).mkdir(exist_ok=True, mode=0o700)
