@@ -30,12 +30,14 @@ import structlog
 import uvicorn
 
 from penstock.contracts.errors import ServingError
-from services.router.call_buffer import CallBuffer
+from services.router.call_buffer import OPEN_CALLS_LIMIT, CallBuffer
+from services.router.control import Control
 from services.router.front import Wave
 from services.router.http_connection import HttpConnection, connection_factory
 from services.router.http_head import HttpLimits
 from services.router.http_routes import Routes
 from services.router.http_service import HttpService
+from services.router.http_surface import http_surface
 from services.router.tls_files import TlsFiles
 
 _BACKLOG = 2048
@@ -59,6 +61,21 @@ class HttpOptions:
     quiet_seconds: float = 1.0
     """How long a connection must have been without a request before draining closes it."""
     limits: HttpLimits = field(default_factory=HttpLimits)
+    open_calls_limit: int = OPEN_CALLS_LIMIT
+    """Most calls that are open at once."""
+    metrics_port: int = 8002
+    """Told to who looks for metrics here."""
+    default_model: str = ""
+    """The model of `/invocations` when several are served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpFace:
+    """What serves HTTP now."""
+
+    fronts: tuple[HttpFront, ...]
+    """Whose waves the router is to take."""
+    port: int
 
 
 class HttpFront:
@@ -179,16 +196,18 @@ class HttpFront:
 
 
 @asynccontextmanager
-async def open_http(options: HttpOptions, routes: Routes, buffer: CallBuffer) -> AsyncGenerator[HttpFront]:
+async def open_http(options: HttpOptions, control: Control) -> AsyncGenerator[HttpFace]:
     """Serve HTTP while the block lasts. Draining is the caller's to ask for, before it leaves.
 
     Raises:
         OSError: the port cannot be bound, or a certificate cannot be read.
     """
+    buffer = CallBuffer(limit=options.open_calls_limit)
+    routes = http_surface(control, buffer, metrics_port=options.metrics_port, default_model=options.default_model)
     front = HttpFront(options, routes, buffer)
     await front.start()
     try:
-        yield front
+        yield HttpFace(fronts=(front,), port=front.port)
     finally:
         await front.close()
 

@@ -168,7 +168,7 @@ def _input(one: _Object, raws: list[bytes | None], sizes: list[int]) -> bytes:
         sizes.append(_binary_size(name, datatype, shape, size))
         raws.append(None)
     else:
-        raws.append(pack(name, datatype, shape, one["data"]) if "data" in one else _no_data(name))
+        raws.append(pack(name, datatype, shape, one["data"]) if "data" in one else _without_values(name))
     return wire.tensor_with(name, datatype.value, shape, given)
 
 
@@ -225,7 +225,7 @@ def _binary_size(name: str, datatype: DataType, shape: tuple[int, ...], size: An
     return size
 
 
-def _no_data(name: str) -> bytes:
+def _without_values(name: str) -> bytes:
     raise InvalidInput(f"input {name[:40]!r} has neither data nor binary_data_size", reason="BYTE_COUNT", field=name[:40])
 
 

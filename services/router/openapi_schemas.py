@@ -14,6 +14,8 @@ _TEXT: Schema = {"type": "string"}
 _WHOLE: Schema = {"type": "integer"}
 _TRUTH: Schema = {"type": "boolean"}
 ANY: Schema = {}
+_DATATYPE: Schema = {"type": "string", "enum": [kind.value for kind in DataType]}
+_SHAPE: Schema = {"type": "array", "items": _WHOLE, "description": "Sizes, batch dimension first; -1 in metadata stands for any size."}
 
 
 def ref(name: str) -> Schema:
@@ -36,15 +38,12 @@ def shaped(properties: Mapping[str, Schema], *required: str, **more: Any) -> Sch
 
 def schemas() -> dict[str, Schema]:
     """Return all schemas by name."""
-    return {**_oip(), **_rows(), **_openai(), **_errors()}
+    return {**_inference(), **_models(), **_repository(), **_rows(), **_v1(), **_openai(), **_errors()}
 
 
-def _oip() -> dict[str, Schema]:
-    datatype: Schema = {"type": "string", "enum": [kind.value for kind in DataType]}
-    shape = array(_WHOLE, description="Sizes, batch dimension first; -1 in metadata stands for any size.")
-    duration = shaped({"count": _WHOLE, "ns": _WHOLE})
-    described = shaped({"name": _TEXT, "datatype": datatype, "shape": shape}, "name", "datatype", "shape")
-    given = {"name": _TEXT, "datatype": datatype, "shape": shape, "parameters": ref("Parameters"), "data": ref("TensorData")}
+def _inference() -> dict[str, Schema]:
+    given = {"name": _TEXT, "datatype": _DATATYPE, "shape": _SHAPE, "parameters": ref("Parameters"), "data": ref("TensorData")}
+    identity: Schema = {"type": "string", "maxLength": 255}
     return {
         "Parameters": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
         "TensorData": {
@@ -56,7 +55,7 @@ def _oip() -> dict[str, Schema]:
         "RequestedOutput": shaped({"name": _TEXT, "parameters": ref("Parameters")}, "name"),
         "InferRequest": shaped(
             {
-                "id": {"type": "string", "maxLength": 255},
+                "id": identity,
                 "parameters": ref("Parameters"),
                 "inputs": array(ref("InferInput")),
                 "outputs": array(ref("RequestedOutput")),
@@ -65,7 +64,7 @@ def _oip() -> dict[str, Schema]:
         ),
         "InferResponse": shaped(
             {
-                "id": _TEXT,
+                "id": identity,
                 "model_name": _TEXT,
                 "model_version": _TEXT,
                 "parameters": ref("Parameters"),
@@ -74,42 +73,41 @@ def _oip() -> dict[str, Schema]:
             "model_name",
             "outputs",
         ),
+    }
+
+
+def _models() -> dict[str, Schema]:
+    described = array(shaped({"name": _TEXT, "datatype": _DATATYPE, "shape": _SHAPE}, "name", "datatype", "shape"))
+    model = {"name": _TEXT, "versions": array(_TEXT), "platform": _TEXT, "inputs": described, "outputs": described}
+    counted = {
+        "name": _TEXT,
+        "version": _TEXT,
+        "last_inference": _WHOLE,
+        "inference_count": _WHOLE,
+        "execution_count": _WHOLE,
+        "inference_stats": {"type": "object", "additionalProperties": shaped({"count": _WHOLE, "ns": _WHOLE})},
+        "batch_stats": array({"type": "object"}),
+    }
+    return {
         "ServerMetadata": shaped({"name": _TEXT, "version": _TEXT, "extensions": array(_TEXT)}, "name", "version", "extensions"),
-        "ModelMetadata": shaped(
-            {"name": _TEXT, "versions": array(_TEXT), "platform": _TEXT, "inputs": array(described), "outputs": array(described)},
-            "name",
-            "platform",
-            "inputs",
-            "outputs",
-        ),
+        "ModelMetadata": shaped(model, "name", "platform", "inputs", "outputs"),
         "ModelConfig": {"type": "object", "description": "Triton's ModelConfig, completed."},
         "ModelNames": shaped({"models": array(_TEXT)}, "models"),
-        "Statistics": shaped(
-            {
-                "model_stats": array(
-                    shaped(
-                        {
-                            "name": _TEXT,
-                            "version": _TEXT,
-                            "last_inference": _WHOLE,
-                            "inference_count": _WHOLE,
-                            "execution_count": _WHOLE,
-                            "inference_stats": {"type": "object", "additionalProperties": duration},
-                            "batch_stats": array({"type": "object"}),
-                        }
-                    )
-                )
-            },
-            "model_stats",
-        ),
+        "Statistics": shaped({"model_stats": array(shaped(counted))}, "model_stats"),
+        "Settings": {"type": "object"},
+        "Health": shaped({"live": _TRUTH, "ready": _TRUTH, "status": _TEXT, "name": _TEXT}),
+        "Version": shaped({"version": _TEXT}, "version"),
+    }
+
+
+def _repository() -> dict[str, Schema]:
+    parameters = {"type": "object", "description": "`config` (JSON text), `file:<version>/<name>` (base64)."}
+    return {
         "RepositoryIndex": array(shaped({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT}, "name")),
         "IndexRequest": shaped({"ready": _TRUTH}),
-        "LoadRequest": shaped({"parameters": {"type": "object", "description": "`config` (JSON text), `file:<version>/<name>` (base64)."}}),
-        "Settings": {"type": "object"},
+        "LoadRequest": shaped({"parameters": parameters}),
         "Regions": array({"type": "object"}, maxItems=0),
-        "Health": shaped({"live": _TRUTH, "ready": _TRUTH, "status": _TEXT, "name": _TEXT}),
         "Empty": {"type": "object", "maxProperties": 0},
-        "Version": shaped({"version": _TEXT}, "version"),
     }
 
 
@@ -145,6 +143,11 @@ def _rows() -> dict[str, Schema]:
             "outputs",
             "latency_ms",
         ),
+    }
+
+
+def _v1() -> dict[str, Schema]:
+    return {
         "V1Request": shaped({"instances": array(ANY), "inputs": ANY}),
         "V1Response": shaped({"predictions": array(ANY), "outputs": ANY}),
         "Invocation": shaped(

@@ -16,7 +16,6 @@ from typing import Any
 from penstock.contracts.errors import InvalidInput, NoReadyReplica
 from penstock.contracts.names import check_version_name
 from penstock.contracts.signature import Signature
-from penstock.oip.v2 import inference_pb2 as pb
 from services.router.control import Control
 from services.router.http_exchange import Face, HttpReply, HttpRequest, PathNames, Translation
 from services.router.http_routes import Media, Route
@@ -77,7 +76,11 @@ class V1Predict:
             with suppress(NoReadyReplica):
                 self._control.model_metadata(request.key, model, version)
         index = self._control.index(request.key, ready_only=False, repository_name="")
-        statuses = [_status(entry) for entry in index.models if entry.name == model and version in ("", entry.version)]
+        statuses = [
+            _status(entry.version, entry.state, entry.reason)
+            for entry in index.models
+            if entry.name == model and version in ("", entry.version)
+        ]
         document = {**_openai(model), "name": model, "ready": is_ready, "model_version_status": statuses}
         return HttpReply(200 if is_ready else 503, as_json(document))
 
@@ -128,6 +131,6 @@ def _openai(model: str) -> dict[str, Any]:
     return {"id": model, "object": "model", "created": 0, "owned_by": _OWNER}
 
 
-def _status(entry: pb.RepositoryIndexResponse.ModelIndex) -> dict[str, Any]:
-    status = {"error_code": "UNKNOWN" if entry.reason and entry.state != "READY" else "OK", "error_message": entry.reason}
-    return {"version": entry.version, "state": _STATES.get(entry.state, "UNKNOWN"), "status": status}
+def _status(version: str, state: str, reason: str) -> dict[str, Any]:
+    status = {"error_code": "UNKNOWN" if reason and state != "READY" else "OK", "error_message": reason}
+    return {"version": version, "state": _STATES.get(state, "UNKNOWN"), "status": status}

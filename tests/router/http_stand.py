@@ -10,98 +10,27 @@ import asyncio
 import http.client
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from penstock.contracts.errors import DeadlineExceeded, Internal, ServingError
-from penstock.contracts.signature import GivenInput, Signature, TensorSpec, check_inputs, check_outputs
-from penstock.contracts.tensors import AnyArray, DataType, decode, encode
+from penstock.contracts.signature import GivenInput, check_inputs, check_outputs
+from penstock.contracts.tensors import DataType, decode, encode
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.oip.v2.model_config_pb2 import ModelConfig
 from services.mesh.route_table import RouteTable
-from services.router.call_buffer import CallBuffer
 from services.router.classification import classify
 from services.router.control import Control
 from services.router.directory import Directory
 from services.router.front import Wave
 from services.router.http_front import HttpFront, HttpOptions, open_http
-from services.router.http_surface import http_surface
 from services.router.runtime_settings import LogSettings, TraceSettings
 from services.router.scan import interpret
 from services.router.tenants import Tenants
-
-Run = Callable[[Mapping[str, AnyArray]], Mapping[str, AnyArray]]
-
-
-def spec(name: str, datatype: DataType, *shape: int, **more: Any) -> TensorSpec:
-    return TensorSpec(name=name, datatype=datatype, shape=shape, **more)
-
-
-@dataclass
-class Model:
-    """A model as the stand serves it."""
-
-    name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    run: Run
-    version: str = "1"
-    max_batch_size: int = 8
-
-    @property
-    def signature(self) -> Signature:
-        return Signature(inputs=self.inputs, outputs=self.outputs, max_batch_size=self.max_batch_size)
-
-
-FP32, INT64 = DataType.FP32, DataType.INT64
-
-
-def embed(given: Mapping[str, AnyArray]) -> Mapping[str, AnyArray]:
-    """Three numbers that are a function of the text alone; tokens are its words."""
-    texts = [text.decode() for text in given["text"].ravel().tolist()]
-    vectors = np.array([[len(text), text.count("e"), 1] for text in texts], dtype=np.float32)
-    return {"embedding": vectors, "token_count": np.array([[len(text.split())] for text in texts], dtype=np.int64)}
-
-
-def echo_all(given: Mapping[str, AnyArray]) -> Mapping[str, AnyArray]:
-    return {name + "_out": array for name, array in given.items()}
-
-
-ALL_TYPES = tuple(kind for kind in DataType)
-
-
-def models() -> list[Model]:
-    double = lambda given: {"y": given["x"] * np.float32(2)}
-    total = lambda given: {"score": given["features"].sum(axis=1, keepdims=True)}
-    return [
-        Model("echo", (spec("x", FP32, -1, 3),), (spec("y", FP32, -1, 3, labels=("cat", "dog", "owl")),), double),
-        Model("wide", (spec("x", FP32, -1, -1),), (spec("y", FP32, -1, -1),), double, max_batch_size=4096),
-        Model("fraud", (spec("features", FP32, -1, 3),), (spec("score", FP32, -1, 1),), total, version="v3"),
-        Model("fraud", (spec("features", FP32, -1, 3),), (spec("score", FP32, -1, 1),), lambda given: {"score": total(given)["score"] * 0}, "v2"),
-        Model(
-            "pair",
-            (spec("a", FP32, -1, 1), spec("b", INT64, -1, 1)),
-            (spec("sum", FP32, -1, 1), spec("product", FP32, -1, 1)),
-            lambda given: {
-                "sum": (given["a"] + given["b"]).astype(np.float32),
-                "product": (given["a"] * given["b"]).astype(np.float32),
-            },
-        ),
-        Model(
-            "types",
-            tuple(spec(kind.value, kind, -1, 2, optional=True) for kind in ALL_TYPES),
-            tuple(spec(kind.value + "_out", kind, -1, 2) for kind in ALL_TYPES),
-            echo_all,
-        ),
-        Model("flat", (spec("x", FP32, 4),), (spec("y", FP32, 4),), double, max_batch_size=0),
-        Model("text", (spec("text", DataType.BYTES, -1, is_text=True),), (spec("embedding", FP32, -1, 3), spec("token_count", INT64, -1, 1)), embed, max_batch_size=4),
-        Model("nan", (spec("x", FP32, -1, 1),), (spec("y", FP32, -1, 1),), lambda given: {"y": given["x"] / np.float32(0)}),
-    ]  # fmt: skip
+from tests.router.http_models import Model, models
 
 
 @dataclass
@@ -120,8 +49,10 @@ class Kept:
 class Loop:
     """Takes waves off the buffer and computes; `hold` keeps calls open until `release`."""
 
-    def __init__(self, front: HttpFront, served: Sequence[Model], tenants: Tenants) -> None:
+    def __init__(self, front: HttpFront, table: RouteTable, tenants: Tenants) -> None:
+        served = models()
         self.front = front
+        self.table = table
         self.tenants = tenants
         self.by_version = {(model.name, model.version): model for model in served}
         self.newest = {model.name: model for model in reversed(served)}
@@ -168,7 +99,7 @@ class Loop:
     def compute(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
         interpret(request)
         name, version = request.model_name, request.model_version
-        self.table_resolves(name, version)
+        self.table.resolve(name, version)
         model = self.by_version[name, version] if version else self.newest[name]
         signature = model.signature
         given = [GivenInput(name=one.name, datatype=one.datatype, shape=tuple(one.shape)) for one in request.inputs]
@@ -189,11 +120,6 @@ class Loop:
             answer.outputs.add(name=told.name, datatype=kind.value, shape=array.shape)
             answer.raw_output_contents.append(bytes(encode(array, kind)))
         return answer
-
-    def table_resolves(self, name: str, version: str) -> None:
-        self.table.resolve(name, version)
-
-    table: RouteTable
 
 
 @dataclass
@@ -267,9 +193,8 @@ def _is_complete(received: bytearray) -> bool:
 
 @asynccontextmanager
 async def serving(options: HttpOptions | None = None, **more: Any) -> AsyncIterator[Stand]:
-    served = models()
     table, tenants = RouteTable(), more.get("tenants") or Tenants()
-    table.apply("w0", status_of(served))
+    table.apply("w0", status_of(models()))
     directory = Directory(table)
     control = Control(
         tenants=tenants,
@@ -279,12 +204,9 @@ async def serving(options: HttpOptions | None = None, **more: Any) -> AsyncItera
         log_settings=LogSettings(Kept()),
         trace_settings=TraceSettings(Kept()),
     )
-    buffer = CallBuffer()
-    async with open_http(
-        options or HttpOptions(port=0), http_surface(control, buffer, default_model=more.get("default_model", "")), buffer
-    ) as front:
-        loop = Loop(front, served, tenants)
-        loop.table = table
+    async with open_http(options or HttpOptions(port=0), control) as face:
+        front = face.fronts[0]
+        loop = Loop(front, table, tenants)
         try:
             yield Stand(front, loop, control, tenants)
         finally:
@@ -305,8 +227,3 @@ def status_of(served: Sequence[Model]) -> WorkerStatus:
         for number, model in enumerate(served, 1)
     )
     return WorkerStatus(worker_id="w0", instance_id="i0", link_address="unix:/nowhere", replicas=replicas, settled=True)
-
-
-@contextmanager
-def no_warnings():
-    yield
