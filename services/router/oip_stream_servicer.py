@@ -40,9 +40,10 @@ _INFER_RESPONSE_TAG = bytes([pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NU
 class InferenceStreams:
     """Serves streams, and ends them when the router drains."""
 
-    def __init__(self, buffer: CallBuffer) -> None:
-        """Keep the way to the inference path."""
+    def __init__(self, buffer: CallBuffer, *, write_seconds: float = WRITE_SECONDS) -> None:
+        """Keep the way to the inference path, and the longest time that a client may leave an answer unread."""
         self._buffer = buffer
+        self._write_seconds = write_seconds
         self._open: set[_Stream] = set()
         self._is_draining = False
 
@@ -61,7 +62,7 @@ class InferenceStreams:
         try:
             async with running(stream.read()) as reader:
                 stream.reader = reader
-                await stream.write()
+                await stream.write(self._write_seconds)
         finally:
             self._open.discard(stream)
             stream.abandon()
@@ -129,14 +130,14 @@ class _Stream:
             error = _draining()
         self._line.put_nowait(_End(error))
 
-    async def write(self) -> None:
+    async def write(self, longest_seconds: float) -> None:
         while not isinstance(entry := await self._line.get(), _End):
             message = await self._message(entry)
             try:
-                async with asyncio.timeout(WRITE_SECONDS):
+                async with asyncio.timeout(longest_seconds):
                     await self._context.write(message)
             except TimeoutError:
-                raise DeadlineExceeded(f"no answer of this stream was read for {WRITE_SECONDS:.0f} s") from None
+                raise DeadlineExceeded(f"no answer of this stream was read for {longest_seconds:g} s") from None
             self._in_flight -= 1
             self._in_flight_bytes -= entry.size
             self._sent.set()

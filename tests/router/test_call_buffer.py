@@ -1,0 +1,101 @@
+import asyncio
+import time
+
+import pytest
+
+from penstock.contracts.errors import Draining, InvalidInput, Overloaded
+from services.router.call_buffer import CallBuffer
+
+
+async def test_calls_of_one_turn_of_the_loop_make_one_wave():
+    buffer = CallBuffer()
+    for payload in (b"a", b"b", b"c"):
+        buffer.submit(payload)
+
+    assert buffer.recv_wave(10).payloads == [b"a", b"b", b"c"]
+    assert buffer.recv_wave(10).payloads == []
+
+
+async def test_payloads_are_handed_over_without_a_copy():
+    buffer, payload = CallBuffer(), bytes(1000)
+    buffer.submit(payload)
+
+    assert buffer.recv_wave(10).payloads[0] is payload
+
+
+async def test_a_call_left_before_it_was_received_is_delivered_with_its_cancellation():
+    buffer = CallBuffer()
+    buffer.submit(b"a").cancel()
+    wave = buffer.recv_wave(10)
+
+    assert wave.cancelled == wave.call_ids
+    assert buffer.in_flight == 0
+
+
+async def test_cancelling_the_task_that_awaits_a_call_leaves_it():
+    buffer = CallBuffer()
+
+    async def caller() -> None:
+        await buffer.submit(b"a")
+
+    task = asyncio.ensure_future(caller())
+    await asyncio.sleep(0)
+    [call_id] = buffer.recv_wave(10).call_ids
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert buffer.recv_wave(10).cancelled == [call_id]
+
+
+async def test_an_answered_call_is_not_reported_as_left():
+    buffer = CallBuffer()
+    call = buffer.submit(b"a")
+    buffer.respond_many(buffer.recv_wave(10).call_ids, [b"A"])
+    assert not call.cancel()
+
+    assert await call == b"A"
+    assert buffer.recv_wave(10).cancelled == []
+
+
+async def test_calls_that_nobody_receives_are_bounded_even_when_their_callers_leave():
+    buffer = CallBuffer(limit=2)
+    for _ in range(2):
+        buffer.submit(b"a").cancel()
+
+    with pytest.raises(Overloaded) as refused:
+        buffer.submit(b"a")
+    assert refused.value.retry_after_seconds is not None
+
+
+async def test_a_draining_buffer_refuses_at_the_door():
+    buffer = CallBuffer()
+    await buffer.drain(time.monotonic() + 1)
+
+    with pytest.raises(Draining):
+        buffer.submit(b"a")
+
+
+async def test_closing_refuses_what_is_open_and_may_be_repeated():
+    buffer = CallBuffer()
+    call = buffer.submit(b"a")
+    buffer.close()
+    buffer.close()
+
+    with pytest.raises(Draining):
+        await call
+    assert buffer.recv_wave(10).payloads == [b"a"]
+
+
+async def test_one_error_may_refuse_many_calls():
+    buffer, error = CallBuffer(), InvalidInput("no")
+    calls = [buffer.submit(b"a") for _ in range(3)]
+    buffer.fail_many(buffer.recv_wave(10).call_ids, [error] * 3)
+
+    assert await asyncio.gather(*calls, return_exceptions=True) == [error] * 3
+
+
+async def test_columns_of_different_lengths_are_a_mistake_that_shows():
+    buffer = CallBuffer()
+    buffer.submit(b"a")
+    with pytest.raises(ValueError, match="shorter"):
+        buffer.respond_many(buffer.recv_wave(10).call_ids, [])

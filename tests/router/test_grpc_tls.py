@@ -1,0 +1,74 @@
+"""Certificates of the gRPC face."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+import trustme
+
+from penstock.contracts.errors import GrpcCode
+from penstock.oip.v2 import inference_pb2 as pb
+from penstock.oip.v2.inference_pb2_grpc import GRPCInferenceServiceStub
+from services.router.grpc_front import GrpcOptions
+from services.router.tls_files import TlsFiles
+from tests.router.front_cases import UNBOUNDED, request
+from tests.router.grpc_face import opened, refused, stream
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_files(authority: trustme.CA, tmp_path: Path) -> TlsFiles:
+    write_certificate(authority, tmp_path)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return TlsFiles(certificate_chain=tmp_path / "chain.pem", private_key=tmp_path / "key.pem")
+
+
+def write_certificate(authority: trustme.CA, folder: Path) -> None:
+    issued = authority.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+
+
+async def test_tls_is_served_by_grpcio_and_everything_works(authority: trustme.CA, tls_files: TlsFiles):
+    options = GrpcOptions(port=0, tls=tls_files)
+    credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+    async with AsyncExitStack() as stack:
+        face = await opened(stack, options, credentials)
+        assert not options.is_native
+        assert (await face.oip.ModelInfer(pb.ModelInferRequest.FromString(request("r1")))).id == "r1"
+        assert [one.infer_response.id for one in await stream(face, [request("r2")])] == ["r2"]
+
+
+async def test_mutual_tls_lets_in_only_clients_of_the_authority(authority: trustme.CA, tls_files: TlsFiles, tmp_path: Path):
+    options = GrpcOptions(
+        port=0,
+        tls=TlsFiles(
+            certificate_chain=tls_files.certificate_chain, private_key=tls_files.private_key, client_authorities=tmp_path / "ca.pem"
+        ),
+    )
+    mine = authority.issue_cert("client.example")
+    known = grpc.ssl_channel_credentials(authority.cert_pem.bytes(), mine.private_key_pem.bytes(), mine.cert_chain_pems[0].bytes())
+    async with AsyncExitStack() as stack:
+        face = await opened(stack, options, known)
+        assert (await face.oip.ServerLive(pb.ServerLiveRequest())).live
+        anonymous = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        async with grpc.aio.secure_channel(f"localhost:{face.face.port}", anonymous, options=UNBOUNDED) as channel:
+            assert (await refused(GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest()))).code == GrpcCode.UNAVAILABLE
+
+
+async def test_a_renewed_certificate_is_served_without_a_restart(tls_files: TlsFiles, tmp_path: Path):
+    renewed = trustme.CA()
+    async with AsyncExitStack() as stack:
+        face = await opened(stack, GrpcOptions(port=0, tls=tls_files), grpc.ssl_channel_credentials(b""))
+        write_certificate(renewed, tmp_path)
+        trusting = grpc.ssl_channel_credentials(renewed.cert_pem.bytes())
+        async with grpc.aio.secure_channel(f"localhost:{face.face.port}", trusting, options=UNBOUNDED) as channel:
+            assert (await GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest())).live
