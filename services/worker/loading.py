@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import structlog
 
 from penstock.contracts.errors import DeadlineExceeded, Internal, ServingError
-from penstock.contracts.names import ModelVersion
 from services.chassis.blackbox import Slot
 from services.worker.background_thread import in_thread
 from services.worker.batcher import Batcher
@@ -36,12 +35,12 @@ log = structlog.get_logger(__name__)
 class LoadingPorts:
     """Whom a load talks to."""
 
-    make_batcher: Callable[[Opened, TriedOut], Batcher]
+    make_batcher: Callable[[Replica, Opened, TriedOut], Batcher]
     """Called on the event loop when everything else has succeeded."""
     on_change: Callable[[], None]
     """Called when the replica's state has changed."""
-    on_loaded: Callable[[Replica, float], None]
-    """Called with the seconds of a load that succeeded."""
+    on_end: Callable[[Replica, float], None]
+    """Called with the seconds of a load that is over; the replica's failure says how."""
     ready_twin: Callable[[Replica], Replica | None]
     """Returns a ready replica of the same version and digest."""
 
@@ -71,12 +70,10 @@ class Loading:
                     await self._story(replica)
             except Exception as error:  # noqa: BLE001  the head of the story: a load may fail in any way, and only itself
                 self._fail(replica, self._told(replica, error))
-            else:
-                if replica.batcher is not None:
-                    self._ports.on_loaded(replica, time.monotonic() - started_at)
+            self._ports.on_end(replica, time.monotonic() - started_at)
 
     async def _story(self, replica: Replica) -> None:
-        version = ModelVersion(model=replica.model, version=replica.version)
+        version = replica.model_version
         with self._suspects.loading(version) as slot:
             inspected = await in_thread(lambda: inspect(replica.offer, self._digests), name=f"inspect-{version}")
             replica.digest = inspected.digest
@@ -93,7 +90,7 @@ class Loading:
         before = resident_bytes()
         opened = await in_thread(lambda: open_version(inspected, self._device), name=f"open-{inspected.artefact}")
         self._step(replica, ReplicaEvent.LOADED)
-        self._suspects.warming(slot, ModelVersion(model=replica.model, version=replica.version))
+        self._suspects.warming(slot, replica.model_version)
         trial = Trial(opened.sessions[0], opened.completed.signature)
         try:
             tried = await in_thread(lambda: try_out(trial, opened), name=f"try-{inspected.artefact}")
@@ -106,7 +103,7 @@ class Loading:
 
     def _finish(self, replica: Replica, opened: Opened, tried: TriedOut, memory_bytes: int) -> None:
         replica.loaded = Loaded.of(opened.completed, provider=opened.provider, memory_bytes=memory_bytes, costs=tried.costs)
-        replica.batcher = self._ports.make_batcher(opened, tried)
+        replica.batcher = self._ports.make_batcher(replica, opened, tried)
         replica.batcher.start()
         self._step(replica, ReplicaEvent.WARMED)
         log.info(

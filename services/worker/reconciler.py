@@ -74,6 +74,7 @@ class Reconciler:
         self._look_now = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._loads: dict[int, asyncio.Task[None]] = {}
+        self._unloads: set[asyncio.Task[None]] = set()
         self._is_stopped = False
         self._started_at = clock.now()
 
@@ -108,11 +109,17 @@ class Reconciler:
         self._look_now.set()
         return revision
 
-    def stop(self) -> None:
-        """Begin nothing new: the worker is about to end."""
+    async def leave(self) -> None:
+        """Begin nothing new, give up what loads, drain what is ready; return when everything is unloaded."""
         self._is_stopped = True
         for task in self._loads.values():
             task.cancel()
+        for replica in self._replicas:
+            if replica.life.state is ReplicaState.READY:
+                self._retire(replica)
+        self._board.publish()
+        if self._unloads:
+            await asyncio.wait(tuple(self._unloads))
 
     async def run(self) -> None:
         """Look, plan and act until cancelled."""
@@ -193,14 +200,18 @@ class Reconciler:
         for offer in steps.leave_unloaded:
             self._replicas.add_ended(offer, ReplicaEvent.ABANDONED, "unloaded")
         for replica_id in steps.retire:
-            replica = self._replicas[replica_id]
-            replica.step(ReplicaEvent.RETIRED, now_time=time.time())
-            log.info("replica_draining", model=replica.model, version=replica.version, replica_id=replica_id)
-            self._start(self._unload(replica))
+            self._retire(self._replicas[replica_id])
         for offer in steps.load:
             replica = self._replicas.add(offer)
             log.info("replica_loading", model=replica.model, version=replica.version, replica_id=replica.replica_id)
             self._loads[replica.replica_id] = self._start(self._load(replica))
+
+    def _retire(self, replica: Replica) -> None:
+        replica.step(ReplicaEvent.RETIRED, now_time=time.time())
+        log.info("replica_draining", model=replica.model, version=replica.version, replica_id=replica.replica_id)
+        task = self._start(self._unload(replica))
+        self._unloads.add(task)
+        task.add_done_callback(self._unloads.discard)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._group is None:

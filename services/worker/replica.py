@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from penstock.contracts.errors import ServingError
 from penstock.contracts.model_config import CompletedModel, to_proto
+from penstock.contracts.names import ModelVersion
 from penstock.contracts.worker_status import CostPoint, ReplicaStatus
 from services.worker.batcher import Batcher
+from services.worker.instance import InstanceHooks
 from services.worker.reconciliation import Held, Offer
 from services.worker.replica_state import ReplicaEvent, ReplicaLife
 
@@ -42,6 +44,8 @@ class Replica:
     loaded: Loaded | None = None
     batcher: Batcher | None = None
     """Present from READY to UNLOADED."""
+    hooks: tuple[InstanceHooks, ...] = ()
+    """What records its executions in the black box."""
 
     @property
     def model(self) -> str:
@@ -52,6 +56,11 @@ class Replica:
     def version(self) -> str:
         """Name of the version."""
         return self.offer.artefact.version
+
+    @property
+    def model_version(self) -> ModelVersion:
+        """Both names."""
+        return ModelVersion(model=self.model, version=self.version)
 
     @property
     def held(self) -> Held:

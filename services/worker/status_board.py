@@ -23,7 +23,7 @@ class StatusBoard:
     """The worker's status; used on the event loop only."""
 
     identity: WorkerStatus
-    """Everything that never changes."""
+    """Everything that never changes; complete from `open` on."""
     publisher: Publisher[WorkerStatus]
     replicas: Callable[[], Iterable[ReplicaStatus]] = tuple
     """Asked for at every change."""
@@ -32,6 +32,7 @@ class StatusBoard:
     applied_overrides: dict[str, int] = field(default_factory=dict[str, int])
     current: WorkerStatus = field(init=False)
     """The newest status."""
+    _is_open: bool = field(init=False, default=False)
     _is_published: bool = field(init=False, default=False)
     _is_scheduled: bool = field(init=False, default=False)
     _changed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -39,6 +40,12 @@ class StatusBoard:
     def __post_init__(self) -> None:
         """Start with nothing."""
         self.current = self.identity
+
+    def open(self, *, link_address: str, control_address: str) -> None:
+        """Publish from now on: the worker can be reached at these addresses."""
+        self.identity = replace(self.identity, link_address=link_address, control_address=control_address)
+        self._is_open = True
+        self.publish()
 
     def change(self) -> None:
         """Publish what is there, at the end of this turn of the loop."""
@@ -62,11 +69,12 @@ class StatusBoard:
             self._is_published = False
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
-        if not self._is_published:
+        if self._is_open and not self._is_published:
             self._write()
 
     def withdraw(self) -> None:
         """Take the published status back: this worker is gone."""
+        self._is_open = False
         try:
             self.publisher.publish(self.identity.worker_id, None)
         except OSError as error:

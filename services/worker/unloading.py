@@ -10,6 +10,7 @@ import structlog
 
 from services.chassis.clock import Clock
 from services.worker.background_thread import in_thread
+from services.worker.batcher import Batcher
 from services.worker.replica import Replica
 from services.worker.replica_state import ReplicaEvent
 from services.worker.resident_memory import give_back
@@ -26,7 +27,7 @@ class UnloadingPorts:
 
     on_change: Callable[[], None]
     """Called when the replica's state has changed."""
-    on_closed: Callable[[Replica], None]
+    on_closed: Callable[[Replica, Batcher], None]
     """Called when the batcher of a replica is closed, to give back what belongs to it."""
 
 
@@ -57,4 +58,4 @@ class Unloading:
             log.warning("drain_cut", model=replica.model, version=replica.version, waiting_requests=batcher.waiting_requests)
         await batcher.close()
         replica.batcher = None
-        self._ports.on_closed(replica)
+        self._ports.on_closed(replica, batcher)

@@ -1,0 +1,217 @@
+"""The worker: constructors in opening order; leaving closes in the mirror of it.
+
+What invites traffic enters last and so leaves first: on SIGTERM routers are told, queues are finished, and only then the links close.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import ssl
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import structlog
+
+from penstock.contracts.worker_status import WorkerStatus
+from penstock.v1 import worker_pb2 as pb
+from services.chassis import telemetry
+from services.chassis.blackbox import Blackbox
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.entry import Start
+from services.chassis.feeds import FolderFeed, FolderPublisher
+from services.chassis.metrics_server import MetricsServer
+from services.chassis.process import CannotStart, Hooks, running
+from services.chassis.process_metrics import process_metrics
+from services.worker.batcher import Batcher, BatcherPorts
+from services.worker.config import WorkerSettings
+from services.worker.control_servicer import ControlServicer, serving_control
+from services.worker.deployment import batcher_of
+from services.worker.desires import Desires
+from services.worker.execution_spans import SpanTracer
+from services.worker.inline_guard import InlineGuard
+from services.worker.link_connection import LinkIdentity
+from services.worker.link_server import LinkServer
+from services.worker.loading import Loading, LoadingPorts
+from services.worker.memory_budget import MemoryBudget
+from services.worker.metrics import WorkerMetrics
+from services.worker.opening import Device, Opened
+from services.worker.override_follower import OverrideFollower
+from services.worker.reconciler import Pace, Reconciler
+from services.worker.replica import Replica
+from services.worker.replicas import Replicas
+from services.worker.settling import Settling
+from services.worker.status_board import StatusBoard
+from services.worker.suspects import Suspects
+from services.worker.tracing import ExecutionTracer
+from services.worker.try_out import TriedOut
+from services.worker.unloading import Unloading, UnloadingPorts
+
+EXIT_STUCK = 70
+"""Exit code of a worker that ended itself because an execution could not be stopped (EX_SOFTWARE of sysexits.h)."""
+
+FLUSH_SECONDS = 0.2
+"""Longest wait for the last lines of the log before that."""
+
+SETTLE_SECONDS = 0.5
+"""How long a version's files have to look the same."""
+
+FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What stands between the files and the links."""
+
+    replicas: Replicas
+    board: StatusBoard
+    reconciler: Reconciler
+    metrics: WorkerMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """Who watches executions."""
+
+    suspects: Suspects
+    guard: InlineGuard
+    tracer: ExecutionTracer | None
+    end: Callable[[str], None]
+    """Ends the process at once."""
+
+
+@asynccontextmanager
+async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
+    """Serve while the block lasts."""
+    settings, clock = start.config.current, SystemClock()
+    _prepare(settings)
+    state = settings.state_dir
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        traces = await enter(telemetry.started(start.service))
+        suspects = Suspects(stack.enter_context(_blackbox(state / "blackbox" / settings.worker_id)))
+        guard = stack.enter_context(InlineGuard(lambda: _end(start, "an execution on the event loop ignored its brake")))
+        tracer = SpanTracer(traces) if traces.is_exporting else None
+        watching = Watching(suspects=suspects, guard=guard, tracer=tracer, end=lambda reason: _end(start, reason))
+        core = _core(settings, clock, watching)
+        stack.callback(core.board.withdraw)
+        source = core.metrics.source(*process_metrics(start, traces))
+        await enter(MetricsServer(source).on_socket(state / "metrics" / f"{settings.worker_id}.sock"))
+        overrides = FolderFeed(state / "overrides", pb.ModelOverride.FromString, clock)
+        await enter(running(overrides.follow(OverrideFollower(core.reconciler, state / "overrides")), name="overrides"))
+        await overrides.caught_up()
+        await enter(running(core.reconciler.run(), name="reconciler"))
+        servicer = ControlServicer(core.reconciler, core.replicas, core.board)
+        control_address = await enter(serving_control(servicer, state / "control" / f"{settings.worker_id}.sock"))
+        identity = LinkIdentity(instance_id=core.board.identity.instance_id, credit_rows=settings.credit_rows)
+        links = LinkServer(identity, core.replicas.batcher, clock.now)
+        await enter(links.serving(_link_address(settings), _link_tls(settings)))
+        core.board.open(link_address=links.address, control_address=control_address)
+        stack.push_async_callback(_leave, core, links)
+        await enter(running(start.config.follow(clock), name="config"))
+        log.info("worker_open", worker=settings.worker_id, link=links.address, repository=str(settings.repository))
+        yield Hooks(reload=lambda: _reload(start))
+
+
+async def _leave(core: Core, links: LinkServer) -> None:
+    """Tell routers, finish what they sent, unload."""
+    core.board.is_draining = True
+    links.announce_drain()
+    await core.reconciler.leave()
+
+
+def _core(settings: WorkerSettings, clock: Clock, watching: Watching) -> Core:
+    replicas, budget = Replicas(), MemoryBudget(budget_bytes=settings.memory_budget_bytes)
+    identity = WorkerStatus(
+        worker_id=settings.worker_id,
+        instance_id=f"{settings.worker_id}-{secrets.token_hex(8)}",
+        link_address="",
+        process_id=os.getpid(),
+        memory_budget_bytes=settings.memory_budget_bytes,
+    )
+    publisher = FolderPublisher(settings.state_dir / "workers", WorkerStatus.to_bytes)
+    board = StatusBoard(identity=identity, publisher=publisher, replicas=replicas.statuses)
+    metrics = WorkerMetrics(replicas, budget)
+    desires = Desires(settings.repository, settings.state_dir / "overrides-files", Settling(settle_seconds=SETTLE_SECONDS))
+    reconciler = Reconciler(desires, replicas, board, clock, Pace(poll_seconds=settings.repository_poll_seconds))
+
+    def make_batcher(replica: Replica, opened: Opened, tried: TriedOut) -> Batcher:
+        replica.hooks = watching.suspects.hooks(replica.model_version, len(opened.sessions))
+        ports = BatcherPorts(
+            tracer=watching.tracer,
+            guard=watching.guard,
+            hooks=replica.hooks,
+            on_stuck=lambda: _end_blamed(watching, replica),
+        )
+        return batcher_of(opened, tried.costs, tried.row_bytes, ports)
+
+    def closed(replica: Replica, batcher: Batcher) -> None:
+        metrics.retired(replica, batcher.statistics)
+        watching.suspects.release(replica.model_version, replica.hooks)
+        budget.release(replica.replica_id)
+
+    loading_ports = LoadingPorts(
+        make_batcher=make_batcher, on_change=board.change, on_end=metrics.load_ended, ready_twin=replicas.ready_twin
+    )
+    device = Device(intra_op_threads=settings.intra_op_threads, device_id=settings.device_id)
+    reconciler.connect(
+        Loading(device, budget, watching.suspects, loading_ports, timeout_seconds=settings.load_timeout_seconds),
+        Unloading(clock, UnloadingPorts(on_change=board.change, on_closed=closed), drain_seconds=settings.drain_seconds),
+    )
+    return Core(replicas=replicas, board=board, reconciler=reconciler, metrics=metrics)
+
+
+def _prepare(settings: WorkerSettings) -> None:
+    if not settings.repository.is_dir():
+        raise CannotStart(f"the model repository {settings.repository} is no folder: create it, or name another one")
+    for name in FOLDERS:
+        (settings.state_dir / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _reload(start: Start[WorkerSettings]) -> None:
+    start.config.reload()
+
+
+@contextmanager
+def _blackbox(path: Path) -> Generator[Blackbox]:
+    box = Blackbox.open(path)
+    try:
+        yield box
+    finally:
+        box.close()
+
+
+def _end_blamed(watching: Watching, replica: Replica) -> None:
+    reason = f"an execution of {replica.model_version} ignored its brake"
+    watching.suspects.blame(replica.model_version, reason)
+    watching.end(reason)
+
+
+def _end(start: Start[WorkerSettings], reason: str) -> NoReturn:
+    """End the process at once: nothing else stops a run that does not stop itself, and the supervisor starts another worker."""
+    log.error("worker_ends_itself", reason=reason, exit_code=EXIT_STUCK)
+    if start.logs is not None:
+        start.logs.sink.flush(FLUSH_SECONDS)
+    os._exit(EXIT_STUCK)
+
+
+def _link_address(settings: WorkerSettings) -> str:
+    if settings.link_host is not None:
+        return f"tcp:{settings.link_host}:{settings.link_port}"
+    return f"unix:{settings.state_dir / 'links' / f'{settings.worker_id}.sock'}"
+
+
+def _link_tls(settings: WorkerSettings) -> ssl.SSLContext | None:
+    if settings.link_certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.link_certificate, settings.link_key)
+    if settings.link_authorities is not None:
+        context.load_verify_locations(settings.link_authorities)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
