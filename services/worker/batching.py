@@ -231,11 +231,10 @@ class BatchQueue:
             work = entry.work
             if work.earliest_deadline <= horizon and self._drop_late(entry, horizon):
                 continue
-            count = min(len(entry.positions), room // work.rows)
-            if not count:
-                if parts:
-                    return 0
-                count = 1
+            count = room // work.rows
+            if not count and parts:
+                return 0
+            count = min(len(entry.positions), max(1, count), line.turn_of(entry) if line.rows > room else room)
             parts.append(Part(work, line.level.take(entry, count)))
             self._left(work, count)
             room -= count * work.rows

@@ -1,9 +1,9 @@
 """The order in which requests of one priority level wait: tenants take turns, shapes do not block one another.
 
 Tenant order is start-time fair queueing (Goyal, Vin, Cheng 1996), counted in rows: a request's tag is the later of the level's virtual
-time and the point up to which its tenant has been served already; the lowest tag goes first. Two tenants that both wait differ in
-service by at most one entry each, whatever their shapes, and a tenant that was idle saves nothing up. While everything that waits
-fits one execution nobody has to give way, and chunks are not looked into.
+time and the point up to which its tenant has been served already; the lowest tag goes first, for a turn of a TURNS-th of a batch.
+So two tenants that both wait differ in service by about one turn and one request, whatever their shapes, and a tenant that was idle
+saves nothing up. While everything that waits fits one execution nobody has to give way, and chunks are not looked into.
 """
 
 from __future__ import annotations
@@ -14,18 +14,23 @@ from collections.abc import Hashable, Sequence
 from services.worker.batch_policy import BatchPolicy
 from services.worker.work import PriorityClass, Work
 
+TURNS = 8
+"""Turns that fit into one batch."""
+
 
 class Entry:
     """Requests of one chunk, and of one tenant where that matters, that wait."""
 
-    __slots__ = ("line", "order", "positions", "work")
+    __slots__ = ("is_mixed", "line", "order", "positions", "work")
 
-    def __init__(self, work: Work, positions: Sequence[int], line: Line, order: tuple[float, int]) -> None:
+    def __init__(self, work: Work, positions: Sequence[int], line: Line, order: tuple[float, int], *, is_mixed: bool) -> None:
         self.work = work
         self.positions = positions
         self.line = line
         self.order = order
         """(tag, number of arrival)."""
+        self.is_mixed = is_mixed
+        """Whether it was let in whole although its requests belong to several tenants."""
 
 
 class Line:
@@ -50,6 +55,13 @@ class Line:
         del entries[:empty]
         return entries[0]
 
+    def turn_of(self, head: Entry) -> int:
+        """Return how many requests of the head go before it is another entry's turn."""
+        if len(self.entries) == 1 or head.is_mixed:
+            return len(head.positions)
+        lead = self.entries[1].order[0] - head.order[0]
+        return max(1, int(lead + self.level.quantum_rows) // head.work.rows)
+
     def add(self, entry: Entry) -> None:
         """Let an entry wait at its place."""
         if self.entries and entry.order < self.entries[-1].order:
@@ -71,6 +83,7 @@ class Level:
         "number",
         "penalty_seconds",
         "priority_class",
+        "quantum_rows",
         "requests",
         "rows",
         "since",
@@ -83,6 +96,7 @@ class Level:
         """Whether it holds requests that waited longer than their level allows."""
         steps = (priority_class - 1) * max(1, policy.priority_levels) + number - 1
         self.penalty_seconds = policy.ageing_seconds * (2 * steps + is_parked) / 2
+        self.quantum_rows = max(1, policy.row_limit // TURNS)
         self.lines: dict[Hashable, Line] = {}
         self.rows = 0
         self.requests = 0
@@ -102,8 +116,8 @@ class Level:
         """Let requests wait."""
         rows = len(positions) * work.rows
         line = self._line(work.template.group, now)
-        if self.rows + rows <= self._policy.row_limit:
-            self._enter(line, work, positions, self._time)
+        if work.tenants is not None and self.rows + rows <= self._policy.row_limit:
+            self._enter(line, work, positions, self._time, is_mixed=True)
         else:
             for tenant, share in tenant_shares(work, positions):
                 self._enter(line, work, share, self._charge(tenant, len(share) * work.rows))
@@ -151,9 +165,9 @@ class Level:
             line = self.lines[group] = Line(self, now)
         return line
 
-    def _enter(self, line: Line, work: Work, positions: Sequence[int], tag: float) -> None:
+    def _enter(self, line: Line, work: Work, positions: Sequence[int], tag: float, *, is_mixed: bool = False) -> None:
         self._arrivals += 1
-        entry = Entry(work, positions, line, (tag, self._arrivals))
+        entry = Entry(work, positions, line, (tag, self._arrivals), is_mixed=is_mixed)
         work.waiting.append(entry)
         line.add(entry)
 
