@@ -165,6 +165,8 @@ def _flattened(name: str, shape: tuple[int, ...], values: Any) -> list[Any]:
                 f"input {name!r}: nested lists must be regular and agree with shape {list(shape)}", reason="SHAPE_MISMATCH", field=name
             )
         level = list(chain.from_iterable(level))
+        if not level:
+            break
     return level
 
 

@@ -36,6 +36,7 @@ _KIND_NAMES: dict[type[object], str] = {
     float: "a number",
 }
 _CONTAINERS = frozenset({dict, list})
+_BRACES_AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 
 
@@ -112,9 +113,9 @@ def _depth(body: bytes) -> int:
 
     Each round removes the innermost level, so the rounds are the depth, and the brackets shrink from round to round.
     """
-    brackets = _STRING.sub(b"", body).translate(None, _ALL_BUT_BRACKETS)
+    brackets = _STRING.sub(b"", body).translate(_BRACES_AS_BRACKETS, _ALL_BUT_BRACKETS)
     rounds = 0
     while brackets and rounds <= DEPTH_LIMIT:
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
         rounds += 1
     return rounds
