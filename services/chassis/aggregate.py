@@ -70,11 +70,11 @@ class Aggregate:
         self._sources = {name: _Source(path) for name, path in sockets.items()}
         self._one_at_a_time = asyncio.Lock()
 
-    async def collect(self) -> list[Metric]:
-        """Ask all processes and return their metrics as one."""
+    async def collect(self, own: Mapping[str, Iterable[Metric]] | None = None) -> list[Metric]:
+        """Ask all processes and return their metrics as one, together with those of this process, by its name, when given."""
         async with self._one_at_a_time:
             await asyncio.gather(*(self._ask(name, source) for name, source in self._sources.items()))
-            merged = merge({name: source.metrics for name, source in self._sources.items()})
+            merged = merge({**(own or {}), **{name: source.metrics for name, source in self._sources.items()}})
         failures = Metric("penstock_scrape_failures", "Scrapes of a process that failed.", "counter")
         for name, source in self._sources.items():
             failures.add_sample("penstock_scrape_failures_total", {"process": name}, source.failures)

@@ -42,19 +42,17 @@ class CrashWatch:
         self._ledger = CrashLedger()
         self.versions_failed = 0
         """Versions given up."""
-        self.unexplained = 0
-        """Deaths in a row with no version in execution."""
 
-    async def on_exit(self, ended: Exit) -> None:
-        """Take a death into account; called before the worker is started again."""
+    async def on_exit(self, ended: Exit) -> bool:
+        """Take a death into account before the worker is started again; say whether a version was being loaded or run."""
         words = self._read_words(ended.name)
         for suspect in words.suspects:
             log.info("crash_suspect", child=ended.name, version=str(suspect.version), phase=suspect.phase.name.lower())
         crash = crash_of(ended, words)
-        self.unexplained = 0 if words.suspects or words.verdict else self.unexplained + 1
         given_up = self._ledger.record(crash, self._clock.now()) if crash else None
         if given_up is not None:
             await self._give_up(given_up)
+        return bool(words.suspects) or words.verdict is not None
 
     async def _give_up(self, given_up: GivenUp) -> None:
         model, version = given_up.version.model, given_up.version.version

@@ -1,0 +1,68 @@
+"""Tells other commands of the same user where this serve is.
+
+`serve.json` in the run folder, and the same under `<runtime_dir>/serves/<pid>.json`, so that `penstock status` finds it without flags.
+`process_start_ticks` tells a living serve from a stranger that was given its process id later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.chassis.atomic_file import write_atomically
+from services.embedded.addresses import Addresses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeRecord:
+    """What is told."""
+
+    addresses: Addresses
+    repository: Path
+    state_dir: Path
+    started_time: float
+    """Seconds since the epoch."""
+
+    def to_json(self) -> bytes:
+        """Return the file's content."""
+        content: dict[str, Any] = {
+            "pid": os.getpid(),
+            "process_start_ticks": start_ticks(os.getpid()),
+            "http": self.addresses.http,
+            "grpc": self.addresses.grpc,
+            "metrics": self.addresses.metrics,
+            "repository": str(self.repository),
+            "state_dir": str(self.state_dir),
+            "started_time": self.started_time,
+        }
+        return json.dumps(content, indent=2).encode() + b"\n"
+
+
+@contextmanager
+def published(record: ServeRecord, runtime_dir: Path | None) -> Generator[None]:
+    """Keep the record on disk until the block ends."""
+    paths = [record.state_dir / "serve.json"]
+    if runtime_dir is not None:
+        listing = runtime_dir / "serves"
+        listing.mkdir(parents=True, exist_ok=True, mode=0o700)
+        paths.append(listing / f"{os.getpid()}.json")
+    try:
+        for path in paths:
+            write_atomically(path, record.to_json())
+        yield
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def start_ticks(process_id: int) -> int:
+    """Return when a process started, in clock ticks since the machine did; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
