@@ -9,7 +9,7 @@ the highest known: they keep growing although an override may be removed and wri
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -76,19 +76,17 @@ class Repository:
             NoReadyReplica: there is no worker.
             DeadlineExceeded: not settled in time; it goes on loading.
         """
+        started_time = self._wall_seconds()
         wish = ModelOverride(model=order.model, config_json=order.config_json, files=order.files)
         previous, revision = await self._publish(wish)
         await self._settled(order.model, revision, UNSETTLED, deadline)
         replicas = list(self._replicas(order.model))
-        failed = [(worker_id, replica) for worker_id, replica in replicas if replica.state is ReplicaState.FAILED]
-        if failed:
+        is_served = any(replica.is_ready for _, replica in replicas)
+        if failure := _failure(replicas, 0.0 if not is_served else started_time):
             if order.has_overrides:
                 await self._take_back(order.model, revision, previous)
-            worker_id, replica = failed[0]
-            raise LoadFailed(
-                f"model {order.model!r} version {replica.version!r} failed to load on {worker_id}: {replica.reason}", field="model_name"
-            )
-        if not any(replica.is_ready for _, replica in replicas):
+            raise failure
+        if not is_served:
             await self._take_back(order.model, revision, previous)
             raise ModelNotFound(f"no version of model {order.model!r} is in the model repository", field="model_name")
 
@@ -165,6 +163,15 @@ class Repository:
             for replica in status.replicas:
                 if replica.model == model:
                     yield worker_id, replica
+
+
+def _failure(replicas: Sequence[tuple[str, ReplicaStatus]], since_time: float) -> LoadFailed | None:
+    """Return the first failure since a wall-clock time; what failed before, and was not wanted now, is no news."""
+    for worker_id, replica in replicas:
+        if replica.state is ReplicaState.FAILED and replica.changed_time >= since_time:
+            message = f"model {replica.model!r} version {replica.version!r} failed to load on {worker_id}: {replica.reason}"
+            return LoadFailed(message, field="model_name")
+    return None
 
 
 def _is_settled(status: WorkerStatus, model: str, revision: int, moving: frozenset[ReplicaState]) -> bool:

@@ -28,11 +28,16 @@ SIGNATURE = Signature(
 
 
 def replica(
-    model: str = "digits", version: str = "1", state: ReplicaState = ReplicaState.READY, *, reason: str = "", replica_id: int = 1
+    model: str = "digits",
+    version: str = "1",
+    state: ReplicaState = ReplicaState.READY,
+    *,
+    reason: str = "",
+    changed_time: float = 1e9,
 ) -> ReplicaStatus:
     config = ModelConfig(name=model, platform="onnxruntime_onnx", max_batch_size=8)
     return ReplicaStatus(
-        replica_id=replica_id,
+        replica_id=1,
         model=model,
         version=version,
         state=state,
@@ -40,6 +45,7 @@ def replica(
         digest=f"{model}-{version}",
         reason=reason,
         model_config=config.SerializeToString(),
+        changed_time=changed_time,
     )
 
 

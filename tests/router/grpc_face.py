@@ -76,7 +76,7 @@ class _EchoReader(Reader):
 
 async def opened(stack: AsyncExitStack, options: GrpcOptions, credentials: grpc.ChannelCredentials | None = None) -> Face:
     stand = control_stand()
-    stand.report(replicas=[replica(), replica(version="2", state=ReplicaState.FAILED, reason="no file", replica_id=2)])
+    stand.report(replicas=[replica(), replica(version="2", state=ReplicaState.FAILED, reason="no file")])
     stand.workers.answers["unix:/nowhere/worker-0.control"] = [statistics()]
     face = await stack.enter_async_context(open_grpc(options, stand.control, SystemClock()))
     target = f"localhost:{face.port}"

@@ -73,7 +73,7 @@ def test_a_name_that_no_model_can_have_is_refused(directory: Directory):
 
 
 def test_metadata_lists_ready_versions_in_order_and_the_signature(stand: ControlStand, directory: Directory):
-    stand.report(replicas=[replica(version="10"), replica(version="9", replica_id=2), replica(version="11", state=ReplicaState.FAILED)])
+    stand.report(replicas=[replica(version="10"), replica(version="9"), replica(version="11", state=ReplicaState.FAILED)])
     metadata = directory.model_metadata("digits")
 
     assert list(metadata.versions) == ["9", "10"]
@@ -83,7 +83,7 @@ def test_metadata_lists_ready_versions_in_order_and_the_signature(stand: Control
 
 
 def test_metadata_of_one_version_names_only_that(stand: ControlStand, directory: Directory):
-    stand.report(replicas=[replica(version="1"), replica(version="2", replica_id=2)])
+    stand.report(replicas=[replica(version="1"), replica(version="2")])
 
     assert list(directory.model_metadata("digits", "1").versions) == ["1"]
 
@@ -103,7 +103,7 @@ def test_a_misspelt_model_is_not_found_with_a_suggestion(stand: ControlStand, di
 
 
 def test_an_unknown_version_names_those_that_exist(stand: ControlStand, directory: Directory):
-    stand.report(replicas=[replica(), replica(version="2", replica_id=2)])
+    stand.report(replicas=[replica(), replica(version="2")])
 
     with pytest.raises(VersionNotFound, match="1, 2"):
         directory.model_config("digits", "7")

@@ -92,9 +92,24 @@ async def test_a_revision_is_the_wall_clock_or_above_everything_known(
 
 async def test_a_load_that_fails_says_where_and_why(stand: ControlStand, repository: Repository):
     stand.report()
-    workers_do(stand, lambda _: [replica(), replica(version="2", state=ReplicaState.FAILED, reason="not an ONNX file", replica_id=2)])
+    workers_do(stand, lambda _: [replica(), replica(version="2", state=ReplicaState.FAILED, reason="not an ONNX file")])
 
     with pytest.raises(LoadFailed, match="version '2' failed to load on worker-0: not an ONNX file"):
+        await repository.load(ORDER, FAR)
+
+
+async def test_a_version_that_had_failed_before_and_is_not_wanted_now_does_not_fail_a_load(stand: ControlStand, repository: Repository):
+    stand.report()
+    workers_do(stand, lambda _: [replica(state=ReplicaState.FAILED, changed_time=4.9), replica(version="2")])
+
+    await repository.load(ORDER, FAR)
+
+
+async def test_where_nothing_serves_an_old_failure_is_told_as_well(stand: ControlStand, repository: Repository):
+    stand.report()
+    workers_do(stand, lambda _: [replica(state=ReplicaState.FAILED, reason="crash loop", changed_time=4.9)])
+
+    with pytest.raises(LoadFailed, match="crash loop"):
         await repository.load(ORDER, FAR)
 
 

@@ -45,7 +45,7 @@ def statistics(model: str = "digits", version: str = "1", *, factor: int = 1) ->
 def stand() -> ControlStand:
     stand = control_stand()
     for worker in ("worker-0", "worker-1"):
-        stand.report(worker, [replica(), replica(version="2", replica_id=2), replica("fraud", replica_id=3)])
+        stand.report(worker, [replica(), replica(version="2"), replica("fraud")])
     return stand
 
 
