@@ -48,16 +48,13 @@ from services.worker.status_board import StatusBoard
 from services.worker.suspects import Suspects
 from services.worker.tracing import ExecutionTracer
 from services.worker.try_out import TriedOut
-from services.worker.unloading import Unloading, UnloadingPorts
+from services.worker.unloading import DrainTimes, Unloading, UnloadingPorts
 
 EXIT_STUCK = 70
 """Exit code of a worker that ended itself because an execution could not be stopped (EX_SOFTWARE of sysexits.h)."""
 
 FLUSH_SECONDS = 0.2
 """Longest wait for the last lines of the log before that."""
-
-SETTLE_SECONDS = 0.5
-"""How long a version's files have to look the same."""
 
 FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox")
 
@@ -137,8 +134,10 @@ def _core(settings: WorkerSettings, clock: Clock, watching: Watching) -> Core:
     publisher = FolderPublisher(settings.state_dir / "workers", WorkerStatus.to_bytes)
     board = StatusBoard(identity=identity, publisher=publisher, replicas=replicas.statuses)
     metrics = WorkerMetrics(replicas, budget)
-    desires = Desires(settings.repository, settings.state_dir / "overrides-files", Settling(settle_seconds=SETTLE_SECONDS))
-    reconciler = Reconciler(desires, replicas, board, clock, Pace(poll_seconds=settings.repository_poll_seconds))
+    desires = Desires(settings.repository, settings.state_dir / "overrides-files", Settling(settle_seconds=settings.settle_seconds))
+    reconciler = Reconciler(
+        desires, replicas, board, clock, Pace(poll_seconds=settings.repository_poll_seconds, settle_seconds=settings.settle_seconds / 2)
+    )
 
     def make_batcher(replica: Replica, opened: Opened, tried: TriedOut) -> Batcher:
         replica.hooks = watching.suspects.hooks(replica.model_version, len(opened.sessions))
@@ -161,7 +160,11 @@ def _core(settings: WorkerSettings, clock: Clock, watching: Watching) -> Core:
     device = Device(intra_op_threads=settings.intra_op_threads, device_id=settings.device_id)
     reconciler.connect(
         Loading(device, budget, watching.suspects, loading_ports, timeout_seconds=settings.load_timeout_seconds),
-        Unloading(clock, UnloadingPorts(on_change=board.change, on_closed=closed), drain_seconds=settings.drain_seconds),
+        Unloading(
+            clock,
+            UnloadingPorts(on_change=board.change, on_closed=closed),
+            DrainTimes(notice_seconds=settings.notice_seconds, drain_seconds=settings.drain_seconds),
+        ),
     )
     return Core(replicas=replicas, board=board, reconciler=reconciler, metrics=metrics)
 

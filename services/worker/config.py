@@ -22,6 +22,10 @@ class WorkerSettings(Settings, env_prefix="PENSTOCK_WORKER__"):
     """Folder that the processes of one mesh share; see services/embedded."""
     repository_poll_seconds: float = Field(default=0.5, gt=0)
     """Time between two looks at the repository."""
+    settle_seconds: float = Field(default=0.5, gt=0)
+    """How long files that were just written have to look the same before they count as complete."""
+    notice_seconds: float = Field(default=0.5, ge=0)
+    """Time between saying that a version drains and refusing requests for it: ten times the interval at which routers look."""
     memory_budget_bytes: int = Field(default=0, ge=0)
     """Memory that models may use; 0 means no limit."""
     intra_op_threads: int = Field(default=1, ge=0)

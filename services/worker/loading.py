@@ -20,7 +20,7 @@ from services.worker.batcher import Batcher
 from services.worker.digests import Digests
 from services.worker.inspection import Inspected, inspect
 from services.worker.memory_budget import MemoryBudget
-from services.worker.opening import Device, Opened, open_version
+from services.worker.opening import Device, Opened, open_version, start_runtime
 from services.worker.replica import Loaded, Replica
 from services.worker.replica_state import ReplicaEvent
 from services.worker.resident_memory import resident_bytes
@@ -87,6 +87,7 @@ class Loading:
                 raise
 
     async def _open_and_try(self, replica: Replica, inspected: Inspected, slot: Slot | None) -> None:
+        await in_thread(start_runtime, name="start-runtime")
         before = resident_bytes()
         opened = await in_thread(lambda: open_version(inspected, self._device), name=f"open-{inspected.artefact}")
         self._step(replica, ReplicaEvent.LOADED)

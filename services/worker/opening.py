@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
 
 from penstock.contracts.errors import ArtifactCorrupt, InvalidInput, LoadFailed
 from penstock.contracts.model_config import CompletedModel, ExecutionOptions, InstanceKind, ModelConfig, TextOptions, complete
 from services.worker.artefacts import Artefact
 from services.worker.inspection import Inspected
 from services.worker.onnx_session import OnnxSession, open_session
-from services.worker.providers import GPU_PROVIDERS, capable_providers
+from services.worker.providers import GPU_PROVIDERS, PROBE_MODEL, capable_providers
 from services.worker.reshaping import ReshapingSession
 from services.worker.session import ModelSession, Provider, SessionConfig
 from services.worker.text import text_session
@@ -70,6 +73,12 @@ def open_version(inspected: Inspected, device: Device) -> Opened:
         raise ArtifactCorrupt(f"{artefact}: files changed while they were loaded; they are tried again when they are quiet")
     served = {id(one): _as_served(one, completed, artefact) for one in sessions}
     return Opened(inspected=inspected, completed=completed, sessions=tuple(served[id(one)] for one in sessions))
+
+
+@cache
+def start_runtime() -> None:
+    """Open and run the smallest model once, so that what ONNX Runtime sets up for a process is not put down to its first version."""
+    open_session(PROBE_MODEL, SessionConfig(), (Provider.CPU,), name="probe").run({"x": np.ones(2, dtype=np.float32)}, ["y"])
 
 
 def read_labels(artefact: Artefact, config: ModelConfig) -> Mapping[str, tuple[str, ...]]:

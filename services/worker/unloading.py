@@ -15,9 +15,6 @@ from services.worker.replica import Replica
 from services.worker.replica_state import ReplicaEvent
 from services.worker.resident_memory import give_back
 
-NOTICE_SECONDS = 0.5
-"""Time between saying that a replica drains and refusing requests: ten times the interval at which routers look."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -31,26 +28,35 @@ class UnloadingPorts:
     """Called when the batcher of a replica is closed, to give back what belongs to it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainTimes:
+    """How long a drain takes at most."""
+
+    notice_seconds: float
+    """Between saying that a replica drains and refusing requests, so that routers see it in time."""
+    drain_seconds: float
+    """For finishing the queue before it is cut."""
+
+
 class Unloading:
     """Unloads replicas; several at a time."""
 
-    def __init__(self, clock: Clock, ports: UnloadingPorts, *, drain_seconds: float) -> None:
-        """Store the arguments; `drain_seconds` bounds how long a queue is finished before it is cut."""
+    def __init__(self, clock: Clock, ports: UnloadingPorts, times: DrainTimes) -> None:
+        """Store the arguments."""
         self._clock = clock
         self._ports = ports
-        self._drain_seconds = drain_seconds
+        self._times = times
 
-    async def unload(self, replica: Replica, *, notice_seconds: float = NOTICE_SECONDS, reason: str = "unloaded") -> None:
+    async def unload(self, replica: Replica) -> None:
         """Bring a replica from DRAINING to UNLOADED; requests that arrive during the notice are still served."""
-        await self._clock.sleep(notice_seconds)
-        await self.close(replica, self._clock.now() + self._drain_seconds)
-        replica.step(ReplicaEvent.EMPTIED, now_time=time.time(), reason=reason)
+        await self._clock.sleep(self._times.notice_seconds)
+        await self._close(replica, self._clock.now() + self._times.drain_seconds)
+        replica.step(ReplicaEvent.EMPTIED, now_time=time.time(), reason="unloaded")
         log.info("replica_unloaded", model=replica.model, version=replica.version, replica_id=replica.replica_id)
         self._ports.on_change()
         await in_thread(give_back, name="give-back")
 
-    async def close(self, replica: Replica, deadline: float) -> None:
-        """Finish a replica's queue until `deadline` (monotonic seconds), then close its batcher."""
+    async def _close(self, replica: Replica, deadline: float) -> None:
         batcher = replica.batcher
         if batcher is None:
             return
