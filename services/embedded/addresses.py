@@ -24,8 +24,13 @@ class Addresses:
 
     @property
     def http(self) -> str:
+        """Host and port of the HTTP face."""
+        return f"{self._written}:{self.http_port}"
+
+    @property
+    def http_url(self) -> str:
         """URL of the HTTP face."""
-        return f"{'https' if self.is_tls else 'http'}://{self._written}:{self.http_port}"
+        return f"{'https' if self.is_tls else 'http'}://{self.http}"
 
     @property
     def grpc(self) -> str:
@@ -34,8 +39,13 @@ class Addresses:
 
     @property
     def metrics(self) -> str:
+        """Host and port of the metrics."""
+        return f"{self._written}:{self.metrics_port}"
+
+    @property
+    def metrics_url(self) -> str:
         """URL of the metrics."""
-        return f"http://{self._written}:{self.metrics_port}/metrics"
+        return f"http://{self.metrics}/metrics"
 
     @property
     def _written(self) -> str:

@@ -31,7 +31,7 @@ _UNWRITABLE = frozenset({DataType.FP16, DataType.BF16})
 
 def addresses(served: Addresses) -> str:
     """Return the lines that say where to call."""
-    return f"  HTTP     {served.http}\n  gRPC     {served.grpc}\n  metrics  {served.metrics}\n"
+    return f"  HTTP     {served.http_url}\n  gRPC     {served.grpc}\n  metrics  {served.metrics_url}\n"
 
 
 def models(statuses: Iterable[WorkerStatus]) -> str:
@@ -49,8 +49,8 @@ def example_call(statuses: Iterable[WorkerStatus], served: Addresses, *, needs_k
     for replica in reversed(best_replicas(statuses).values()):
         body = sample_body(replica.signature) if replica.is_ready else None
         if body is not None:
-            return f"  curl -s{key} {served.http}{_path(replica)} -d '{json.dumps(body)}'\n"
-    return f"  curl -s{key} {served.http}/v2\n"
+            return f"  curl -s{key} {served.http_url}{_path(replica)} -d '{json.dumps(body)}'\n"
+    return f"  curl -s{key} {served.http_url}/v2\n"
 
 
 def sample_body(signature: Signature) -> Mapping[str, Any] | None:

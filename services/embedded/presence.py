@@ -64,7 +64,7 @@ async def _ready(serve: Serve, served: Addresses) -> None:
     say(banner.addresses(served))
     statuses = (await readiness.workers_settled()).values()
     if not await answers(served, serve.clock):
-        log.warning("ready_check_failed", url=f"{served.http}/v2/health/ready")
+        log.warning("ready_check_failed", url=f"{served.http_url}/v2/health/ready")
     say(banner.models(statuses))
     say(banner.example_call(statuses, served, needs_key=serve.settings.tenants_file is not None))
 

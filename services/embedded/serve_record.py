@@ -36,6 +36,7 @@ class ServeRecord:
             "http": self.addresses.http,
             "grpc": self.addresses.grpc,
             "metrics": self.addresses.metrics,
+            "is_tls": self.addresses.is_tls,
             "repository": str(self.repository),
             "state_dir": str(self.state_dir),
             "started_time": self.started_time,
