@@ -44,10 +44,10 @@ class CostModel:
 
     def observe(self, rows: int, row_bytes: int, seconds: float) -> None:
         """Learn from an execution."""
+        bucket = _bucket(rows)
         curve = self._curves.get(_bucket(row_bytes))
         if curve is None:
-            curve = self._curves[_bucket(row_bytes)] = {}
-        bucket = _bucket(rows)
+            curve = self._curves[_bucket(row_bytes)] = self._scaled_curve(rows, row_bytes, seconds)
         mean = curve.get(bucket)
         if mean is None:
             curve[bucket] = seconds
@@ -61,6 +61,13 @@ class CostModel:
             for bucket, seconds in curve.items():
                 worst[bucket] = max(seconds, worst.get(bucket, 0.0))
         return tuple(CostPoint(rows=1 << bucket, seconds=worst[bucket]) for bucket in sorted(worst))
+
+    def _scaled_curve(self, rows: int, row_bytes: int, seconds: float) -> Curve:
+        """Return the shape of the nearest known curve at the height of a first observation: how cost grows with rows carries over."""
+        expected = self.predict(rows, row_bytes)
+        if not expected:
+            return {}
+        return {bucket: mean * seconds / expected for bucket, mean in self._nearest_curve(_bucket(row_bytes)).items()}
 
     def _nearest_curve(self, bucket: int) -> Curve:
         return self._curves[min(self._curves, key=lambda known: (abs(known - bucket), known))]
