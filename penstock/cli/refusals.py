@@ -1,0 +1,68 @@
+"""What a server refuses, in the words of the command line: where it was asked, and what to run next."""
+
+from __future__ import annotations
+
+from penstock.cli.address import ServerAddress
+from penstock.cli.failure import Failure, TimedOut
+from penstock.contracts.errors import (
+    DeadlineExceeded,
+    Internal,
+    InvalidInput,
+    LoadFailed,
+    MemoryBudgetExceeded,
+    ModelNotFound,
+    NoReadyReplica,
+    NotFound,
+    NotImplementedHere,
+    QuotaExceeded,
+    RequestTooLarge,
+    ServingError,
+    TenantForbidden,
+    Unauthenticated,
+    Unavailable,
+)
+
+NEXT_STEPS: tuple[tuple[type[ServingError], str], ...] = (
+    (DeadlineExceeded, "allow more with --timeout; `penstock models stats{model}` shows where time goes"),
+    (Unauthenticated, "give a key with --api-key or PENSTOCK_API_KEY; `penstock keys create --tenant NAME` makes one"),
+    (TenantForbidden, "use a key of a tenant with this right, or change the server's tenants file"),
+    (ModelNotFound, "penstock models list"),
+    (NotFound, "penstock models inspect{model}"),
+    (NoReadyReplica, "penstock models inspect{model}"),
+    (LoadFailed, "mend the files, then `penstock models load{model}`"),
+    (MemoryBudgetExceeded, "unload another model: `penstock models list`"),
+    (RequestTooLarge, "send fewer rows at once"),
+    (InvalidInput, "penstock models inspect{model}"),
+    (NotImplementedHere, "penstock status"),
+    (Unavailable, "penstock status"),
+    (Internal, "look for the request id in the server's log"),
+)
+"""What to do next, by the first class that fits."""
+
+
+def failure_of(error: ServingError, address: ServerAddress, *, model: str | None = None) -> Failure:
+    """Return the failure that a refusal means to the command that asked."""
+    if is_unreachable(error):
+        return _unreachable(address)
+    kind = TimedOut if isinstance(error, DeadlineExceeded) else Failure
+    return kind(error.message, reason=error.reason, where=str(address), next_step=_next_step(error, model))
+
+
+def is_unreachable(error: ServingError) -> bool:
+    """Whether there was no answer at all: servers of ours name a finer reason."""
+    return type(error) is Unavailable and error.reason == Unavailable.reason
+
+
+def _unreachable(address: ServerAddress) -> Failure:
+    next_step = (
+        "penstock doctor" if address.is_named or address.serve else "penstock serve REPOSITORY, or name a server with --grpc HOST:PORT"
+    )
+    return Failure("no server answers", reason=Unavailable.reason, where=str(address), next_step=next_step)
+
+
+def _next_step(error: ServingError, model: str | None) -> str:
+    if isinstance(error, QuotaExceeded) and error.retry_after_seconds is not None:
+        return f"come back in {error.retry_after_seconds:g} s"
+    step = next((step for kind, step in NEXT_STEPS if isinstance(error, kind)), "")
+    step = step.format(model=f" {model}" if model else "")
+    return "" if step in error.message else step
