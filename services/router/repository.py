@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -82,9 +83,9 @@ class Repository:
         await self._settled(order.model, revision, UNSETTLED, deadline)
         replicas = list(self._replicas(order.model))
         is_served = any(replica.is_ready for _, replica in replicas)
-        if failure := _failure(replicas, 0.0 if not is_served else started_time):
+        if failure := _failure(replicas, started_time if is_served else 0.0):
             if order.has_overrides:
-                await self._take_back(order.model, revision, previous)
+                await self._restore(order.model, revision, previous or ModelOverride(model=order.model), deadline)
             raise failure
         if not is_served:
             await self._take_back(order.model, revision, previous)
@@ -121,6 +122,12 @@ class Repository:
         log.info("model_override_written", model=wish.model, revision=wish.revision, unloaded=wish.unloaded, files=len(wish.files))
         return previous[-1], wish.revision
 
+    async def _restore(self, model: str, revision: int, previous: ModelOverride, deadline: float) -> None:
+        """Take a wish back and wait until the workers hold again what they held before it."""
+        await self._take_back(model, revision, previous)
+        with suppress(DeadlineExceeded):
+            await self._settled(model, revision + 1, UNSETTLED, deadline)
+
     async def _take_back(self, model: str, revision: int, previous: ModelOverride | None) -> None:
         """Restore what was wished for before, unless somebody has wished for something else meanwhile.
 
@@ -128,8 +135,10 @@ class Repository:
         """
 
         def change(held: ModelOverride | None) -> ModelOverride | None:
-            if held is None or held.revision != revision or previous is None:
-                return None if held is not None and held.revision == revision else held
+            if held is None or held.revision != revision:
+                return held
+            if previous is None:
+                return None
             restored = ModelOverride()
             restored.CopyFrom(previous)
             restored.revision = revision + 1

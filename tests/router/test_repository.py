@@ -126,13 +126,30 @@ async def test_configuration_that_cannot_be_loaded_is_taken_back_so_that_a_resta
     assert (held.config_json, held.revision) == ('{"max_batch_size": 2}', 5_000_001)
 
 
-async def test_a_failed_first_override_leaves_none(stand: ControlStand, repository: Repository):
+async def test_a_failed_first_override_leaves_an_empty_one_that_means_the_folder(stand: ControlStand, repository: Repository):
     stand.report()
-    workers_do(stand, lambda _: [replica(state=ReplicaState.FAILED)])
+    workers_do(stand, lambda override: [replica(state=ReplicaState.FAILED if override.config_json else ReplicaState.READY)])
     with pytest.raises(LoadFailed):
         await repository.load(LoadOrder(model="digits", config_json="{}"), FAR)
 
-    assert stand.overrides.held == {}
+    assert stand.overrides.held == {"digits": ModelOverride(model="digits", revision=5_000_001)}
+
+
+async def test_a_failed_load_returns_when_what_served_before_serves_again(stand: ControlStand, repository: Repository, clock: ManualClock):
+    stand.report()
+    load = asyncio.ensure_future(repository.load(LoadOrder(model="digits", config_json="{}"), FAR))
+    await clock.asleep()
+    revision = stand.overrides.held["digits"].revision
+    stand.report(replicas=[replica(state=ReplicaState.FAILED)], applied={"digits": revision})
+    clock.advance(1)
+    await clock.asleep()
+    assert stand.overrides.held["digits"].revision == revision + 1
+    assert not load.done()
+    stand.report(replicas=[replica()], applied={"digits": revision + 1})
+    clock.advance(1)
+
+    with pytest.raises(LoadFailed):
+        await load
 
 
 async def test_what_somebody_else_wished_for_meanwhile_is_not_taken_back(stand: ControlStand, repository: Repository, clock: ManualClock):
