@@ -38,6 +38,7 @@ from services.router.http_head import HttpLimits
 from services.router.http_routes import Routes
 from services.router.http_service import HttpService
 from services.router.http_surface import http_surface
+from services.router.http_tls import RenewedCertificate
 from services.router.tls_files import TlsFiles
 
 _BACKLOG = 2048
@@ -114,8 +115,10 @@ class HttpFront:
         if self._socket is None:
             return
         self.service.is_draining = True
-        self._stop_listening(self._socket)
-        self._socket = None
+        listening, self._socket = self._socket, None
+        arriving = self._stop_listening(listening)
+        # What the loop has accepted becomes a connection within its next turns.
+        await asyncio.wait([*arriving, asyncio.create_task(asyncio.sleep(0.01))], timeout=max(0.0, deadline - time.monotonic()))
         while self._connections() and time.monotonic() < deadline:
             now = asyncio.get_running_loop().time()
             for connection in self._connections():
@@ -158,7 +161,8 @@ class HttpFront:
             connection.transport.abort()
         self._buffer.close()
 
-    def _stop_listening(self, listening: socket.socket) -> None:
+    def _stop_listening(self, listening: socket.socket) -> list[asyncio.Task[Any]]:
+        """Close the port; return the connections that were waiting behind it, on their way to be ours."""
         for server in self._server.servers:
             server.close()
         loop = asyncio.get_running_loop()
@@ -169,14 +173,14 @@ class HttpFront:
         listening.close()
         factory = connection_factory(self.service)
         config = self._server.config
+        arriving: list[asyncio.Task[Any]] = []
         for one in waiting:
             one.setblocking(False)
-            arrived = loop.connect_accepted_socket(
+            connected = loop.connect_accepted_socket(
                 lambda: factory(config=config, server_state=self._server.server_state, app_state={}), one, ssl=config.ssl
             )
-            task = loop.create_task(arrived)
-            self._server.server_state.tasks.add(cast("Any", task))
-            task.add_done_callback(cast("Any", self._server.server_state.tasks.discard))
+            arriving.append(loop.create_task(connected))
+        return arriving
 
     def _connections(self) -> list[HttpConnection]:
         return [one for one in self._server.server_state.connections if isinstance(one, HttpConnection)]
@@ -185,6 +189,8 @@ class HttpFront:
         """Look after all connections' timeouts, and the date header."""
         loop = asyncio.get_running_loop()
         dated_at = 0.0
+        context, files = self._server.config.ssl, self._options.tls
+        certificate = RenewedCertificate(files, context) if context is not None and files is not None else None
         while True:
             now = loop.time()
             for connection in self._connections():
@@ -192,6 +198,8 @@ class HttpFront:
             if now - dated_at >= 1.0:
                 dated_at = now
                 self.service.tick()
+                if certificate is not None:
+                    certificate.look()
             await asyncio.sleep(_SWEEP_SECONDS)
 
 

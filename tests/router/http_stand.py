@@ -7,13 +7,16 @@ request, checks it against the model's signature and computes.
 from __future__ import annotations
 
 import asyncio
+import functools
 import http.client
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import uvloop
 
 from penstock.contracts.errors import DeadlineExceeded, Internal, ServingError
 from penstock.contracts.signature import GivenInput, check_inputs, check_outputs
@@ -31,6 +34,17 @@ from services.router.runtime_settings import LogSettings, TraceSettings
 from services.router.scan import interpret
 from services.router.tenants import Tenants
 from tests.router.http_models import Model, models
+
+
+def on_uvloop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an async test on the loop that routers run on."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **named: Any) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(test(*args, **named))
+
+    return run
 
 
 @dataclass
