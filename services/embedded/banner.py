@@ -46,10 +46,11 @@ def models(statuses: Iterable[WorkerStatus]) -> str:
 def example_call(statuses: Iterable[WorkerStatus], served: Addresses, *, needs_key: bool) -> str:
     """Return a curl line for the first model that a line can be written for; without one, a line that asks for the server's state."""
     key = ' -H "x-api-key: $PENSTOCK_API_KEY"' if needs_key else ""
+    kind = " -H 'content-type: application/json'"
     for replica in reversed(best_replicas(statuses).values()):
         body = sample_body(replica.signature) if replica.is_ready else None
         if body is not None:
-            return f"  curl -s{key} {served.http_url}{_path(replica)} -d '{json.dumps(body)}'\n"
+            return f"  curl -s{key}{kind} {served.http_url}{_path(replica)} -d '{json.dumps(body)}'\n"
     return f"  curl -s{key} {served.http_url}/v2\n"
 
 

@@ -43,7 +43,7 @@ def write_settings(settings: EmbeddedSettings, served: Addresses, folder: RunFol
 
 def python_path() -> str:
     """Return PYTHONPATH for children: the folder that holds `services`, before what is there already."""
-    root = str(Path(services.chassis.process.__file__).resolve().parents[2])
+    root = str(Path(services.chassis.process.__file__).absolute().parents[2])
     others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != root]
     return os.pathsep.join([root, *others])
 

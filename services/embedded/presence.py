@@ -61,12 +61,11 @@ async def visible(serve: Serve, start: Start[EmbeddedSettings]) -> AsyncGenerato
 async def _ready(serve: Serve, served: Addresses) -> None:
     readiness = Readiness(serve.folder, serve.routers, serve.workers, serve.clock)
     await readiness.routers_ready()
-    say(banner.addresses(served))
     statuses = (await readiness.workers_settled()).values()
     if not await answers(served, serve.clock):
         log.warning("ready_check_failed", url=f"{served.http_url}/v2/health/ready")
-    say(banner.models(statuses))
-    say(banner.example_call(statuses, served, needs_key=serve.settings.tenants_file is not None))
+    call = banner.example_call(statuses, served, needs_key=serve.settings.tenants_file is not None)
+    say(banner.addresses(served) + banner.models(statuses) + call)
 
 
 def _metrics(serve: Serve, own: CollectorRegistry) -> MetricsServer:

@@ -88,3 +88,4 @@ class Supervisor:
             return
         for child in self._serve.children:
             child.signal(signal.SIGHUP)
+        log.info("config_passed_on", children=len(self._serve.children))
