@@ -18,9 +18,12 @@ UINT32_MAX = 0xFFFFFFFF
 class AnswerFrame:
     """A WorkerFrame under construction."""
 
-    __slots__ = ("_frame", "_sealed", "bytes", "is_empty")
+    __slots__ = ("_answer_bytes", "_frame", "_frame_bytes", "_sealed", "bytes", "is_empty")
 
-    def __init__(self) -> None:
+    def __init__(self, *, answer_bytes: int = ANSWER_BYTES, frame_bytes: int = FRAME_LIMIT_BYTES) -> None:
+        """Answers above `answer_bytes` are split; a single request's answer that does not fit `frame_bytes` fails."""
+        self._answer_bytes = answer_bytes
+        self._frame_bytes = frame_bytes
         self._frame = pb.WorkerFrame()
         self._sealed: list[bytes] = []
         self.is_empty = True
@@ -48,17 +51,17 @@ class AnswerFrame:
     def answer(self, chunk_id: int, positions: Sequence[int], outputs: Sequence[OutputPart], timing: Timing) -> None:
         """Add answers; what is too long for one frame is spread over several."""
         size = sum([len(output.raw) for output in outputs])
-        if size > ANSWER_BYTES and len(positions) > 1:
+        if size > self._answer_bytes and len(positions) > 1:
             for piece, shares in _halves(positions, outputs):
                 self.answer(chunk_id, piece, shares, timing)
             return
-        if size > FRAME_LIMIT_BYTES - ANSWER_BYTES:
+        if size > self._frame_bytes - self._answer_bytes:
             error = RequestTooLarge(
                 f"the answer has {size} bytes, more than a frame of the worker link holds: ask for fewer rows or outputs"
             )
             self.fail(chunk_id, positions, error)
             return
-        if self.bytes + size > ANSWER_BYTES:
+        if self.bytes + size > self._answer_bytes:
             self._seal()
         answer = self._frame.answers.add(
             chunk_id=chunk_id,

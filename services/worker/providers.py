@@ -30,7 +30,7 @@ GPU_PROVIDERS = frozenset({Provider.TENSORRT, Provider.CUDA})
 def capable_providers(device_id: int = 0) -> tuple[Provider, ...]:
     """Return the providers that execute the probe on `device_id`, best first; the CPU is always among them."""
     compiled_in = set(ort.get_available_providers())
-    return tuple(one for one in PREFERENCE if one is Provider.CPU or (one.value in compiled_in and _passes_probe(one, device_id)))
+    return tuple(one for one in PREFERENCE if one is Provider.CPU or (one.value in compiled_in and passes_probe(one, device_id)))
 
 
 def provider_list(provider: Provider, config: SessionConfig) -> list[tuple[str, dict[str, Any]]]:
@@ -42,7 +42,8 @@ def provider_list(provider: Provider, config: SessionConfig) -> list[tuple[str, 
     return [*first, (Provider.CPU.value, dict(config.provider_options.get(Provider.CPU.value, {})))]
 
 
-def _passes_probe(provider: Provider, device_id: int) -> bool:
+def passes_probe(provider: Provider, device_id: int = 0) -> bool:
+    """Return whether the provider executes the probe by itself on `device_id`."""
     try:
         session = ort.InferenceSession(PROBE_MODEL, _quiet_options(), providers=provider_list(provider, SessionConfig(device_id=device_id)))
         if session.get_providers()[0] != provider.value:
