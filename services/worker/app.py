@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import secrets
 import ssl
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import structlog
 
@@ -31,11 +30,12 @@ from services.worker.config import WorkerSettings
 from services.worker.control_servicer import ControlServicer, serving_control
 from services.worker.deployment import batcher_of
 from services.worker.desires import Desires
+from services.worker.ending import Ending
 from services.worker.execution_spans import SpanTracer
 from services.worker.inline_guard import InlineGuard
 from services.worker.link_connection import LinkIdentity
 from services.worker.link_server import LinkServer
-from services.worker.loading import Loading, LoadingPorts
+from services.worker.loading import Loading, LoadingPorts, LoadTimes
 from services.worker.memory_budget import MemoryBudget
 from services.worker.metrics import WorkerMetrics
 from services.worker.opening import Device, Opened
@@ -49,12 +49,6 @@ from services.worker.suspects import Suspects
 from services.worker.tracing import ExecutionTracer
 from services.worker.try_out import TriedOut
 from services.worker.unloading import DrainTimes, Unloading, UnloadingPorts
-
-EXIT_STUCK = 70
-"""Exit code of a worker that ended itself because an execution could not be stopped (EX_SOFTWARE of sysexits.h)."""
-
-FLUSH_SECONDS = 0.2
-"""Longest wait for the last lines of the log before that."""
 
 FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox")
 
@@ -78,8 +72,7 @@ class Watching:
     suspects: Suspects
     guard: InlineGuard
     tracer: ExecutionTracer | None
-    end: Callable[[str], None]
-    """Ends the process at once."""
+    ending: Ending
 
 
 @asynccontextmanager
@@ -92,9 +85,10 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         enter = stack.enter_async_context
         traces = await enter(telemetry.started(start.service))
         suspects = Suspects(stack.enter_context(_blackbox(state / "blackbox" / settings.worker_id)))
-        guard = stack.enter_context(InlineGuard(lambda: _end(start, "an execution on the event loop ignored its brake")))
+        ending = Ending(suspects, start.logs)
+        guard = stack.enter_context(InlineGuard(ending.end))
         tracer = SpanTracer(traces) if traces.is_exporting else None
-        watching = Watching(suspects=suspects, guard=guard, tracer=tracer, end=lambda reason: _end(start, reason))
+        watching = Watching(suspects=suspects, guard=guard, tracer=tracer, ending=ending)
         core = _core(settings, clock, watching)
         stack.callback(core.board.withdraw)
         source = core.metrics.source(*process_metrics(start, traces))
@@ -145,7 +139,7 @@ def _core(settings: WorkerSettings, clock: Clock, watching: Watching) -> Core:
             tracer=watching.tracer,
             guard=watching.guard,
             hooks=replica.hooks,
-            on_stuck=lambda: _end_blamed(watching, replica),
+            on_stuck=lambda: watching.ending.end_because_of(replica.model_version),
         )
         return batcher_of(opened, tried.costs, tried.row_bytes, ports)
 
@@ -157,9 +151,10 @@ def _core(settings: WorkerSettings, clock: Clock, watching: Watching) -> Core:
     loading_ports = LoadingPorts(
         make_batcher=make_batcher, on_change=board.change, on_end=metrics.load_ended, ready_twin=replicas.ready_twin
     )
+    times = LoadTimes(load_seconds=settings.load_timeout_seconds, try_seconds=settings.warm_up_timeout_seconds)
     device = Device(intra_op_threads=settings.intra_op_threads, device_id=settings.device_id)
     reconciler.connect(
-        Loading(device, budget, watching.suspects, loading_ports, timeout_seconds=settings.load_timeout_seconds),
+        Loading(device, budget, watching.suspects, loading_ports, times),
         Unloading(
             clock,
             UnloadingPorts(on_change=board.change, on_closed=closed),
@@ -187,20 +182,6 @@ def _blackbox(path: Path) -> Generator[Blackbox]:
         yield box
     finally:
         box.close()
-
-
-def _end_blamed(watching: Watching, replica: Replica) -> None:
-    reason = f"an execution of {replica.model_version} ignored its brake"
-    watching.suspects.blame(replica.model_version, reason)
-    watching.end(reason)
-
-
-def _end(start: Start[WorkerSettings], reason: str) -> NoReturn:
-    """End the process at once: nothing else stops a run that does not stop itself, and the supervisor starts another worker."""
-    log.error("worker_ends_itself", reason=reason, exit_code=EXIT_STUCK)
-    if start.logs is not None:
-        start.logs.sink.flush(FLUSH_SECONDS)
-    os._exit(EXIT_STUCK)
 
 
 def _link_address(settings: WorkerSettings) -> str:

@@ -34,6 +34,8 @@ class WorkerSettings(Settings, env_prefix="PENSTOCK_WORKER__"):
     """Number of the GPU, where there is one."""
     load_timeout_seconds: float = Field(default=300.0, gt=0)
     """Longest load of one version, from its files to ready."""
+    warm_up_timeout_seconds: float = Field(default=30.0, gt=0)
+    """Longest part of it in which the version is executed: warm-up, golden examples, measurement. Other versions wait meanwhile."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """Longest wait for requests in flight when a version is unloaded or the process ends."""
     credit_rows: int = Field(default=65_536, ge=1)

@@ -23,7 +23,7 @@ from services.worker.memory_budget import MemoryBudget
 from services.worker.opening import Device, Opened, open_version, start_runtime
 from services.worker.replica import Loaded, Replica
 from services.worker.replica_state import ReplicaEvent
-from services.worker.resident_memory import resident_bytes
+from services.worker.resident_memory import settled_resident_bytes
 from services.worker.suspects import Suspects
 from services.worker.trial import Trial
 from services.worker.try_out import TriedOut, try_out
@@ -45,16 +45,26 @@ class LoadingPorts:
     """Returns a ready replica of the same version and digest."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTimes:
+    """How long a load takes at most."""
+
+    load_seconds: float = 300.0
+    """From its start to READY."""
+    try_seconds: float = 30.0
+    """Of it, for executing the version."""
+
+
 class Loading:
     """Loads replicas, one at a time."""
 
-    def __init__(self, device: Device, budget: MemoryBudget, suspects: Suspects, ports: LoadingPorts, *, timeout_seconds: float) -> None:
-        """Store the arguments; `timeout_seconds` bounds one load from its start to READY."""
+    def __init__(self, device: Device, budget: MemoryBudget, suspects: Suspects, ports: LoadingPorts, times: LoadTimes) -> None:
+        """Store the arguments."""
         self._device = device
         self._budget = budget
         self._suspects = suspects
         self._ports = ports
-        self._timeout_seconds = timeout_seconds
+        self._times = times
         self._digests = Digests()
         self._turn = asyncio.Lock()
 
@@ -66,7 +76,7 @@ class Loading:
         async with self._turn:
             started_at = time.monotonic()
             try:
-                async with asyncio.timeout(self._timeout_seconds):
+                async with asyncio.timeout(self._times.load_seconds):
                     await self._story(replica)
             except Exception as error:  # noqa: BLE001  the head of the story: a load may fail in any way, and only itself
                 self._fail(replica, self._told(replica, error))
@@ -88,19 +98,27 @@ class Loading:
 
     async def _open_and_try(self, replica: Replica, inspected: Inspected, slot: Slot | None) -> None:
         await in_thread(start_runtime, name="start-runtime")
-        before = resident_bytes()
+        before = await in_thread(settled_resident_bytes, name="measure-memory")
         opened = await in_thread(lambda: open_version(inspected, self._device), name=f"open-{inspected.artefact}")
         self._step(replica, ReplicaEvent.LOADED)
         self._suspects.warming(slot, replica.model_version)
         trial = Trial(opened.sessions[0], opened.completed.signature)
         try:
-            tried = await in_thread(lambda: try_out(trial, opened), name=f"try-{inspected.artefact}")
+            tried = await self._tried(trial, opened)
         finally:
             trial.stop()  # a thread that nobody waits for any more must not go on executing
         # Memory that an earlier model gave back to the allocator is used again and does not show: a floor is what the files need.
-        memory_bytes = max(resident_bytes() - before, inspected.file_bytes)
+        after = await in_thread(settled_resident_bytes, name="measure-memory")
+        memory_bytes = max(after - before, inspected.file_bytes)
         self._budget.settle(replica.replica_id, str(inspected.artefact), memory_bytes)
         self._finish(replica, opened, tried, memory_bytes)
+
+    async def _tried(self, trial: Trial, opened: Opened) -> TriedOut:
+        seconds = self._times.try_seconds
+        try:
+            return await in_thread(lambda: try_out(trial, opened), name=f"try-{opened.inspected.artefact}", timeout_seconds=seconds)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"warm-up and golden examples did not finish within {seconds:g} s") from error
 
     def _finish(self, replica: Replica, opened: Opened, tried: TriedOut, memory_bytes: int) -> None:
         replica.loaded = Loaded.of(opened.completed, provider=opened.provider, memory_bytes=memory_bytes, costs=tried.costs)
@@ -132,7 +150,7 @@ class Loading:
         if isinstance(error, ServingError):
             return error
         if isinstance(error, TimeoutError):
-            return DeadlineExceeded(f"the load did not finish within {self._timeout_seconds:g} s, while {replica.life.state.name.lower()}")
+            return DeadlineExceeded(f"the load did not finish within {self._times.load_seconds:g} s")
         log.error("load_broke", model=replica.model, version=replica.version, exc_info=error)
         return Internal("internal error while loading; the worker's log says why")
 

@@ -20,6 +20,12 @@ def resident_bytes() -> int:
         return 0
 
 
+def settled_resident_bytes() -> int:
+    """Return the memory that is really in use: what the C library only keeps for later is given back first."""
+    give_back()
+    return resident_bytes()
+
+
 def give_back() -> None:
     """Collect what is unreachable and return free memory to the system, where the C library can; takes some milliseconds."""
     gc.collect()

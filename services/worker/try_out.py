@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 
 import structlog
 
-from penstock.contracts.errors import DeadlineExceeded, ServingError
+from penstock.contracts.errors import ServingError
 from penstock.contracts.worker_status import CostPoint
 from services.worker.deployment import wire_row_bytes
 from services.worker.golden import check_golden
@@ -16,6 +17,9 @@ from services.worker.opening import Opened
 from services.worker.sample_inputs import plain_feeds, warm_up_feeds
 from services.worker.trial import Feeds, Trial
 from services.worker.warm_up import warm_up
+
+MEASURE_SECONDS = 5.0
+"""Longest measurement; a model that executes one row for longer goes unmeasured."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +52,14 @@ def try_out(trial: Trial, opened: Opened) -> TriedOut:
 
 
 def _measured(trial: Trial, typical: Feeds, name: str) -> tuple[CostPoint, ...]:
-    """Return the costs; none when the model does not take the inputs, which nobody said it would."""
+    """Return the costs; none when the model does not take the inputs, or never ends with them: nobody said that it would."""
+    brake = threading.Timer(MEASURE_SECONDS, trial.stop)
+    brake.daemon = True
+    brake.start()
     try:
         return measure(trial, typical, MeasureBudget(), time.monotonic)
-    except DeadlineExceeded:
-        raise
     except ServingError as error:
         log.warning("measurement_failed", version=name, reason=error.message, advice="add a model_warmup sample that the model takes")
         return ()
+    finally:
+        brake.cancel()

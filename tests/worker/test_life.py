@@ -197,12 +197,12 @@ async def test_a_load_beyond_the_memory_budget_is_refused_with_numbers_and_tried
     repository = root / "repository"
     for model in ("first", "second"):
         publish(repository, model, "1", models.dense(1024, 1024))
-    async with live_worker(repository, root / "state", memory_budget_bytes=12 << 20) as worker:
+    async with live_worker(repository, root / "state", memory_budget_bytes=14 << 20) as worker:
         status = await worker.settled()
         refused = next(replica for replica in status.replicas if replica.model == "second")
         assert refused.state is ReplicaState.FAILED
         assert "second@1 is expected to need 9.2 MiB of memory" in refused.reason
-        assert "of the budget of 12.0 MiB are in use" in refused.reason
+        assert "of the budget of 14.0 MiB are in use" in refused.reason
 
         shutil.rmtree(repository / "first")
 
@@ -222,3 +222,13 @@ async def test_a_worker_that_leaves_withdraws_its_status_and_drains_first(reposi
     assert worker.status is None
     assert not list((root / "state" / "links").iterdir())
     assert not list((root / "state" / "metrics").iterdir())
+
+
+async def test_a_warm_up_without_end_fails_its_version_in_time_and_the_others_are_loaded(repository: Path, root: Path):
+    sample = 'name = "endless"\nbatch_size = 1\ninputs.x = { data_type = "FP32", dims = [1], zero_data = true }'
+    publish(repository, "endless", "1", models.looping(), model__toml=f"[[model_warmup]]\n{sample}")
+    async with live_worker(repository, root / "state", warm_up_timeout_seconds=0.2) as worker:
+        status = await worker.settled()
+
+    assert {(one.model, one.state.name) for one in status.replicas} == {("endless", "FAILED"), ("m", "READY")}
+    assert next(one.reason for one in status.replicas if one.model == "endless").startswith("warm-up and golden examples did not finish")
