@@ -50,7 +50,6 @@ class Dispatch:
     ) -> None:
         """Keep the collaborators; `follow` is fed by the worker feed, `running` opens links."""
         self.counters = DispatchCounters()
-        self.in_flight_requests = 0
         self._table = table
         self._router_id = router_id
         self._clock = clock
@@ -63,6 +62,7 @@ class Dispatch:
         self._next_chunk_id = 1
         self._group: asyncio.TaskGroup | None = None
         self._on_change: list[Callable[[], None]] = []
+        self._on_sweep: list[Callable[[float], object]] = []
         self._tls = tls
 
     # --- the fleet ---------------------------------------------------------------------------------------------------------------
@@ -80,6 +80,10 @@ class Dispatch:
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the table or a link changes."""
         self._on_change.append(listener)
+
+    def on_sweep(self, listener: Callable[[float], object]) -> None:
+        """Call `listener` with the time whenever deadlines are looked at."""
+        self._on_sweep.append(listener)
 
     def follow(self, worker_id: str, status: WorkerStatus | None) -> None:
         """Take a worker's newest status: update the table, open the link of a new instance, close that of a gone one."""
@@ -224,6 +228,8 @@ class Dispatch:
     # --- deadlines ---------------------------------------------------------------------------------------------------------------
 
     def _sweep(self, now: float) -> None:
+        for listener in self._on_sweep:
+            listener(now)
         for chunk in self.in_flight():
             if chunk.earliest_deadline <= now:
                 positions = [position for position in chunk.expired_positions(now) if chunk.take(position)]

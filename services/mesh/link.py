@@ -16,7 +16,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -82,7 +82,8 @@ class Link(asyncio.Protocol):
         self._buffer = frames.FrameBuffer()
         self._pending: list[Chunk] = []
         self._cancels: list[tuple[int, int]] = []
-        self._heard_at = 0.0
+        self._has_heard = False
+        self._quiet_ticks = 0
         self._pings = 0
         self._is_welcome = False
         self._closed = asyncio.Event()
@@ -159,7 +160,10 @@ class Link(asyncio.Protocol):
             self._transport.write(frames.ping(self._pings))
 
     def _judge_silence(self) -> None:
-        if not self.is_silent and self._clock() - self._heard_at > SILENCE_SECONDS:
+        # Ticks are counted, not seconds: when this process itself was held up, a worker's answers wait unread, and it is not silent.
+        self._quiet_ticks = 0 if self._has_heard else self._quiet_ticks + 1
+        self._has_heard = False
+        if not self.is_silent and self._quiet_ticks * PING_SECONDS >= SILENCE_SECONDS:
             self.is_silent = True
             log.warning("link_silent", worker=self.target.worker_id, instance=self.target.instance_id, requests=self._open_requests())
             self._give_back()
@@ -183,11 +187,11 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say who is meant."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - uvloop and asyncio stream transports are
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are transports in all but class
         self._buffer = frames.FrameBuffer()
-        self._heard_at = self._clock()
-        transport.write(frames.hello(self.target.instance_id, self._router_id, self._heard_at))
+        self._has_heard = True
+        self._quiet_ticks = 0
+        self._transport.write(frames.hello(self.target.instance_id, self._router_id, self._clock()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back what is unanswered."""
@@ -202,7 +206,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take answers."""
-        self._heard_at = self._clock()
+        self._has_heard = True
         if self.is_silent:
             self.is_silent = False
             log.info("link_back", worker=self.target.worker_id, instance=self.target.instance_id)

@@ -1,0 +1,221 @@
+"""The router: constructors in opening order; leaving closes in the mirror of it.
+
+What invites traffic enters last and so leaves first: on SIGTERM the fronts drain while everything behind them still works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import ssl
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+import structlog
+
+from penstock.contracts.errors import NotImplementedHere
+from penstock.contracts.worker_status import WorkerStatus
+from services.chassis import telemetry
+from services.chassis.atomic_file import write_atomically
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.entry import Start
+from services.chassis.feeds import FolderFeed
+from services.chassis.metrics import registry
+from services.chassis.metrics_server import MetricsServer, shown
+from services.chassis.process import CannotStart, Hooks, running
+from services.chassis.process_metrics import process_metrics
+from services.chassis.telemetry import Telemetry
+from services.mesh.dispatch import Dispatch
+from services.mesh.route_table import RouteTable
+from services.router.config import RouterSettings
+from services.router.control import Control
+from services.router.directory import Directory
+from services.router.front import Front
+from services.router.grpc_front import GrpcOptions, open_grpc
+from services.router.http_front import HttpOptions, open_http
+from services.router.http_head import HttpLimits
+from services.router.inference import Inference
+from services.router.metrics import router_metrics
+from services.router.outcomes import RouterMetrics
+from services.router.override_feed import FolderOverrides
+from services.router.pump import pumping
+from services.router.repository import Repository
+from services.router.result_cache import ResultCache
+from services.router.runtime_settings import LogSettings, TraceSettings
+from services.router.shared_answers import SharedAnswers
+from services.router.statistics import ControlClient, Statistics
+from services.router.tenants import Tenants
+from services.router.tenants_file import TenantsFile
+from services.router.tls_files import TlsFiles
+from services.router.trace_control import SamplingControl
+from services.router.tracing import RequestTracer
+from services.router.understanding import Understanding
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What stands between the fronts and the workers."""
+
+    table: RouteTable
+    dispatch: Dispatch
+    inference: Inference
+    shared: SharedAnswers
+    tenants: Tenants
+    metrics: RouterMetrics
+
+
+@asynccontextmanager
+async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
+    """Serve while the block lasts."""
+    settings, clock = start.config.current, SystemClock()
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        traces = await enter(telemetry.started(start.service))
+        core = _core(settings, clock, traces)
+        tenants_file = TenantsFile(core.tenants, settings.tenants_file)
+        tenants_file.open()
+        await enter(running(core.dispatch.run(), name="dispatch"))
+        workers: FolderFeed[WorkerStatus] = FolderFeed(settings.state_dir / "workers", WorkerStatus.from_bytes, clock)
+        await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
+        await workers.caught_up()
+        control = await enter(_control(start, core, clock, traces))
+        collectors = (
+            *core.metrics.collectors,
+            *router_metrics(core.inference, core.dispatch, core.shared),
+            *process_metrics(start, traces),
+        )
+        sockets = settings.state_dir / "metrics"
+        sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await enter(MetricsServer(shown(registry(*collectors))).on_socket(sockets / f"{settings.router_id}.sock"))
+        grpc = await enter(_listening(open_grpc(_grpc_options(settings), control, clock), settings.grpc_port))
+        http = await enter(_listening(open_http(_http_options(settings), control), settings.http_port))
+        fronts = (*grpc.fronts, *http.fronts)
+        stack.enter_context(pumping(fronts, core.inference))
+        stack.push_async_callback(_drain, control.directory, fronts, clock, settings.drain_seconds)
+        stack.enter_context(_ready(settings, {"http": http.port, "grpc": grpc.port}))
+        await enter(running(start.config.follow(clock), name="config"))
+        await enter(running(tenants_file.follow(clock), name="tenants"))
+        log.info("router_ready", router=settings.router_id, http_port=http.port, grpc_port=grpc.port)
+        yield Hooks(reload=lambda: (start.config.reload(), tenants_file.reload()))
+
+
+def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
+    table, metrics = RouteTable(), RouterMetrics()
+    tenants = Tenants(pepper=settings.key_pepper.encode())
+    identity = f"{settings.router_id}-{secrets.token_hex(8)}"
+    dispatch = Dispatch(table, router_id=identity, clock=clock.now, random=Random(), tls=_link_tls(settings))
+    understanding = Understanding(table, metrics)
+    dispatch.on_change(understanding.forget)
+    shared = SharedAnswers(ResultCache(limit_bytes=settings.result_cache_bytes, ttl_seconds=settings.result_cache_seconds), clock=clock.now)
+    dispatch.on_sweep(shared.sweep)
+    tracer = RequestTracer(traces, clock=clock.now) if traces.is_exporting else None
+    inference = Inference(understanding, dispatch, tenants, clock=clock.now, shared=shared, metrics=metrics, tracer=tracer)
+    return Core(table=table, dispatch=dispatch, inference=inference, shared=shared, tenants=tenants, metrics=metrics)
+
+
+@asynccontextmanager
+async def _control(start: Start[RouterSettings], core: Core, clock: Clock, traces: Telemetry) -> AsyncGenerator[Control]:
+    settings, client = start.config.current, ControlClient()
+    directory = Directory(core.table)
+    try:
+        yield Control(
+            tenants=core.tenants,
+            directory=directory,
+            statistics=Statistics(directory, core.table.statuses, client),
+            repository=Repository(FolderOverrides(settings.state_dir / "overrides"), core.table.statuses, clock),
+            log_settings=LogSettings(start.logs or _NoLogs(), settings.log_level),
+            trace_settings=TraceSettings(SamplingControl(traces)),
+        )
+    finally:
+        await client.close()
+
+
+class _NoLogs:
+    """Stands in where the log was set up by somebody else, whose it is to change."""
+
+    def set_level(self, level: str) -> None:
+        raise NotImplementedHere(f"the log level is not this router's to set to {level}", field="log_verbose_level")
+
+
+@asynccontextmanager
+async def _listening(opening: AbstractAsyncContextManager[T], port: int) -> AsyncGenerator[T]:
+    """Open a face; a port that is taken or a certificate that cannot be read is said to a person, not traced."""
+    async with AsyncExitStack() as stack:
+        try:
+            face = await stack.enter_async_context(opening)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on port {port}: {error.strerror or error}; choose another port or stop who holds it"
+            ) from error
+        yield face
+
+
+async def _drain(directory: Directory, fronts: Sequence[Front], clock: Clock, seconds: float) -> None:
+    """Say that nothing is ready, then finish what is in flight."""
+    directory.begin_drain()
+    log.info("router_draining")
+    deadline = clock.now() + seconds
+    await asyncio.gather(*(front.drain(deadline) for front in fronts))
+    log.info("router_drained")
+
+
+@contextmanager
+def _ready(settings: RouterSettings, ports: dict[str, int]) -> Generator[None]:
+    """Tell the supervisor that the fronts are open, and where."""
+    path = settings.state_dir / "ready" / settings.router_id
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(path, json.dumps({"pid": os.getpid(), **ports}).encode())
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _grpc_options(settings: RouterSettings) -> GrpcOptions:
+    return GrpcOptions(
+        host=settings.host,
+        port=settings.grpc_port,
+        reuse_port=settings.reuse_port,
+        tls=_tls(settings),
+        prefers_native=settings.native_front,
+        message_limit_bytes=settings.message_limit_bytes,
+    )
+
+
+def _http_options(settings: RouterSettings) -> HttpOptions:
+    return HttpOptions(
+        host=settings.host,
+        port=settings.http_port,
+        reuse_port=settings.reuse_port,
+        tls=_tls(settings),
+        limits=HttpLimits(body_bytes=settings.message_limit_bytes),
+        metrics_port=settings.metrics_port,
+    )
+
+
+def _tls(settings: RouterSettings) -> TlsFiles | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return TlsFiles(
+        certificate_chain=settings.tls_certificate, private_key=settings.tls_key, client_authorities=settings.tls_client_authorities
+    )
+
+
+def _link_tls(settings: RouterSettings) -> ssl.SSLContext | None:
+    if settings.link_authorities is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(settings.link_authorities))
+    # Workers are known by the authority that signed them and by the instance id of the handshake, not by host names.
+    context.check_hostname = False
+    if settings.link_certificate is not None:
+        context.load_cert_chain(settings.link_certificate, settings.link_key)
+    return context

@@ -1,0 +1,54 @@
+"""Settings of a router process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from services.chassis.config import Settings
+
+
+class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
+    """Settings of a router process."""
+
+    router_id: str = "router-0"
+    """Name of the process; names its metrics socket and readiness file."""
+    state_dir: Path
+    """Folder that the processes of one mesh share; see services/embedded."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    http_port: int = Field(default=8000, ge=0, le=65535)
+    """0 takes a free port."""
+    grpc_port: int = Field(default=8001, ge=0, le=65535)
+    """0 takes a free port."""
+    metrics_port: int = Field(default=8002, ge=0, le=65535)
+    """Where the mesh shows its metrics; only told to callers who ask for them here."""
+    reuse_port: bool = False
+    """Share the ports with other router processes."""
+    tenants_file: Path | None = None
+    """Tenants, keys and quotas (TOML); none means that everybody may call everything."""
+    key_pepper: str = ""
+    """Secret under which `hmac-sha256:` keys of the tenants file are hashed; give it by the environment."""
+    tls_certificate: Path | None = None
+    """PEM file; with `tls_key` both faces speak TLS, and gRPC is served by grpcio."""
+    tls_key: Path | None = None
+    tls_client_authorities: Path | None = None
+    """PEM file of the authorities that clients' certificates must come from; none asks clients for no certificate."""
+    link_authorities: Path | None = None
+    """PEM file of the authorities that workers' certificates must come from, for links over TCP."""
+    link_certificate: Path | None = None
+    """PEM file of this router's certificate on links."""
+    link_key: Path | None = None
+    native_front: bool = True
+    """Serve ModelInfer by the native front where that is possible."""
+    message_limit_bytes: int = Field(default=64 << 20, ge=1024)
+    """Longest request."""
+    result_cache_bytes: int = Field(default=256 << 20, ge=0)
+    """Memory of the result cache, for models that allow it."""
+    result_cache_seconds: float = Field(default=60.0, gt=0)
+    """Life of a cached answer where the model's configuration names none."""
+    drain_seconds: float = Field(default=30.0, ge=0)
+    """Longest wait for calls in flight when the process ends."""
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

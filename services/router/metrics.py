@@ -1,0 +1,47 @@
+"""The router's metrics beside those of the inference path: what is in flight, what was sent again, what the cache holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.metrics_core import Metric
+
+from services.chassis.metrics import Asked, Collected
+from services.mesh.dispatch import Dispatch
+from services.router.inference import Inference
+from services.router.shared_answers import SharedAnswers
+
+
+class LinkMetrics:
+    """Rows in flight and reach of every worker, as this router sees it."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        """Keep the links' owner."""
+        self._dispatch = dispatch
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families."""
+        rows = Metric("penstock_link_rows_in_flight", "Rows sent to a worker and not answered.", "gauge")
+        reach = Metric("penstock_link_up", "Routers whose link to a worker is in rotation.", "gauge")
+        for link in self._dispatch.links:
+            labels = {"worker": link.target.worker_id}
+            rows.add_sample(rows.name, labels, link.rows_in_flight)
+            reach.add_sample(reach.name, labels, int(link.is_up))
+        return (rows, reach)
+
+
+def router_metrics(inference: Inference, dispatch: Dispatch, shared: SharedAnswers) -> tuple[Collected, ...]:
+    """Return the collectors."""
+    counters, cache = dispatch.counters, shared.cache
+    return (
+        LinkMetrics(dispatch),
+        Asked("penstock_requests_in_flight", "Requests that wait for a worker's answer.", lambda: inference.requests_in_flight),
+        Asked("penstock_requests_sent", "Requests sent to workers, first tries.", lambda: counters.sent_requests, is_counter=True),
+        Asked("penstock_requests_retried", "Requests sent to another worker.", lambda: counters.retried_requests, is_counter=True),
+        Asked(
+            "penstock_retries_refused", "Requests that the budget did not allow again.", lambda: counters.retries_refused, is_counter=True
+        ),
+        Asked("penstock_links_lost", "Links that went silent or away with requests on them.", lambda: counters.links_lost, is_counter=True),
+        Asked("penstock_result_cache_bytes", "Memory of the result cache.", lambda: cache.used_bytes),
+        Asked("penstock_result_cache_evictions", "Answers dropped for lack of room.", lambda: cache.counters.evictions, is_counter=True),
+    )
