@@ -48,7 +48,7 @@ def _run(repository: Path, examination: Examination, console: Console) -> None:
     questions, started_at = trials(), time.monotonic()
     with serving(repository, [(trial.model, trial.version) for trial in questions]) as server:
         console.print(f"ready after {time.monotonic() - started_at:.1f} s; the server says:")
-        console.print(server.printed().rstrip(), style="dim", markup=False)
+        console.print(server.running.printed().rstrip(), style="dim", markup=False)
         with Client(server.grpc_target) as client:
             for trial in questions:
                 console.print(f"asking {trial.model} {trial.version} …")

@@ -1,4 +1,4 @@
-"""`penstock serve` as a child process: started on free ports, awaited until ready, stopped clean.
+"""`penstock serve` as a child process: started, awaited until ready, stopped clean.
 
 Every process of the server inherits a mark in its environment, so that one left behind is found even when it has lost its parent.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,19 +19,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import IO
 
 HOST = "127.0.0.1"
 
 PROGRAM = (str(Path(sys.executable).with_name("penstock")),)
 """The command line that is installed beside this Python."""
 
-READY_SECONDS = 30.0
+READY_SECONDS = 60.0
 """Longest wait for every model; the embedding model alone is 90 MB."""
 STOP_SECONDS = 20.0
 GONE_SECONDS = 2.0
 """How long children may take to follow their parent."""
-LOG_TAIL_LINES = 20
+LAST_LINES = 20
+"""How much of the server's log a failure shows."""
 
 _MARK = "PENSTOCK_DEMO_SERVER"
 _POLL_SECONDS = 0.05
@@ -41,97 +41,104 @@ class ServerFailure(Exception):
     """The server did not start, did not become ready, or did not stop as it should; the message ends with its last words."""
 
 
+_ADDRESS = re.compile(rf"^\s*(HTTP|gRPC)\s+(?:http://)?{re.escape(HOST)}:(\d+)[ ]*\n", re.MULTILINE)
+"""The lines that name the two faces, as a person reads them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A running server."""
+class Running:
+    """The process, what it prints for people, and its log."""
 
     process: subprocess.Popen[bytes]
     mark: str
+    output: Path
     log: Path
+
+    def printed(self) -> str:
+        """Return what the server has printed so far."""
+        return self.output.read_text(encoding="utf-8", errors="replace")
+
+    def failure(self, what: str) -> ServerFailure:
+        """Return an error that ends with the server's last lines."""
+        lines = [*self.printed().splitlines(), *self.log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        return ServerFailure("\n".join([f"{what}; the server's last lines:", *lines[-LAST_LINES:]]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that is ready."""
+
+    running: Running
     http_port: int
     grpc_port: int
-    metrics_port: int
-
-    @property
-    def http_url(self) -> str:
-        """Base address of the HTTP face."""
-        return f"http://{HOST}:{self.http_port}"
 
     @property
     def grpc_target(self) -> str:
         """Address of the gRPC face."""
         return f"{HOST}:{self.grpc_port}"
 
-    def printed(self) -> str:
-        """Return everything the server has printed so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def failure(self, what: str) -> ServerFailure:
-        """Return an error that ends with the server's last lines."""
-        tail = "\n".join(self.printed().splitlines()[-LOG_TAIL_LINES:])
-        return ServerFailure(f"{what}; the server's last lines:\n{tail}")
-
 
 @contextmanager
-def serving(repository: Path, versions: Iterable[tuple[str, str]], program: Sequence[str] = PROGRAM) -> Generator[Server]:
+def serving(
+    repository: Path, versions: Iterable[tuple[str, str]], program: Sequence[str] = PROGRAM, ready_seconds: float = READY_SECONDS
+) -> Generator[Server]:
     """Serve a repository, from ready to stopped.
 
     Args:
         repository: model repository folder.
         versions: model and version of everything that must be ready before the block begins.
         program: the command that understands `serve`.
+        ready_seconds: longest wait for the server and every version.
 
     Raises:
-        ServerFailure: not ready within READY_SECONDS, an exit code other than 0 after SIGTERM, or a process left behind.
+        ServerFailure: not ready in time, an exit code other than 0 after SIGTERM, or a process left behind.
     """
     with ExitStack() as stack:
-        log = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-demo-"))) / "server.log"
-        output = stack.enter_context(log.open("wb"))
-        server = _start([*program, "serve", str(repository)], log, output)
-        stack.callback(_kill, server)
-        _await_ready(server, list(versions))
-        yield server
-        _stop(server)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-demo-")))
+        running = _start([*program, "serve", str(repository)], folder)
+        stack.callback(_kill, running)
+        yield _when_ready(running, list(versions), time.monotonic() + ready_seconds)
+        _stop(running)
 
 
-def _start(command: list[str], log: Path, output: IO[bytes]) -> Server:
-    http_port, grpc_port, metrics_port = _free_ports(3)
-    mark = uuid.uuid4().hex
-    ports = ["--http-port", str(http_port), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics_port)]
-    process = subprocess.Popen(
-        [*command, "--host", HOST, *ports],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env=os.environ | {_MARK: mark},
-        start_new_session=True,
-    )
-    return Server(process=process, mark=mark, log=log, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port)
+def _start(command: list[str], folder: Path) -> Running:
+    """Start the server on ports that it finds itself: two demos at once do not meet."""
+    mark, output, log = uuid.uuid4().hex, folder / "output", folder / "log"
+    ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
+    with output.open("wb") as printed, log.open("wb") as logged:
+        process = subprocess.Popen(
+            [*command, "--host", HOST, *ports],
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=logged,
+            env=os.environ | {_MARK: mark},
+            start_new_session=True,
+        )
+    return Running(process=process, mark=mark, output=output, log=log)
 
 
-def _free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on; all are held until the last is known, so they differ."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind((HOST, 0))
-        return [listener.getsockname()[1] for listener in listeners]
-
-
-def _await_ready(server: Server, versions: list[tuple[str, str]]) -> None:
-    """Wait until the server and every version say that they are ready, and its lines name both addresses."""
-    paths = ["/v2/health/ready", *(f"/v2/models/{model}/versions/{version}/ready" for model, version in versions)]
-    give_up_at = time.monotonic() + READY_SECONDS
-    for path in paths:
+def _when_ready(running: Running, versions: list[tuple[str, str]], give_up_at: float) -> Server:
+    """Wait until the server has printed where it is, and says itself that it and every version are ready."""
+    while len(ports := {face: int(port) for face, port in _ADDRESS.findall(running.printed())}) < 2:
+        _wait(running, "it has not printed where it answers", give_up_at)
+    server = Server(running=running, http_port=ports["HTTP"], grpc_port=ports["gRPC"])
+    for path in ("/v2/health/ready", *(f"/v2/models/{model}/versions/{version}/ready" for model, version in versions)):
         while not _answers_ok(server, path):
-            if server.process.poll() is not None:
-                raise server.failure(f"the server ended with code {server.process.returncode} before it was ready")
-            if time.monotonic() > give_up_at:
-                raise server.failure(f"{path} was not ready after {READY_SECONDS:.0f} s")
-            time.sleep(_POLL_SECONDS)
-    unnamed = [str(port) for port in (server.http_port, server.grpc_port) if str(port) not in server.printed()]
-    if unnamed:
-        raise server.failure(f"the server is ready and did not print where: no line with {' or '.join(unnamed)}")
+            _wait(running, f"{path} is not ready", give_up_at)
+    return server
+
+
+def _wait(running: Running, what: str, give_up_at: float) -> None:
+    """Sleep a moment.
+
+    Raises:
+        ServerFailure: the server has ended, or it is late.
+    """
+    if running.process.poll() is not None:
+        raise running.failure(f"the server ended with code {running.process.returncode} before it was ready")
+    if time.monotonic() > give_up_at:
+        raise running.failure(f"{what}, and the time is up")
+    time.sleep(_POLL_SECONDS)
 
 
 def _answers_ok(server: Server, path: str) -> bool:
@@ -145,28 +152,28 @@ def _answers_ok(server: Server, path: str) -> bool:
         connection.close()
 
 
-def _stop(server: Server) -> None:
+def _stop(running: Running) -> None:
     """Ask the server to end as an operator does, and look whether everything is gone."""
-    server.process.send_signal(signal.SIGTERM)
+    running.process.send_signal(signal.SIGTERM)
     try:
-        code = server.process.wait(timeout=STOP_SECONDS)
+        code = running.process.wait(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise server.failure(f"the server did not end within {STOP_SECONDS:.0f} s of SIGTERM") from error
+        raise running.failure(f"the server did not end within {STOP_SECONDS:.0f} s of SIGTERM") from error
     if code != 0:
-        raise server.failure(f"the server ended with code {code} after SIGTERM")
+        raise running.failure(f"the server ended with code {code} after SIGTERM")
     give_up_at = time.monotonic() + GONE_SECONDS
-    while left := _marked(server.mark):
+    while left := _marked(running.mark):
         if time.monotonic() > give_up_at:
-            raise server.failure(f"the server left processes behind: {json.dumps(left)}")
+            raise running.failure(f"the server left processes behind: {json.dumps(left)}")
         time.sleep(_POLL_SECONDS)
 
 
-def _kill(server: Server) -> None:
+def _kill(running: Running) -> None:
     """End whatever still runs; does nothing after a clean stop."""
-    for process_id in _marked(server.mark):
+    for process_id in _marked(running.mark):
         with suppress(ProcessLookupError):
             os.kill(process_id, signal.SIGKILL)
-    server.process.wait()
+    running.process.wait()
 
 
 def _marked(mark: str) -> dict[int, str]:

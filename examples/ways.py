@@ -147,7 +147,7 @@ class OverCommandLine:
             json.dump({"inputs": [{question.input_name: row} for row in question.rows]}, file)
             file.flush()
             command = [*PROGRAM, "predict", question.model, "-d", f"@{file.name}"]
-            command += ["--version", question.version, "--url", self._server.grpc_target, "-o", "json"]
+            command += ["--version", question.version, "--grpc", self._server.grpc_target, "-o", "json"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_SECONDS, check=False)
         if done.returncode != 0:
             raise RefusedCall(f"{' '.join(command)}: code {done.returncode}: {done.stderr.strip()[-500:]}")
