@@ -43,6 +43,11 @@ def embed(given: Mapping[str, AnyArray]) -> Mapping[str, AnyArray]:
     return {"embedding": vectors, "token_count": np.array([[len(text.split())] for text in texts], dtype=np.int64)}
 
 
+def over_zero(given: Mapping[str, AnyArray]) -> Mapping[str, AnyArray]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {"y": given["x"] / np.float32(0)}
+
+
 def echo_all(given: Mapping[str, AnyArray]) -> Mapping[str, AnyArray]:
     return {name + "_out": array for name, array in given.items()}
 
@@ -77,5 +82,5 @@ def models() -> list[Model]:
         ),
         Model("flat", (spec("x", FP32, 4),), (spec("y", FP32, 4),), double, max_batch_size=0),
         Model("text", *text, embed, max_batch_size=4),
-        Model("nan", (spec("x", FP32, -1, 1),), (spec("y", FP32, -1, 1),), lambda given: {"y": given["x"] / np.float32(0)}),
+        Model("nan", (spec("x", FP32, -1, 1),), (spec("y", FP32, -1, 1),), over_zero),
     ]
