@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.chassis.process import CannotStart
 
 _LISTEN = "0A"
+_TIME_WAIT = "06"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +42,26 @@ def reserved(host: str, wanted: tuple[Wanted, ...]) -> Generator[tuple[int, ...]
 def check_free(host: str, wanted: Wanted) -> None:
     """Raise CannotStart when somebody has the port.
 
-    SO_REUSEPORT alone would not tell: another server of the same user that sets it too would silently share the port.
+    SO_REUSEPORT alone would not tell: another server of the same user that sets it too would silently share the port. Connections of a
+    former server that linger for a minute (TIME_WAIT) do not count: they do not hinder those who share the port.
     """
     with _socket_for(host, wanted) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _bind(probe, host, wanted)
+        try:
+            _bind(probe, host, wanted)
+        except CannotStart:
+            if _socket_inodes(wanted.port, _LISTEN) or not _socket_inodes(wanted.port, _TIME_WAIT):
+                raise
 
 
 def owner_of(port: int) -> tuple[int, str] | None:
     """Return process id and command line of whoever listens on a port; None when that cannot be seen."""
-    inodes = _listening_inodes(port)
+    inodes = _socket_inodes(port, _LISTEN)
     for folder in Path("/proc").iterdir() if inodes else ():
         if not folder.name.isdigit():
             continue
         try:
-            links = {str(entry.readlink()) for entry in (folder / "fd").iterdir()}
+            links = set(_links(folder / "fd"))
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:  # gone meanwhile, or somebody else's
             continue
@@ -68,6 +74,7 @@ def _held(host: str, wanted: Wanted) -> socket.socket:
     if wanted.port:
         check_free(host, wanted)
     holder = _socket_for(host, wanted)
+    # Not SO_REUSEADDR: with it on both sides, the check of another serve would not see a holder that does not listen.
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     _bind(holder, host, wanted)
     return holder
@@ -98,7 +105,13 @@ def _taken(wanted: Wanted) -> str:
     return f"port {wanted.port} is taken {by}: end it ({end}), or choose another port with {wanted.option} (0 takes a free one)"
 
 
-def _listening_inodes(port: int) -> set[str]:
+def _links(folder: Path) -> Generator[str]:
+    for entry in folder.iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield str(entry.readlink())
+
+
+def _socket_inodes(port: int, state: str) -> set[str]:
     found: set[str] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
@@ -106,5 +119,5 @@ def _listening_inodes(port: int) -> set[str]:
         except OSError:
             continue
         columns = (line.split() for line in lines)
-        found |= {f"socket:[{c[9]}]" for c in columns if c[3] == _LISTEN and int(c[1].rpartition(":")[2], 16) == port}
+        found |= {f"socket:[{c[9]}]" for c in columns if c[3] == state and int(c[1].rpartition(":")[2], 16) == port}
     return found

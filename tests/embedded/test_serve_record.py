@@ -1,0 +1,44 @@
+"""How other commands find a running serve."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from penstock.cli.serve_records import running_serves
+from services.embedded.addresses import Addresses
+from services.embedded.serve_record import ServeRecord, published, start_ticks
+
+
+def record(folder: Path, host: str = "127.0.0.1") -> ServeRecord:
+    addresses = Addresses(host=host, http_port=8000, grpc_port=8001, metrics_port=8002)
+    return ServeRecord(addresses=addresses, repository=Path("/models"), state_dir=folder, started_time=5.0)
+
+
+def test_the_record_is_found_while_the_serve_runs_and_not_after(tmp_path: Path):
+    with published(record(tmp_path), tmp_path / "runtime"):
+        [found] = running_serves(tmp_path / "runtime")
+        assert (found.process_id, found.http, found.grpc) == (os.getpid(), "127.0.0.1:8000", "127.0.0.1:8001")
+        assert found.metrics == "127.0.0.1:8002"
+        assert found.repository == "/models"
+        assert json.loads((tmp_path / "serve.json").read_text())["process_start_ticks"] == start_ticks(os.getpid())
+
+    assert running_serves(tmp_path / "runtime") == ()
+    assert not (tmp_path / "serve.json").exists()
+
+
+def test_without_a_runtime_folder_only_the_state_folder_tells(tmp_path: Path):
+    with published(record(tmp_path), None):
+        assert [path.name for path in tmp_path.iterdir()] == ["serve.json"]
+
+
+def test_a_serve_that_listens_everywhere_is_found_here(tmp_path: Path):
+    with published(record(tmp_path, "::"), tmp_path / "runtime"):
+        [found] = running_serves(tmp_path / "runtime")
+        assert found.http == "[::1]:8000"
+
+
+def test_a_process_that_is_gone_started_never():
+    assert start_ticks(4_194_999) == 0
+    assert start_ticks(os.getpid()) > 0
