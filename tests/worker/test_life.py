@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,11 +226,49 @@ async def test_a_worker_that_leaves_withdraws_its_status_and_drains_first(reposi
     assert not list((root / "state" / "metrics").iterdir())
 
 
+ENDLESS = """
+[[model_warmup]]
+name = "endless"
+batch_size = 1
+inputs.x = { data_type = "FP32", dims = [1], zero_data = true }
+"""
+
+
 async def test_a_warm_up_without_end_fails_its_version_in_time_and_the_others_are_loaded(repository: Path, root: Path):
-    sample = 'name = "endless"\nbatch_size = 1\ninputs.x = { data_type = "FP32", dims = [1], zero_data = true }'
-    publish(repository, "endless", "1", models.looping(), model__toml=f"[[model_warmup]]\n{sample}")
+    publish(repository, "endless", "1", models.looping(), model__toml=ENDLESS)
     async with live_worker(repository, root / "state", warm_up_timeout_seconds=0.2) as worker:
         status = await worker.settled()
 
     assert {(one.model, one.state.name) for one in status.replicas} == {("endless", "FAILED"), ("m", "READY")}
     assert next(one.reason for one in status.replicas if one.model == "endless").startswith("warm-up and golden examples did not finish")
+
+
+async def test_a_load_is_given_up_for_newer_files_and_what_it_ran_is_stopped(repository: Path, root: Path):
+    publish(repository, "m", "2", models.looping(), model__toml=ENDLESS)
+    async with live_worker(repository, root / "state") as worker:
+        await worker.until(lambda status: states_of(status, "m").get("2") == "WARMING")
+
+        put(repository / "m" / "2" / "model.onnx", models.row_sum())
+        (repository / "m" / "2" / "model.toml").unlink()
+
+        await worker.until(lambda status: serving(status) == ["2"])
+        threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("try-")]
+    assert threads == []
+
+
+async def test_a_worker_that_is_told_to_end_does_not_wait_for_what_loads(repository: Path, root: Path):
+    publish(repository, "m", "2", models.looping(), model__toml=ENDLESS)
+    async with live_worker(repository, root / "state") as worker:
+        await worker.until(lambda status: states_of(status, "m").get("2") == "WARMING")
+        started_at = time.monotonic()
+
+    assert time.monotonic() - started_at < 5
+    assert worker.status is None
+
+
+async def test_a_measurement_that_fails_leaves_a_version_ready_and_unmeasured(root: Path):
+    publish(root / "repository", "m", "1", models.poisonable(limit=0))
+    async with live_worker(root / "repository", root / "state") as worker:
+        (replica,) = (await worker.settled()).replicas
+
+    assert (replica.state, replica.costs) == (ReplicaState.READY, ())
