@@ -1,7 +1,7 @@
 """What a reading command prints: a table for people, JSON or YAML for programs.
 
-A document is made of mappings with text keys, lists, texts, numbers, booleans and None; arrays have become lists before. JSON keeps a list
-of scalars on one line, so that vectors stay readable. YAML is the block style, read alike by YAML 1.1 and 1.2: whatever either could
+A document is made of mappings with text keys, lists, texts, numbers, booleans and None; arrays have become lists before. JSON keeps
+on one line what is short, and vectors of any length. YAML is the block style, read alike by YAML 1.1 and 1.2: whatever either could
 take for something else than a text is quoted. JSON knows neither NaN nor infinity: they become null; YAML has both.
 """
 
@@ -15,6 +15,9 @@ from enum import StrEnum
 from typing import Any, cast
 
 import click
+
+SHORT = 100
+"""Longest part of a JSON document, in characters, that is not spread over lines."""
 
 
 class Form(StrEnum):
@@ -53,7 +56,7 @@ def show(document: Any, form: Form, table: Callable[[], str]) -> None:
 
 def as_json(document: Any) -> str:
     """Return a document as indented JSON."""
-    return "\n".join(_json_lines(document))
+    return "\n".join(_json_lines(document, is_whole=True))
 
 
 def as_json_line(document: Any) -> str:
@@ -61,13 +64,14 @@ def as_json_line(document: Any) -> str:
     return json.dumps(_without_nan(document), ensure_ascii=False)
 
 
-def _json_lines(value: Any) -> list[str]:
-    if isinstance(value, Mapping) and value:
+def _json_lines(value: Any, *, is_whole: bool = False) -> list[str]:
+    on_one_line = as_json_line(value)
+    if _is_scalars(value) or (len(on_one_line) <= SHORT and not is_whole):
+        return [on_one_line]
+    if isinstance(value, Mapping):
         items = cast("Mapping[str, Any]", value).items()
         return _bracketed("{}", [(json.dumps(str(key), ensure_ascii=False) + ": ", one) for key, one in items])
-    if isinstance(value, list) and not _is_flat(cast("list[Any]", value)):
-        return _bracketed("[]", [("", one) for one in cast("list[Any]", value)])
-    return [as_json_line(value)]
+    return _bracketed("[]", [("", one) for one in cast("list[Any]", value)])
 
 
 def _bracketed(brackets: str, items: Sequence[tuple[str, Any]]) -> list[str]:
@@ -171,5 +175,8 @@ def _is_numeric(values: list[Any]) -> bool:
     return all(isinstance(one, int | float) for one in values)
 
 
-def _is_flat(values: list[Any]) -> bool:
-    return not any(isinstance(one, Mapping | list) for one in values)
+def _is_scalars(value: Any) -> bool:
+    """Whether a value is a scalar, empty, or a list of scalars."""
+    if isinstance(value, list):
+        return not any(isinstance(one, Mapping | list) for one in cast("list[Any]", value))
+    return not (isinstance(value, Mapping) and value)

@@ -1,8 +1,7 @@
 """The running `penstock serve` processes of this user, from the records that they keep while they run.
 
-A record is `<runtime folder>/serves/<process id>.json`; one whose process is gone, or whose process id belongs to somebody else by now, counts
-for nothing. Only folders and files of this user count: the fall-back lies in /tmp, where
-anybody may have put something.
+A record is `<runtime folder>/serves/<process id>.json`; it counts for nothing once its process is gone, or when the process id belongs to
+somebody else by now. Only folders and files of this user count: the fall-back lies in /tmp, where anybody may have put something.
 """
 
 from __future__ import annotations

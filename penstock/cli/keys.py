@@ -1,0 +1,77 @@
+"""`penstock keys`: API keys for the tenants file of a server.
+
+A key is `penstock_` and 32 characters of 62, that is 190 random bits: a plain SHA-256 of it can stand in a file, for nobody guesses what it
+is the digest of. Under a pepper, a secret that only the server's environment holds, not even a leaked key can be recognised in the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import string
+
+import click
+
+from penstock.cli.failure import Failure
+from penstock.cli.lazy_group import SuggestingGroup
+from penstock.cli.output import Form, form_option, show
+
+PREFIX = "penstock_"
+CHARACTERS = string.digits + string.ascii_letters
+LENGTH = 32
+
+
+@click.group(cls=SuggestingGroup)
+def keys() -> None:
+    """Make API keys for the tenants file of a server."""
+
+
+@keys.command()
+@click.option("--tenant", required=True, metavar="NAME", help="Whose key it is.")
+@click.option("--pepper-env", metavar="VARIABLE", help="Environment variable with the secret to hash under, e.g. PENSTOCK_KEY_PEPPER.")
+@form_option
+def create(tenant: str, pepper_env: str | None, form: Form) -> None:
+    """Make a key and show it once, with what stands in the tenants file for it; nothing is written anywhere."""
+    if not tenant.strip():
+        raise click.BadParameter("a tenant has a name.", param_hint="--tenant")
+    key = new_key()
+    entry = entry_of(key, _pepper(pepper_env))
+    show({"tenant": tenant, "key": key, "entry": entry}, form, lambda: _text(tenant, key, entry))
+
+
+def new_key() -> str:
+    """Return a key that nobody has."""
+    return PREFIX + "".join(secrets.choice(CHARACTERS) for _ in range(LENGTH))
+
+
+def entry_of(key: str, pepper: bytes = b"") -> str:
+    """Return what the tenants file holds instead of the key."""
+    if pepper:
+        return f"hmac-sha256:{hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()}"
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _pepper(variable: str | None) -> bytes:
+    if variable is None:
+        return b""
+    pepper = os.environ.get(variable, "")
+    if not pepper:
+        raise Failure(
+            f"the environment variable {variable} is empty",
+            next_step=f"export {variable}=… as the server has it, or leave out --pepper-env",
+        )
+    return pepper.encode()
+
+
+def _text(tenant: str, key: str, entry: str) -> str:
+    return f"""key, shown this once:
+  {key}
+
+in the tenants file (penstock serve --tenants-file FILE); a tenant that is there already gets the line into its list of keys:
+  [[tenants]]
+  name = {json.dumps(tenant, ensure_ascii=False)}
+  keys = ["{entry}"]
+"""
