@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import report
 from bench.figures import Figures
-from bench.load import GrpcLoad, NoGenerator, ensure_h2load, measure
+from bench.load import GrpcLoad, NoGenerator, ensure_h2load, measure, warm_up
 from bench.model import build_repository, request_bytes
 from bench.servers import Server, echo_server, penstock_server
 
@@ -54,9 +54,11 @@ def main() -> int:
 
 
 def _one(figures: Figures, server: Server, load: GrpcLoad, h2load: Path) -> None:
+    warm_up(h2load, load)
     before_cpu, before_count = server.cpu_seconds(), server.answered()
     run = measure(h2load, load)
-    cpu, count = server.cpu_seconds() - before_cpu, server.answered() - before_count
+    cpu, after_count = server.cpu_seconds() - before_cpu, server.answered()
+    count = None if after_count is None or before_count is None else after_count - before_count
     if run.failed or (count is not None and abs(count - run.requests) > load.in_flight):
         raise SystemExit(f"{server.name} at {load.in_flight} in flight: {run.failed} failed, {run.requests} sent, {count} answered")
     name = f"{server.name}.grpc.c{load.in_flight}"

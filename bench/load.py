@@ -58,9 +58,13 @@ def ensure_h2load() -> Path:
     return Path(found)
 
 
-def measure(h2load: Path, load: GrpcLoad) -> Run:
-    """Run one load and return its figures; a short run before it warms the connections' code paths up."""
+def warm_up(h2load: Path, load: GrpcLoad) -> None:
+    """Run a short load that is not measured."""
     _run(h2load, load, seconds=0.3)
+
+
+def measure(h2load: Path, load: GrpcLoad) -> Run:
+    """Run one load and return its figures."""
     return _run(h2load, load, seconds=load.seconds)
 
 
@@ -69,7 +73,7 @@ def _run(h2load: Path, load: GrpcLoad, *, seconds: float) -> Run:
         command = [
             *([shutil.which("taskset") or "taskset", "-c", str(GENERATOR_CORE)] if (os.cpu_count() or 1) > 1 else []),
             *[str(h2load), "-c", str(CONNECTIONS), "-m", str(max(load.in_flight // CONNECTIONS, 1)), "-t", "1"],
-            *["-D", f"{seconds:g}", "-d", str(load.body), "--log-file", log.name],
+            *["-D", f"{int(seconds * 1000)}ms", "-d", str(load.body), "--log-file", log.name],
             *["-H", "content-type: application/grpc", "-H", "te: trailers", "-H", "grpc-timeout: 10S"],
             f"http://127.0.0.1:{load.port}/inference.GRPCInferenceService/ModelInfer",
         ]

@@ -59,7 +59,7 @@ class Server:
 def penstock_server(work: Path) -> Generator[Server]:
     """Run `penstock serve` with keys, quotas, deadlines, validation and metrics as they always are."""
     state = work / "state"
-    command = [sys.executable, "-m", "penstock.cli.main", "serve", str(work / "models"), "--state-dir", str(state)]
+    command = [str(Path(sys.executable).with_name("penstock")), "serve", str(work / "models"), "--state-dir", str(state)]
     with _running("penstock", [*command, "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"], work) as process:
         ports = _ports_of(process, state / "serve.json")
         yield Server("penstock", process, ports["grpc"], ports["metrics"])
