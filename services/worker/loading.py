@@ -43,6 +43,8 @@ class LoadingPorts:
     """Called with the seconds of a load that is over; the replica's failure says how."""
     ready_twin: Callable[[Replica], Replica | None]
     """Returns a ready replica of the same version and digest."""
+    resident_bytes: Callable[[], int] = settled_resident_bytes
+    """Returns the memory of this process; called in a thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ class Loading:
 
     async def _open_and_try(self, replica: Replica, inspected: Inspected, slot: Slot | None) -> None:
         await in_thread(start_runtime, name="start-runtime")
-        before = await in_thread(settled_resident_bytes, name="measure-memory")
+        before = await in_thread(self._ports.resident_bytes, name="measure-memory")
         opened = await in_thread(lambda: open_version(inspected, self._device), name=f"open-{inspected.artefact}")
         self._step(replica, ReplicaEvent.LOADED)
         self._suspects.warming(slot, replica.model_version)
@@ -108,7 +110,7 @@ class Loading:
         finally:
             trial.stop()  # a thread that nobody waits for any more must not go on executing
         # Memory that an earlier model gave back to the allocator is used again and does not show: a floor is what the files need.
-        after = await in_thread(settled_resident_bytes, name="measure-memory")
+        after = await in_thread(self._ports.resident_bytes, name="measure-memory")
         memory_bytes = max(after - before, inspected.file_bytes)
         self._budget.settle(replica.replica_id, str(inspected.artefact), memory_bytes)
         self._finish(replica, opened, tried, memory_bytes)
