@@ -103,7 +103,7 @@ def _openai(error: ServingError, status: int) -> dict[str, Any]:
     else:
         kind = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
         code = "invalid_api_key" if isinstance(error, Unauthenticated) else error.reason.lower()
-    return {"message": error.message, "type": kind, "param": error.field, "code": code}
+    return {"message": error.message, "type": kind, "param": "model" if error.field == "model_name" else error.field, "code": code}
 
 
 def _problem(error: ServingError, status: int, request_id: str) -> dict[str, Any]:

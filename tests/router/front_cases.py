@@ -30,6 +30,7 @@ from services.router.health_servicer import HealthServicer
 from services.router.native_front import NativeFront, NativeFrontOptions
 from services.router.oip_servicer import OipServicer
 from tests.router.control_stand import control_stand
+from tests.router.http_case import HttpRefusal, http_face
 
 MODEL_INFER = f"/{INFERENCE_SERVICE}/ModelInfer"
 UNBOUNDED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
@@ -188,6 +189,21 @@ async def grpcio_case(limits: Limits) -> AsyncIterator[FrontCase]:
 
 
 @asynccontextmanager
+async def http_case(limits: Limits) -> AsyncIterator[FrontCase]:
+    async with http_face(message_bytes=limits.message_bytes, open_calls=limits.open_calls) as (front, client):
+
+        async def call(payload: bytes, *, key: str | None = None, timeout_seconds: float | None = None, trace: str | None = None) -> bytes:
+            try:
+                return await client.call(payload, key=key, timeout_seconds=timeout_seconds, trace=trace)
+            except HttpRefusal as error:
+                raise Refusal(error.code, error.reason, error.message, error.retry_after_ms) from None
+
+        case = FrontCase(front=front, call=call, disconnect=client.disconnect)
+        yield case
+        case.reader.stop()
+
+
+@asynccontextmanager
 async def grpc_client(target: str) -> AsyncIterator[tuple[Call, Callable[[], Awaitable[None]]]]:
     """Give a caller of ModelInfer over a plain grpcio channel of its own."""
     async with grpc.aio.insecure_channel(target, options=UNBOUNDED) as channel:
@@ -227,4 +243,5 @@ CASES: dict[str, Callable[[Limits], AbstractAsyncContextManager[FrontCase]]] = {
     "call_buffer": buffer_case,
     "native": native_case,
     "grpcio": grpcio_case,
+    "http": http_case,
 }
