@@ -9,8 +9,9 @@ in flight 3.2 and 0.6; at 4 in flight 12 and 7, the price of waking two threads 
 loop instead costs the same in sum, but then the loop pays it, which also runs policy and links.
 
 What pygrpc-native 0.5.0 lacks, and what stands for it here:
-- no drain: new calls are refused while what is in flight ends, then it is closed. It sends no GOAWAY, so whoever calls within the
-  drain sees UNAVAILABLE (DRAINING) and retries elsewhere;
+- no drain: new calls are refused while what is in flight ends, then it is closed. It sends no GOAWAY before, so whoever calls within
+  the drain sees UNAVAILABLE (DRAINING) and retries elsewhere. Closing drops answers that are given and not sent yet, so it waits until
+  the native counters of calls begun and ended agree and the kernel's send queues are empty;
 - no message limit: longer messages are refused here, after they were read; the memory of a giant message, or of a small one that
   gzip blows up, is taken before this code sees it. Where that matters put grpcio (TLS mode) or a proxy in front;
 - no bound on calls that nobody received: refused here beyond `open_calls_limit`;
@@ -38,12 +39,15 @@ from penstock.oip.v2.services import INFERENCE_SERVICE
 from services.router.front import NO_DEADLINE, Wave
 from services.router.grpc_metadata import key_and_trace
 from services.router.grpc_status import trailers_without_pushback
+from services.router.socket_queues import queued_bytes
 from services.router.wave_columns import cut, join
 
 MODEL_INFER = f"/{INFERENCE_SERVICE}/ModelInfer"
 MESSAGE_LIMIT_BYTES = 64 << 20
 DEADLINE_LIMIT_SECONDS = 60.0
 BATCH_LIMIT = 1024
+SEND_SECONDS = 1.0
+SEND_LOOK_SECONDS = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +119,7 @@ class NativeFront:
             max_concurrent_streams=options.max_concurrent_streams,
             max_metadata_size=options.max_metadata_bytes,
             reuse_port=options.reuse_port,
+            metrics=True,
         )
         if options.fallback_path is not None:
             self._native.set_fallback(options.fallback_path)
@@ -125,8 +130,9 @@ class NativeFront:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close at once; what is in flight gets UNAVAILABLE. Drain first."""
+        """Close as soon as the answers given are sent; what is in flight gets UNAVAILABLE. Drain first."""
         self._is_draining = True
+        await self._sent()
         await asyncio.to_thread(self._close)
         os.close(self._event)
         self._event = -1
@@ -182,6 +188,22 @@ class NativeFront:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("native_front_drain_incomplete", in_flight=self.in_flight)
+
+    async def _sent(self) -> None:
+        """Wait until clients have taken what was answered, at most SEND_SECONDS: closing throws away what is not sent."""
+        give_up_at = time.monotonic() + SEND_SECONDS
+        # The native side counts what it has handed to the kernel, the kernel what it has handed to the other side; neither tells.
+        while self._unsent() > 0 or await asyncio.to_thread(queued_bytes, self.port) > 0:
+            if time.monotonic() >= give_up_at:
+                log.warning("native_front_answers_unsent", calls=self._unsent())
+                return
+            await asyncio.sleep(SEND_LOOK_SECONDS)
+
+    def _unsent(self) -> int:
+        """Count the calls that ended here and not yet on the wire; of other methods' calls only a drain says that all have ended."""
+        methods: dict[str, Any] = (self._native.metrics() or {}).get("methods", {})
+        counted = list(methods.values()) if self._idle is not None else [methods[MODEL_INFER]]
+        return sum(each["started"] - sum(status["count"] for status in each["status"].values()) for each in counted) - self.in_flight
 
     def _notice_idle(self) -> None:
         if self._idle is not None and not self._open and not self._waves:

@@ -37,6 +37,22 @@ async def test_closing_with_calls_in_flight_ends_them_as_unavailable_and_late_an
     assert refused.value.code == GrpcCode.UNAVAILABLE
 
 
+@pytest.mark.parametrize("size", [8, 50_000])
+async def test_closing_after_a_drain_loses_no_answer(free_port: int, size: int):
+    async with grpc_client(f"127.0.0.1:{free_port}") as (call, _):
+        async with NativeFront(NativeFrontOptions(port=free_port)) as front:
+            reader = Reader(front)
+            calls = [asyncio.ensure_future(call(request(f"r{number}", size))) for number in range(300)]
+            received = await reader.receive(300)
+            drain = asyncio.ensure_future(front.drain(time.monotonic() + 20))
+            await asyncio.sleep(0)
+            front.respond_many([call_id for call_id, *_ in received], [answer_to(payload) for _, payload, *_ in received])
+            await drain
+            reader.stop()
+
+        assert [id_of(answer) for answer in await asyncio.gather(*calls)] == [f"r{number}" for number in range(300)]
+
+
 async def test_a_deadline_that_has_passed_is_told_by_the_front_itself_and_the_call_is_left(front: NativeFront):
     reader = Reader(front)
     async with grpc_client(f"127.0.0.1:{front.port}") as (call, _):
