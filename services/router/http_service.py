@@ -203,7 +203,7 @@ class HttpService:
             if ways is not None and method in ways:
                 break
         else:
-            raise _MethodNotAllowed(route.methods)
+            raise UnsupportedMedia(f"this path takes {', '.join(route.methods)}", reason="METHOD_NOT_ALLOWED")
         if method not in ("GET", "DELETE"):
             check_media(route.media, request.fields.get(b"content-type"), missing_is_json=self._missing_type_is_json)
         return found
@@ -217,20 +217,16 @@ class HttpService:
         return self._calls.submit(translation.payload, key=request.key, deadline=deadline, trace=request.trace)
 
     def _told(self, error: BaseException, request: HttpRequest, face: Face) -> HttpReply:
-        allow = error.methods if isinstance(error, _MethodNotAllowed) else ()
+        found = self._routes.find(request.path) if isinstance(error, UnsupportedMedia) and error.reason == "METHOD_NOT_ALLOWED" else None
         if face is Face.PLAIN:
             face = next((face for prefix, face in _FACES if request.path.startswith(prefix)), face)
-        return error_reply(as_serving_error(error, request.request_id), face, request.request_id, allow=allow)
+        return error_reply(
+            as_serving_error(error, request.request_id), face, request.request_id, allow=found.route.methods if found else ()
+        )
 
     def _count(self, request: HttpRequest, status: int) -> None:
         key = (request.method, status)
         self.counts[key] = self.counts.get(key, 0) + 1
-
-
-class _MethodNotAllowed(UnsupportedMedia):
-    def __init__(self, methods: tuple[str, ...]) -> None:
-        super().__init__(f"this path takes {', '.join(methods)}", reason="METHOD_NOT_ALLOWED")
-        self.methods = methods
 
 
 def _method(request: HttpRequest) -> str:
