@@ -11,7 +11,9 @@ from onnx import TensorProto, helper
 Tensor = tuple[str, int, Sequence[int | str]]
 
 
-def write(folder: Path, name: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[Tensor], outputs: Sequence[Tensor], **files: str) -> None:
+def write(
+    folder: Path, name: str, nodes: Sequence[onnx.NodeProto], inputs: Sequence[Tensor], outputs: Sequence[Tensor], **files: str
+) -> None:
     """Write version 1 of a model; `files` are further files of the model's folder, `__` standing for a dot."""
     graph = helper.make_graph(
         list(nodes), name, [helper.make_tensor_value_info(*one) for one in inputs], [helper.make_tensor_value_info(*one) for one in outputs]
