@@ -45,7 +45,7 @@ from services.worker.replica import Replica
 from services.worker.replicas import Replicas
 from services.worker.settling import Settling
 from services.worker.status_board import StatusBoard
-from services.worker.suspects import Suspects
+from services.worker.suspects import Suspects, last_loading
 from services.worker.tracing import ExecutionTracer
 from services.worker.try_out import TriedOut
 from services.worker.unloading import DrainTimes, Unloading, UnloadingPorts
@@ -84,12 +84,15 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         traces = await enter(telemetry.started(start.service))
-        suspects = Suspects(stack.enter_context(_blackbox(state / "blackbox" / settings.worker_id)))
+        box = state / "blackbox" / settings.worker_id
+        deadly = last_loading(box)
+        suspects = Suspects(stack.enter_context(_blackbox(box)))
         ending = Ending(suspects, start.logs)
         guard = stack.enter_context(InlineGuard(ending.end))
         tracer = SpanTracer(traces) if traces.is_exporting else None
         watching = Watching(suspects=suspects, guard=guard, tracer=tracer, ending=ending)
         core = _core(settings, clock, watching)
+        core.reconciler.hold_back(deadly)
         stack.callback(core.board.withdraw)
         source = core.metrics.source(*process_metrics(start, traces))
         await enter(MetricsServer(source).on_socket(state / "metrics" / f"{settings.worker_id}.sock"))

@@ -89,6 +89,8 @@ class Loading:
         with self._suspects.loading(version) as slot:
             inspected = await in_thread(lambda: inspect(replica.offer, self._digests), name=f"inspect-{version}")
             replica.digest = inspected.digest
+            if inspected.config.ignored:
+                log.warning("configuration_ignored", model=replica.model, version=replica.version, settings=inspected.config.ignored)
             if self._is_ready_already(replica):
                 return
             self._budget.reserve(replica.replica_id, str(version), inspected.estimated_bytes)

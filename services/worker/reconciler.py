@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
-from penstock.contracts.errors import ArtifactCorrupt
+from penstock.contracts.errors import ArtifactCorrupt, Draining
+from penstock.contracts.names import ModelVersion
 from penstock.contracts.worker_status import ReplicaState
 from penstock.v1 import worker_pb2 as pb
 from services.chassis.clock import Clock
@@ -33,6 +34,9 @@ from services.worker.unloading import Unloading
 
 FIRST_SECONDS = 5.0
 """Versions that are still being copied this long after the start do not keep the worker from being settled."""
+
+REST_SHARE = 20
+"""Between two looks lies at least so many times the time of one: a repository of thousands of files is looked at less often."""
 
 MAX_STEPS = 16
 """Most plans for one model in a row; each one brings it nearer to its end, so this is never reached."""
@@ -76,7 +80,15 @@ class Reconciler:
         self._loads: dict[int, asyncio.Task[None]] = {}
         self._unloads: set[asyncio.Task[None]] = set()
         self._is_stopped = False
+        self._held_back: frozenset[ModelVersion] = frozenset()
+        self._look_seconds = 0.0
         self._started_at = clock.now()
+
+    def hold_back(self, versions: Iterable[ModelVersion]) -> None:
+        """Load these versions only when everything else is settled: the last worker died of one of them."""
+        self._held_back = frozenset(versions)
+        for version in self._held_back:
+            log.warning("version_held_back", model=version.model, version=version.version)
 
     def connect(self, loading: Loading, unloading: Unloading) -> None:
         """Set who loads and unloads; both call back, so they are made after this."""
@@ -93,7 +105,13 @@ class Reconciler:
         self._look_now.set()
 
     def wish(self, proto: pb.ModelOverride) -> int:
-        """Take an override that is given here, newer than any before it; return its revision."""
+        """Take an override that is given here, newer than any before it; return its revision.
+
+        Raises:
+            Draining: the worker is about to end.
+        """
+        if self._is_stopped:
+            raise Draining("this worker is about to end: ask another one")
         known = self._wishes.overrides.get(proto.model)
         revision = 1 + max(known.revision if known else 0, self._board.applied_overrides.get(proto.model, 0))
         override = Override.from_proto(proto, changed_time=time.time())
@@ -136,6 +154,7 @@ class Reconciler:
     async def _look(self) -> None:
         self._look_now.clear()
         overrides = dict(self._wishes.overrides)
+        started_at = self._clock.now()
         try:
             seen = await in_thread(
                 lambda: self._desires.observe(overrides, now=self._clock.now(), now_time=time.time()), name="look-at-repository"
@@ -145,6 +164,7 @@ class Reconciler:
                 log.error("repository_unreadable", reason=str(error), kept_models=len(self._replicas.models()))  # noqa: TRY400  a person's to repair, no trace
             self._wishes.is_repository_lost = True
             return
+        self._look_seconds = self._clock.now() - started_at
         self._wishes.is_repository_lost = False
         for path, reason in changed(self._wishes.skipped, seen.skipped).items():
             log.info("entry_skipped", path=path, reason=reason)
@@ -156,7 +176,7 @@ class Reconciler:
         seen = self._wishes.observation
         is_waiting = seen is not None and seen.is_waiting
         seconds = min(self._pace.poll_seconds, self._pace.settle_seconds) if is_waiting else self._pace.poll_seconds
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        timer = asyncio.ensure_future(self._clock.sleep(max(seconds, REST_SHARE * self._look_seconds)))
         asked = asyncio.ensure_future(self._look_now.wait())
         try:
             await asyncio.wait((timer, asked), return_when=asyncio.FIRST_COMPLETED)
@@ -172,13 +192,17 @@ class Reconciler:
         for model in sorted(seen.desires.keys() | self._replicas.models()):
             if model in seen.unreadable:
                 continue
-            desire = seen.desires.get(model, Desire())
+            desire = self._careful(model, seen.desires.get(model, Desire()))
             self._reconcile(model, desire)
             revision = seen.revisions.get(model)
             if revision is not None and not desire.unsettled and is_settled(desire, self._replicas.held(model)):
                 self._board.applied_overrides[model] = revision
         self._note_settled(seen)
         self._board.change()
+
+    def _careful(self, model: str, desire: Desire) -> Desire:
+        held_back = frozenset(one.version for one in self._held_back if one.model == model)
+        return replace(desire, held_back=held_back) if held_back else desire
 
     def _reconcile(self, model: str, desire: Desire) -> None:
         for _ in range(MAX_STEPS):
@@ -247,3 +271,6 @@ class Reconciler:
         gc.freeze()
         ready = sum(replica.life.state is ReplicaState.READY for replica in self._replicas)
         log.info("worker_settled", ready=ready, failed=sum(replica.failure is not None for replica in self._replicas))
+        if self._held_back:
+            self._held_back = frozenset()
+            self._look_now.set()

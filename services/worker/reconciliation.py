@@ -51,6 +51,8 @@ class Desire:
     is_unloaded: bool = False
     given_up: Mapping[str, str] = field(default_factory=dict[str, str])
     """Versions that are not to be loaded, with the reason."""
+    held_back: frozenset[str] = frozenset()
+    """Versions that are not to be loaded yet: this worker died while it loaded them, so what else there is comes first."""
 
     @property
     def existing(self) -> frozenset[str]:
@@ -128,7 +130,7 @@ def plan(desire: Desire, held: Sequence[Held]) -> Plan:
 def wanted_versions(desire: Desire, held: Sequence[Held]) -> tuple[str, ...]:
     """Return what the policy chooses among the versions that have not failed, oldest first."""
     ready = frozenset(one.version for one in held if one.is_ready)
-    candidates = frozenset(desire.offers) | (desire.unsettled & ready)
+    candidates = (frozenset(desire.offers) - desire.held_back) | (desire.unsettled & ready)
     return desire.policy.choose(version for version in candidates if version not in desire.given_up and not _failed(version, desire, held))
 
 

@@ -7,6 +7,7 @@ one is not ready yet.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,10 @@ import structlog
 
 from penstock.contracts.worker_status import ReplicaStatus, WorkerStatus
 from services.chassis.feeds import Publisher
+
+QUICK_SECONDS = 0.002
+REST_SHARE = 10
+"""After a publication that was not quick lies at least so many times its time: with thousands of replicas each costs milliseconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +37,8 @@ class StatusBoard:
     applied_overrides: dict[str, int] = field(default_factory=dict[str, int])
     current: WorkerStatus = field(init=False)
     """The newest status."""
+    _not_before: float = field(init=False, default=0.0)
+    """Loop time before which nothing more is published; that of uvloop and asyncio is the monotonic clock."""
     _is_open: bool = field(init=False, default=False)
     _is_published: bool = field(init=False, default=False)
     _is_scheduled: bool = field(init=False, default=False)
@@ -48,13 +55,24 @@ class StatusBoard:
         self.publish()
 
     def change(self) -> None:
-        """Publish what is there, at the end of this turn of the loop."""
+        """Publish what is there, at the end of this turn of the loop, or later if publishing would take much of the time."""
         if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self.publish)
+            loop = asyncio.get_running_loop()
+            if self._not_before > loop.time():
+                loop.call_at(self._not_before, self.publish)
+            else:
+                loop.call_soon(self.publish)
 
     def publish(self) -> None:
         """Publish now, if anything differs from what was published last, or that failed."""
+        started_at = time.monotonic()
+        self._publish()
+        seconds = time.monotonic() - started_at
+        if seconds > QUICK_SECONDS:
+            self._not_before = time.monotonic() + REST_SHARE * seconds
+
+    def _publish(self) -> None:
         self._is_scheduled = False
         status = replace(
             self.identity,

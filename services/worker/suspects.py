@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
 from penstock.contracts.names import ModelVersion
-from services.chassis.blackbox import SLOTS, Blackbox, Phase, Slot
+from services.chassis.blackbox import SLOTS, Blackbox, Phase, Slot, read_blackbox
 from services.worker.instance import InstanceHooks, nothing
 
 LOADING_SLOT = 0
 """Slot of the version that is loading; one loads at a time."""
 
 log = structlog.get_logger(__name__)
+
+
+def last_loading(path: Path) -> frozenset[ModelVersion]:
+    """Return the versions that the process before this one was loading when it died, by its black box."""
+    return frozenset(suspect.version for suspect in read_blackbox(path).suspects if suspect.phase in (Phase.LOADING, Phase.WARMING))
 
 
 class Suspects:

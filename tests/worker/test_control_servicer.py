@@ -99,7 +99,7 @@ async def test_an_unload_of_what_is_not_held_is_refused(repository: Path, root: 
 
 
 async def test_a_watcher_sees_every_state_that_lasts(repository: Path, root: Path):
-    async with live_worker(repository, root / "state") as worker:
+    async with live_worker(repository, root / "state", notice_seconds=0.3) as worker:
         await worker.settled()
         seen: list[dict[str, str]] = []
         publish(repository, "m", "2", models.row_sum())

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from penstock.contracts.names import ModelVersion
 from penstock.contracts.worker_status import ReplicaState, WorkerStatus
 from penstock.v1 import worker_pb2 as pb
+from services.chassis.blackbox import Blackbox, Phase
 from tests.worker import models
 from tests.worker.folders import publish, put
 from tests.worker.live_worker import live_worker, short_folder, states_of
@@ -52,7 +54,7 @@ async def test_what_is_there_is_loaded_measured_and_reported(repository: Path, r
 
 
 async def test_a_new_version_is_ready_in_the_same_status_in_which_the_old_one_drains(repository: Path, root: Path):
-    async with live_worker(repository, root / "state") as worker:
+    async with live_worker(repository, root / "state", notice_seconds=0.3) as worker:
         await worker.settled()
         publish(repository, "m", "2", models.row_sum(4))
 
@@ -85,7 +87,7 @@ async def test_a_failed_version_is_tried_again_when_its_files_change(repository:
 
 
 async def test_replaced_files_become_a_new_replica_of_the_same_version(repository: Path, root: Path):
-    async with live_worker(repository, root / "state") as worker:
+    async with live_worker(repository, root / "state", notice_seconds=0.3) as worker:
         (old,) = (await worker.settled()).replicas
 
         put(repository / "m" / "1" / "model.onnx", models.row_sum(5))
@@ -112,7 +114,7 @@ async def test_touched_files_change_nothing(repository: Path, root: Path):
 
 async def test_a_removed_version_drains_and_is_forgotten(repository: Path, root: Path):
     publish(repository, "other", "1", models.dense())
-    async with live_worker(repository, root / "state") as worker:
+    async with live_worker(repository, root / "state", notice_seconds=0.3) as worker:
         await worker.settled()
 
         shutil.rmtree(repository / "m")
@@ -268,3 +270,19 @@ async def test_a_measurement_that_fails_leaves_a_version_ready_and_unmeasured(ro
         (replica,) = (await worker.settled()).replicas
 
     assert (replica.state, replica.costs) == (ReplicaState.READY, ())
+
+
+async def test_a_version_that_killed_the_last_worker_while_it_loaded_comes_last_and_the_one_before_serves_meanwhile(
+    root: Path, repository: Path
+):
+    publish(repository, "m", "2", models.row_sum())
+    (root / "state" / "blackbox").mkdir(parents=True)
+    box = Blackbox.open(root / "state" / "blackbox" / "w0")
+    box.slot(0).enter(Phase.LOADING, box.register(ModelVersion(model="m", version="2")))
+    async with live_worker(repository, root / "state") as worker:
+        first = await worker.until(lambda status: bool(status.replicas))
+        served = await worker.until(lambda status: serving(status) != [])
+        await worker.until(lambda status: serving(status) == ["2"] and status.settled)
+
+    assert states_of(first, "m").keys() == {"1"}
+    assert serving(served) == ["1"]
