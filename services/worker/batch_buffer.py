@@ -51,30 +51,30 @@ def sift(parts: Sequence[Part], *, reject_non_finite: bool = False) -> tuple[lis
     return sound, broken
 
 
-def split(parts: Sequence[Part], outputs: Sequence[tuple[AnyArray, DataType]], *, has_rows: bool) -> list[tuple[OutputPart, ...]]:
+def split(parts: Sequence[Part], arrays: Sequence[AnyArray], *, has_rows: bool) -> list[tuple[OutputPart, ...]]:
     """Return each part's share of the outputs, in the order of the parts.
 
     Args:
         parts: what ran; without rows it is one request.
-        outputs: array and type of each wanted output; the first dimension counts the rows of all parts.
+        arrays: the wanted outputs, objects for BYTES; the first dimension counts the rows of all parts.
         has_rows: whether it does; else every output belongs to the one request as a whole.
     """
-    columns = [
-        (_split_bytes if datatype is DataType.BYTES else _split_numbers)(parts, array, has_rows=has_rows) for array, datatype in outputs
-    ]
+    columns = [(_split_bytes if array.dtype.kind == "O" else _split_numbers)(parts, array, has_rows=has_rows) for array in arrays]
     return list(zip(*columns, strict=True)) if columns else [() for _ in parts]
 
 
 def _joined(parts: Sequence[Part], index: int, one: TemplateInput, *, reject_non_finite: bool) -> AnyArray:
-    rows = sum([part.rows for part in parts])
+    rows = parts[0].rows if len(parts) == 1 else sum([part.rows for part in parts])
     shape = one.shape if rows == parts[0].work.rows else (rows, *one.shape[1:])
-    if one.datatype is DataType.BYTES:
+    if one.is_text:
         return _texts(parts, index, one).reshape(shape)
-    pieces = [piece for part in parts for piece in part.work.columns[index].of(part.positions)]
+    pieces: list[bytes] = []
+    for part in parts:
+        pieces += part.work.columns[index].of(part.positions)
     raw = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    if one.datatype is DataType.BOOL:
+    if one.is_checked:
         check_bool_bytes(one.name, raw)
-    array = np.frombuffer(raw, dtype=one.datatype.dtype).reshape(shape)
+    array = np.frombuffer(raw, one.dtype).reshape(shape)
     if reject_non_finite and one.datatype.is_floating:
         _check_finite(one, array)
     return array

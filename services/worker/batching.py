@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from services.worker.batch_policy import BatchPolicy, QueuePolicy, TimeoutAction
+from services.worker.batch_policy import BatchPolicy, TimeoutAction
 from services.worker.levels import Entry, Level, Line
 from services.worker.waiting_ends import Drop, DropCause, WaitingEnds
 from services.worker.work import NO_DEADLINE, Batch, Part, PriorityClass, Work
 
+LEVELS = 1 << 32
+"""More than a chunk can name."""
 PROBE_SECONDS = 1.0
 PROBE_COSTS = 10.0
 """A hopeless request runs at most every PROBE_SECONDS and takes at most one part in PROBE_COSTS of the executor."""
@@ -44,8 +46,9 @@ class BatchQueue:
         self.rows = 0
         self.requests = 0
         self._policy = policy
+        self._has_delay = policy.max_queue_delay_microseconds > 0
         self._cost = cost
-        self._levels: dict[tuple[int, int, bool], Level] = {}
+        self._levels: dict[int, Level] = {}
         self._bytes = 0
         self._ends = WaitingEnds()
         self._dropped: list[Drop] = []
@@ -54,15 +57,15 @@ class BatchQueue:
     def push(self, work: Work, now: float, positions: Sequence[int] | None = None) -> Sequence[int]:
         """Let a chunk, or some requests of it, wait; return the positions for which there is no room, normally none."""
         wanted = range(work.count) if positions is None else positions
-        level = self._level(work.priority_class, self._policy.level_of(work.priority_level))
-        room = self._policy.request_limit(level.number) - level.requests
+        level = self._level_of(work)
+        room = max(0, level.request_limit - level.requests)
         if self._bytes and self._bytes + work.payload_bytes > self._policy.max_queue_bytes:
             room = 0
-        accepted = wanted[: max(0, room)]
+        accepted = wanted if len(wanted) <= room else wanted[:room]
         if accepted:
             self._bytes += work.payload_bytes
             self._enter(work, accepted, level, now)
-            self._ends.note(work, min(work.earliest_deadline, self._timeout_at(work)), self.requests)
+            self._ends.note(work, min(work.earliest_deadline, work.arrived_at + level.timeout_seconds), self.requests)
         return wanted[len(accepted) :]
 
     def take(self, now: float) -> Batch | None:
@@ -74,7 +77,7 @@ class BatchQueue:
             parts = self._gather(line, now)
             if parts:
                 self._taken_at = now
-                return Batch(parts, sum([part.rows for part in parts]))
+                return Batch(parts)
         return None
 
     def cancel(self, work: Work, position: int) -> bool:
@@ -124,11 +127,12 @@ class BatchQueue:
         lines = [line for level in self._levels.values() for line in level.lines.values()]
         return min([self._due_at(line) for line in lines], default=NO_DEADLINE)
 
-    def _level(self, priority_class: PriorityClass, number: int, *, is_parked: bool = False) -> Level:
-        level = self._levels.get((priority_class, number, is_parked))
+    def _level_of(self, work: Work, *, is_parked: bool = False) -> Level:
+        number = self._policy.level_of(work.priority_level)
+        place = (work.priority_class * LEVELS + number) * 2 + is_parked
+        level = self._levels.get(place)
         if level is None:
-            level = Level(priority_class, number, self._policy, is_parked=is_parked)
-            self._levels[priority_class, number, is_parked] = level
+            level = self._levels[place] = Level(work.priority_class, number, self._policy, is_parked=is_parked)
         return level
 
     def _enter(self, work: Work, positions: Sequence[int], level: Level, now: float) -> None:
@@ -156,8 +160,8 @@ class BatchQueue:
 
     def _due_line(self, now: float) -> Line | None:
         levels = [level for level in self._levels.values() if level.rows]
-        if not self._policy.max_queue_delay_microseconds or self.is_closing:
-            return min(levels, key=_rank).next_line()
+        if not self._has_delay or self.is_closing:
+            return (levels[0] if len(levels) == 1 else min(levels, key=_rank)).next_line()
         lines = [line for level in sorted(levels, key=_rank) for line in sorted(level.lines.values(), key=_head_order)]
         return next((line for line in lines if self._due_at(line) <= now), None)
 
@@ -186,7 +190,7 @@ class BatchQueue:
         """Return how many rows the batch may have."""
         limit = self._limit(company[0])
         available = sum([line.rows for line in company])
-        if available >= limit or not self._policy.max_queue_delay_microseconds or self.is_closing:
+        if available >= limit or not self._has_delay or self.is_closing:
             return min(available, limit)
         reached = [size for size in self._policy.preferred_batch_size if size <= available]
         is_overdue = min(line.oldest_at for line in company) + self._policy.delay_seconds <= now
@@ -238,7 +242,7 @@ class BatchQueue:
             parts.append(Part(work, line.level.take(entry, count)))
             self._left(work, count)
             room -= count * work.rows
-        if line.rows and self._policy.max_queue_delay_microseconds:
+        if line.rows and self._has_delay:
             line.oldest_at = min(entry.work.arrived_at for entry in line.entries if entry.positions)
         return room
 
@@ -251,42 +255,34 @@ class BatchQueue:
             self._remove(entry, late)
         return not entry.positions
 
-    def _timeout_at(self, work: Work) -> float:
-        timeout = self._queue_of(work).default_timeout_microseconds
-        return work.arrived_at + timeout * 1e-6 if timeout else NO_DEADLINE
-
-    def _queue_of(self, work: Work) -> QueuePolicy:
-        return self._policy.queue_of(self._policy.level_of(work.priority_level))
-
     def _expire_work(self, work: Work, now: float) -> None:
         if work.earliest_deadline <= now:
             for entry in list(work.waiting):
                 self._drop_late(entry, now, DropCause.EXPIRED)
-        timeout_at = self._timeout_at(work)
+        timeout_at = work.arrived_at + self._level_of(work).timeout_seconds
         if timeout_at <= now:
             for entry in list(work.waiting):
-                self._end_wait(entry, self._queue_of(work).timeout_action, now)
+                self._end_wait(entry, now)
             timeout_at = NO_DEADLINE
         if work.waiting:
             deadlines = work.deadlines
             still_open = [deadlines[position] for entry in work.waiting for position in entry.positions] if deadlines else []
             self._ends.note(work, min([timeout_at, *still_open]), self.requests)
 
-    def _end_wait(self, entry: Entry, action: TimeoutAction, now: float) -> None:
-        level, positions = entry.line.level, entry.positions
+    def _end_wait(self, entry: Entry, now: float) -> None:
+        work, level, positions = entry.work, entry.line.level, entry.positions
         if level.is_parked:
             return
-        if action is TimeoutAction.REJECT:
-            self._dropped.append(Drop(entry.work, positions, DropCause.WAITED_TOO_LONG))
-            self._remove(entry, positions)
-            return
         self._remove(entry, positions)
-        self._bytes += 0 if entry.work.waiting else entry.work.payload_bytes
-        self._enter(entry.work, positions, self._level(level.priority_class, level.number, is_parked=True), now)
+        if level.timeout_action is TimeoutAction.REJECT:
+            self._dropped.append(Drop(work, positions, DropCause.WAITED_TOO_LONG))
+        else:
+            self._bytes += 0 if work.waiting else work.payload_bytes
+            self._enter(work, positions, self._level_of(work, is_parked=True), now)
 
 
 def _rank(level: Level) -> tuple[float, float]:
-    return level.rank, level.penalty_seconds
+    return level.rank
 
 
 def _place(level: Level) -> float:

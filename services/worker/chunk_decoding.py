@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 from penstock.contracts.errors import InvalidInput, MalformedBody, ServingError
@@ -15,19 +14,17 @@ from services.worker.work import NO_DEADLINE, AnswerSink, Column, PriorityClass,
 _CLASSES = {one.value: one for one in PriorityClass}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """How a chunk came."""
-
-    sink: AnswerSink
-    at: float
-    """Monotonic seconds."""
-    clock_offset_seconds: float
-    """What has to be added to the router's clock to get this process's."""
-
-
-def decode(chunk: pb.Chunk, templates: TemplateBook, arrival: Arrival) -> tuple[Work, list[tuple[int, ServingError]]]:
+def decode(
+    chunk: pb.Chunk, templates: TemplateBook, sink: AnswerSink, arrived_at: float, clock_offset_seconds: float
+) -> tuple[Work, list[tuple[int, ServingError]]]:
     """Return the work and the requests of it that are refused already, each with its error.
+
+    Args:
+        chunk: as it came.
+        templates: those of its deployment.
+        sink: who waits for it.
+        arrived_at: monotonic seconds.
+        clock_offset_seconds: what has to be added to the router's clock to get this process's.
 
     Raises:
         InvalidInput: no request of the chunk can be read or run.
@@ -38,22 +35,23 @@ def decode(chunk: pb.Chunk, templates: TemplateBook, arrival: Arrival) -> tuple[
     priority_class = _CLASSES.get(chunk.priority_class)
     if priority_class is None:
         raise InvalidInput("the chunk has no priority class", reason="BAD_PARAMETER")
-    tenants = _numbers("I", chunk.tenants, chunk.count) if chunk.tenants else None
-    has_one_tenant = tenants is None or chunk.tenants == chunk.tenants[:4] * chunk.count
-    columns = [_column(column, one, chunk.count) for column, one in zip(chunk.columns, template.inputs, strict=True)]
+    count, deadlines, packed_tenants, traces = chunk.count, chunk.deadlines, chunk.tenants, chunk.traces
+    tenants = _numbers("I", packed_tenants, count) if packed_tenants else None
+    has_one_tenant = tenants is None or packed_tenants == packed_tenants[:4] * count
+    columns = tuple([_column(column, one, count) for column, one in zip(chunk.columns, template.inputs, strict=True)])
     work = Work(
         chunk_id=chunk.chunk_id,
-        count=chunk.count,
+        count=count,
         template=template,
-        columns=tuple(columns),
-        sink=arrival.sink,
-        arrived_at=arrival.at,
+        columns=columns,
+        sink=sink,
+        arrived_at=arrived_at,
         priority_class=priority_class,
         priority_level=chunk.priority_level,
-        deadlines=_deadlines(chunk, arrival.clock_offset_seconds) if chunk.deadlines else None,
+        deadlines=_deadlines(deadlines, count, clock_offset_seconds) if deadlines else None,
         tenants=None if has_one_tenant else tenants,
         tenant=tenants[0] if tenants and has_one_tenant else 0,
-        traces=tuple((one.index, one.traceparent) for one in chunk.traces) if chunk.traces else (),
+        traces=tuple([(one.index, one.traceparent) for one in traces]) if traces else (),
     )
     return work, [refusal for column, one in zip(columns, template.inputs, strict=True) if column.ends for refusal in _wrong(column, one)]
 
@@ -86,8 +84,8 @@ def _byte_count(one: TemplateInput, what: str) -> InvalidInput:
     )
 
 
-def _deadlines(chunk: pb.Chunk, offset: float) -> Sequence[float]:
-    return [at * 1e-6 + offset if at else NO_DEADLINE for at in _numbers("Q", chunk.deadlines, chunk.count)]
+def _deadlines(packed: bytes, count: int, offset: float) -> Sequence[float]:
+    return [at * 1e-6 + offset if at else NO_DEADLINE for at in _numbers("Q", packed, count)]
 
 
 def _numbers(kind: str, packed: bytes, count: int) -> Sequence[int]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 
 from penstock.contracts.errors import ExecutionFailed, InvalidInput, OutputContract, ServingError
-from penstock.contracts.signature import Signature, TensorSpec
+from penstock.contracts.signature import Signature
 from penstock.contracts.tensors import AnyArray
 from services.worker.batch_buffer import assemble, sift, split
 from services.worker.bisection import Bisection
-from services.worker.output_checks import check_output, sift_outputs
+from services.worker.output_checks import OutputCheck, sift_outputs
 from services.worker.session import ModelSession, RunHandle, Terminated
 from services.worker.statistics import Durations
 from services.worker.work import Batch, OutputPart, Part
@@ -50,7 +50,7 @@ class Execution:
         self._session = session
         self._rules = rules
         self._has_rows = rules.signature.has_batch_dimension
-        self._wanted: dict[tuple[int, ...], tuple[tuple[TensorSpec, ...], tuple[str, ...]]] = {}
+        self._wanted: dict[tuple[int, ...], tuple[tuple[OutputCheck, ...], tuple[str, ...]]] = {}
 
     def new_handle(self) -> RunHandle:
         """Return a brake for one batch."""
@@ -108,31 +108,26 @@ class Execution:
 
     def _execute(self, parts: Sequence[Part], feeds: dict[str, AnyArray], handle: RunHandle, begun: int, outcome: Outcome) -> None:
         specs, names = self._wanted_of(parts[0].work.template.outputs)
-        rows = sum([part.rows for part in parts])
+        rows = parts[0].rows if len(parts) == 1 else sum([part.rows for part in parts])
         assembled = perf_counter_ns()
         arrays = self._session.run(feeds, names, handle)
         executed = perf_counter_ns()
         try:
             for spec, array in zip(specs, arrays, strict=True):
-                check_output(spec, array, rows if self._has_rows else None)
+                spec.check(array, rows if self._has_rows else None)
         except OutputContract as error:
             outcome.failed += [(part, error) for part in parts]
         else:
-            self._absorb(parts, specs, arrays, outcome)
+            if self._rules.require_finite_output:
+                parts, arrays, refused = sift_outputs(parts, specs, arrays, has_rows=self._has_rows)
+                outcome.failed += refused
+            if parts:
+                outcome.answered += zip(parts, split(parts, arrays, has_rows=self._has_rows), strict=True)
         outcome.executions.append((rows, Durations(assembled - begun, executed - assembled, perf_counter_ns() - executed)))
 
-    def _absorb(self, parts: Sequence[Part], specs: Sequence[TensorSpec], arrays: list[AnyArray], outcome: Outcome) -> None:
-        if self._rules.require_finite_output:
-            parts, arrays, refused = sift_outputs(parts, specs, arrays, has_rows=self._has_rows)
-            outcome.failed += refused
-            if not parts:
-                return
-        typed = [(array, spec.datatype) for spec, array in zip(specs, arrays, strict=True)]
-        outcome.answered += zip(parts, split(parts, typed, has_rows=self._has_rows), strict=True)
-
-    def _wanted_of(self, positions: tuple[int, ...]) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
+    def _wanted_of(self, positions: tuple[int, ...]) -> tuple[tuple[OutputCheck, ...], tuple[str, ...]]:
         wanted = self._wanted.get(positions)
         if wanted is None:
-            specs = tuple(self._rules.signature.outputs[position] for position in positions)
-            wanted = self._wanted[positions] = (specs, tuple(spec.name for spec in specs))
+            specs = [self._rules.signature.outputs[position] for position in positions]
+            wanted = self._wanted[positions] = (tuple(OutputCheck(spec) for spec in specs), tuple(spec.name for spec in specs))
         return wanted

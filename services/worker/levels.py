@@ -12,7 +12,7 @@ from bisect import insort
 from collections.abc import Hashable, Sequence
 
 from services.worker.batch_policy import BatchPolicy
-from services.worker.work import PriorityClass, Work
+from services.worker.work import NO_DEADLINE, PriorityClass, Work
 
 TURNS = 8
 """Turns that fit into one batch."""
@@ -84,9 +84,12 @@ class Level:
         "penalty_seconds",
         "priority_class",
         "quantum_rows",
+        "request_limit",
         "requests",
         "rows",
         "since",
+        "timeout_action",
+        "timeout_seconds",
     )
 
     def __init__(self, priority_class: PriorityClass, number: int, policy: BatchPolicy, *, is_parked: bool = False) -> None:
@@ -97,6 +100,10 @@ class Level:
         steps = (priority_class - 1) * max(1, policy.priority_levels) + number - 1
         self.penalty_seconds = policy.ageing_seconds * (2 * steps + is_parked) / 2
         self.quantum_rows = max(1, policy.row_limit // TURNS)
+        queue = policy.queue_of(number)
+        self.request_limit = policy.request_limit(number)
+        self.timeout_action = queue.timeout_action
+        self.timeout_seconds = queue.default_timeout_microseconds * 1e-6 or NO_DEADLINE
         self.lines: dict[Hashable, Line] = {}
         self.rows = 0
         self.requests = 0
@@ -108,9 +115,9 @@ class Level:
         self._arrivals = 0
 
     @property
-    def rank(self) -> float:
+    def rank(self) -> tuple[float, float]:
         """The level with the lowest rank is next; each is, some time after it was served last."""
-        return self.since + self.penalty_seconds
+        return self.since + self.penalty_seconds, self.penalty_seconds
 
     def add(self, work: Work, positions: Sequence[int], now: float) -> None:
         """Let requests wait."""
@@ -145,17 +152,19 @@ class Level:
 
     def take(self, entry: Entry, count: int) -> Sequence[int]:
         """Remove the first `count` requests of its line's head and return their positions."""
-        taken, entry.positions = entry.positions[:count], entry.positions[count:]
+        positions = entry.positions
         tag, arrival = entry.order
         self._time = max(self._time, tag)
-        if entry.positions:
+        if count == len(positions):
+            entry.positions = ()
+            entry.work.waiting.remove(entry)
+        else:
+            positions, entry.positions = positions[:count], positions[count:]
             entry.order = (tag + count * entry.work.rows, arrival)
             entry.line.entries.pop(0)
             entry.line.add(entry)
-        else:
-            entry.work.waiting.remove(entry)
         self.remove(entry, count)
-        return taken
+        return positions
 
     def _line(self, group: Hashable, now: float) -> Line:
         if not self.rows:

@@ -26,7 +26,7 @@ from penstock.contracts.errors import InvalidInput, ReplicaGone, ServingError
 from penstock.v1 import link_pb2 as pb
 from services.mesh.frames import PROTOCOL_VERSION, FrameBuffer, FrameTooLong
 from services.worker.answer_frame import AnswerFrame
-from services.worker.chunk_decoding import Arrival, decode
+from services.worker.chunk_decoding import decode
 from services.worker.link_ports import Lookup, WorkTaker
 from services.worker.work import OutputPart, Timing, Work
 
@@ -190,7 +190,7 @@ class LinkConnection(asyncio.Protocol):
             self._refuse(chunk, ReplicaGone("this worker does not hold the replica any more"))
             return
         try:
-            work, refused = decode(chunk, batcher.templates, Arrival(sink=self, at=self._clock(), clock_offset_seconds=self._clock_offset))
+            work, refused = decode(chunk, batcher.templates, self, self._clock(), self._clock_offset)
         except InvalidInput as error:
             self._refuse(chunk, error)
             return

@@ -8,36 +8,49 @@ import numpy as np
 
 from penstock.contracts.errors import OutputContract, ServingError
 from penstock.contracts.signature import ANY, TensorSpec
-from penstock.contracts.tensors import AnyArray, DataType
+from penstock.contracts.tensors import AnyArray
 from services.worker.batch_buffer import finite
 from services.worker.work import Part
 
 
-def check_output(spec: TensorSpec, array: AnyArray, rows: int | None) -> None:
-    """Compare an output with its specification.
+class OutputCheck:
+    """Compares one output with its specification."""
 
-    Args:
-        spec: what the signature says.
-        array: what the model gave.
-        rows: rows that went in, None when the model has no batch dimension.
+    __slots__ = ("_fixed", "_rank", "dtype", "spec")
 
-    Raises:
-        OutputContract: the type, the rank, a fixed size or the number of rows differs.
-    """
-    if array.dtype != spec.datatype.dtype and not (spec.datatype is DataType.BYTES and array.dtype.kind in "OSU"):
-        raise _broken(spec, f"came as {array.dtype}")
-    shape = array.shape
-    if len(shape) != len(spec.shape):
-        raise _broken(spec, f"came with shape {list(shape)}")
-    if rows is not None and shape[0] != rows:
-        raise _broken(spec, f"came with {shape[0]} rows for {rows} rows of input")
-    for wanted, size in zip(spec.shape, shape, strict=True):
-        if wanted not in (ANY, size):
-            raise _broken(spec, f"came with shape {list(shape)}")
+    def __init__(self, spec: TensorSpec) -> None:
+        self.spec = spec
+        self.dtype = spec.datatype.dtype
+        self._rank = len(spec.shape)
+        self._fixed = [(place, size) for place, size in enumerate(spec.shape) if size != ANY]
+
+    def check(self, array: AnyArray, rows: int | None) -> None:
+        """Check what the model gave.
+
+        Args:
+            array: the output.
+            rows: rows that went in, None when the model has no batch dimension.
+
+        Raises:
+            OutputContract: the type, the rank, a fixed size or the number of rows differs.
+        """
+        shape = array.shape
+        if array.dtype != self.dtype:
+            raise self._broken(f"came as {array.dtype}")
+        if len(shape) != self._rank:
+            raise self._broken(f"came with shape {list(shape)}")
+        if rows is not None and shape[0] != rows:
+            raise self._broken(f"came with {shape[0]} rows for {rows} rows of input")
+        for place, size in self._fixed:
+            if shape[place] != size:
+                raise self._broken(f"came with shape {list(shape)}")
+
+    def _broken(self, what: str) -> OutputContract:
+        return OutputContract(f"the model's output {self.spec.name!r} {what}; its signature says {self.spec}", field=self.spec.name)
 
 
 def sift_outputs(
-    parts: Sequence[Part], specs: Sequence[TensorSpec], arrays: list[AnyArray], *, has_rows: bool
+    parts: Sequence[Part], checks: Sequence[OutputCheck], arrays: list[AnyArray], *, has_rows: bool
 ) -> tuple[Sequence[Part], list[AnyArray], list[tuple[Part, ServingError]]]:
     """Take the requests out whose outputs hold NaN or infinity.
 
@@ -46,9 +59,9 @@ def sift_outputs(
     """
     rows = arrays[0].shape[0] if has_rows else 1
     is_good = np.ones(rows, dtype=bool)
-    for spec, array in zip(specs, arrays, strict=True):
-        if spec.datatype.is_floating:
-            is_good &= finite(array, spec.datatype).reshape(rows, -1).all(axis=1)
+    for one, array in zip(checks, arrays, strict=True):
+        if one.spec.datatype.is_floating:
+            is_good &= finite(array, one.spec.datatype).reshape(rows, -1).all(axis=1)
     if is_good.all():
         return parts, arrays, []
     kept: list[Part] = []
@@ -69,7 +82,3 @@ def sift_outputs(
         if good:
             kept.append(Part(part.work, good))
     return kept, [array[is_good] for array in arrays] if has_rows else arrays, refused
-
-
-def _broken(spec: TensorSpec, what: str) -> OutputContract:
-    return OutputContract(f"the model's output {spec.name!r} {what}; its signature says {spec}", field=spec.name)

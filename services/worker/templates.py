@@ -23,6 +23,8 @@ class TemplateBook:
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._known: dict[Key, Template] = {}
+        self._groups: dict[object, int] = {}
+        self._made = 0
 
     def template_of(self, chunk: pb.Chunk) -> Template:
         """Return the template of a chunk; equal descriptions give the same object.
@@ -36,6 +38,7 @@ class TemplateBook:
             template = self._checked(key)
             if len(self._known) >= TEMPLATES:
                 self._known.clear()
+                self._groups.clear()
             self._known[key] = template
         return template
 
@@ -53,9 +56,9 @@ class TemplateBook:
         described = tuple(_input(self._signature, index, one.shape) for (index, _), one in zip(inputs, given, strict=True))
         wanted = self._outputs(outputs)
         skipped = 1 if self._signature.has_batch_dimension else 0
-        return Template(
-            inputs=described, outputs=wanted, rows=rows, group=(tuple((one.name, one.shape[skipped:]) for one in described), wanted)
-        )
+        group = (tuple((one.name, one.shape[skipped:]) for one in described), wanted)
+        self._made += 1  # numbers are not used again: work that waits with a forgotten one runs with its like and nobody else
+        return Template(inputs=described, outputs=wanted, rows=rows, group=self._groups.setdefault(group, self._made))
 
     def _outputs(self, packed: bytes) -> tuple[int, ...]:
         count = len(self._signature.outputs)

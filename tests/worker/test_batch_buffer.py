@@ -68,7 +68,7 @@ def test_every_number_type_comes_through_unchanged(datatype):
     chunk = raw_work(1, [row.tobytes() for row in values], template(width=2, datatype=datatype))
 
     array = assemble([Part(chunk, range(2))])["x"]
-    ((share,),) = split([Part(chunk, range(2))], [(array, datatype)], has_rows=True)
+    ((share,),) = split([Part(chunk, range(2))], [array], has_rows=True)
 
     assert array.dtype == datatype.dtype
     assert share.raw == values.tobytes()
@@ -125,7 +125,7 @@ def test_non_finite_numbers_pass_where_they_are_not_refused():
 
 
 def test_outputs_without_rows_belong_to_the_one_request():
-    ((share,),) = split([Part(work(1), range(1))], [(np.float32([1, 2, 3]), DataType.FP32)], has_rows=False)
+    ((share,),) = split([Part(work(1), range(1))], [np.float32([1, 2, 3])], has_rows=False)
 
     assert (share.raw, share.shape) == (np.float32([1, 2, 3]).tobytes(), (3).to_bytes(8, "little"))
 
@@ -134,7 +134,7 @@ def test_text_outputs_carry_the_length_of_each_request():
     one, other = work(1, count=2), work(2, [[0.0, 0.0]], rows=2)
     array = np.array([["a"], ["bcd"], ["é"], [""]], dtype=object)
 
-    (mine,), (theirs,) = split([Part(one, range(2)), Part(other, range(1))], [(array, DataType.BYTES)], has_rows=True)
+    (mine,), (theirs,) = split([Part(one, range(2)), Part(other, range(1))], [array], has_rows=True)
 
     assert _shares(mine, 2) == [text_share("a"), text_share("bcd")]
     assert split_bytes("y", 2, theirs.raw) == ["é".encode(), b""]
@@ -158,7 +158,7 @@ def test_what_goes_in_comes_back_to_its_own_request(data):
         expected.append([np.float32(values[at]).tobytes() for at in positions])
 
     array = assemble(parts)["x"]
-    shares = split(parts, [(array, DataType.FP32)], has_rows=True)
+    shares = split(parts, [array], has_rows=True)
 
     assert len(array) == sum(part.rows for part in parts)
     assert [_shares(share, len(part.positions)) for part, (share,) in zip(parts, shares, strict=True)] == expected

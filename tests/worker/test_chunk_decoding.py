@@ -12,7 +12,7 @@ from penstock.contracts.errors import InvalidInput
 from penstock.contracts.signature import Signature, TensorSpec
 from penstock.contracts.tensors import DataType
 from penstock.v1 import link_pb2 as pb
-from services.worker.chunk_decoding import Arrival, decode
+from services.worker.chunk_decoding import decode
 from services.worker.templates import TEMPLATES, TemplateBook
 from services.worker.work import PriorityClass
 from tests.worker.links import chunk, packed
@@ -22,7 +22,7 @@ SINK = RecordingSink()
 
 
 def decoded(wire: pb.Chunk, book: TemplateBook | None = None, offset: float = 0.0):
-    return decode(wire, book or TemplateBook(signature(2)), Arrival(sink=SINK, at=5.0, clock_offset_seconds=offset))
+    return decode(wire, book or TemplateBook(signature(2)), SINK, 5.0, offset)
 
 
 def test_a_plain_chunk_becomes_work():

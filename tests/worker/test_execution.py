@@ -19,7 +19,7 @@ POISON = 666.0
 
 
 def batch_of(*works) -> Batch:
-    return Batch([Part(one, range(one.count)) for one in works], sum(one.count * one.rows for one in works))
+    return Batch([Part(one, range(one.count)) for one in works])
 
 
 def run(session, batch: Batch, **rules) -> Outcome:
