@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -19,8 +20,8 @@ from examples import minilm
 from examples.build import DEFAULT_REPOSITORY, build_models
 from examples.examination import IN_FLIGHT, Examination, Finding, trials
 from examples.served import Server, ServerFailure, serving
-from examples.ways import OverCommandLine, OverGrpc, OverHttp, OverOpenAi, RefusedCall, Way
-from penstock import Client, ServingError
+from examples.ways import OverCommandLine, OverGrpc, OverHttp, OverOpenAi, Way
+from penstock import Client
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console, examination, started_at = Console(highlight=False), Examination(), time.monotonic()
     try:
         _run(repository, examination, console)
-    except (ServerFailure, ServingError, RefusedCall) as failure:
+    except ServerFailure as failure:
         examination.complaints.append(str(failure))
     if examination.findings:
         console.print(_table(examination.findings))
     for complaint in examination.complaints:
-        console.print(f"wrong: {complaint}", style="red", markup=False)
+        console.print(f"wrong: {complaint}", style="red", markup=False, soft_wrap=True)
     verdict = f"{len(examination.complaints)} wrong" if examination.complaints else "every answer as it should be"
     console.print(f"{verdict}, {time.monotonic() - started_at:.0f} s")
     return 1 if examination.complaints else 0
@@ -48,11 +49,13 @@ def _run(repository: Path, examination: Examination, console: Console) -> None:
     questions, started_at = trials(), time.monotonic()
     with serving(repository, [(trial.model, trial.version) for trial in questions]) as server:
         console.print(f"ready after {time.monotonic() - started_at:.1f} s; the server says:")
-        console.print(server.running.printed().rstrip(), style="dim", markup=False)
+        console.print(server.running.printed().rstrip(), style="dim", markup=False, soft_wrap=True)
         with Client(server.grpc_target) as client:
             for trial in questions:
-                console.print(f"asking {trial.model} {trial.version} …")
+                console.print(f"asking {trial.model} {trial.version} in every way …")
                 examination.run(trial, _ways(server, client, is_text=trial.model == minilm.NAME))
+        for line in server.running.troubles() if examination.complaints else ():
+            console.print(f"the server's log: {line}", style="yellow", markup=False, soft_wrap=True)
     console.print("stopped: code 0 after SIGTERM, no process left")
 
 
@@ -62,16 +65,28 @@ def _ways(server: Server, client: Client, *, is_text: bool) -> list[Way]:
 
 
 def _table(findings: Sequence[Finding]) -> Table:
-    table = Table("model", "version", "way", title="Held-out rows, answered by the server")
-    for heading in ("rows", "rows a call", "accuracy", "p50 ms", "p99 ms", f"calls/s, {IN_FLIGHT} at once"):
-        table.add_column(heading, justify="right")
+    """Return the findings as a table that fits 80 columns."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title="Held-out rows, answered by the server",
+        caption=f"calls/s with {IN_FLIGHT} in flight; client and server share cores",
+    )
+    for heading in ("model", "way"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("rows", "a call", "accuracy", "p50 ms", "p99 ms", "calls/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for found in findings:
         rate = "–" if found.calls_per_second is None else f"{found.calls_per_second:,.0f}"
-        figures = (f"{found.accuracy:.1%}", f"{found.p50_ms:.2f}", f"{found.p99_ms:.2f}", rate)
-        table.add_row(
-            found.trial.model, found.trial.version, found.way.name, str(len(found.trial.rows)), str(found.way.rows_a_call), *figures
-        )
+        asked = (f"{found.trial.model} {found.trial.version}", found.way.name, str(len(found.trial.rows)), str(found.way.rows_a_call))
+        table.add_row(*asked, f"{found.accuracy:.1%}", _milliseconds(found.p50_ms), _milliseconds(found.p99_ms), rate)
     return table
+
+
+def _milliseconds(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.2f}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import numpy as np
 
 from examples import breast_cancer, datasets, digits, minilm
 from examples.measure import calls_per_second, one_by_one
-from examples.ways import Columns, Question, Way
+from examples.ways import Columns, Question, RefusedCall, Way
+from penstock import ServingError
 
 IN_FLIGHT = 32
 """Calls at once while throughput is measured."""
@@ -69,7 +70,11 @@ class Examination:
         """Ask one version for all of its rows in every way; ways must agree with the first of them."""
         agreed: Finding | None = None
         for way in ways:
-            finding = self._examined(trial, way)
+            try:
+                finding = self._examined(trial, way)
+            except (RefusedCall, ServingError) as refusal:
+                self.complaints.append(f"{trial.model} {trial.version} over {way.name}: {type(refusal).__name__}: {refusal}")
+                continue
             self.findings.append(finding)
             agreed = agreed or finding
             self._judge(finding, agreed)

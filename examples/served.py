@@ -58,6 +58,11 @@ class Running:
         """Return what the server has printed so far."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
+    def troubles(self) -> list[str]:
+        """Return the last lines of the log that are warnings or errors."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [line for line in lines if '"level":"warning"' in line or '"level":"error"' in line][-LAST_LINES:]
+
     def failure(self, what: str) -> ServerFailure:
         """Return an error that ends with the server's last lines."""
         lines = [*self.printed().splitlines(), *self.log.read_text(encoding="utf-8", errors="replace").splitlines()]

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,7 +62,7 @@ class Way(Protocol):
 class OverGrpc:
     """The SDK, which speaks the Open Inference Protocol over gRPC."""
 
-    name = "gRPC (SDK)"
+    name = "gRPC"
     rows_a_call = 1
     keeps_running = True
 
@@ -79,7 +79,7 @@ class OverGrpc:
 class OverHttp:
     """JSON over one kept connection a thread; the body is the product's own."""
 
-    name = "HTTP (JSON)"
+    name = "HTTP"
     rows_a_call = 1
     keeps_running = True
 
@@ -97,12 +97,15 @@ class OverHttp:
         """Send JSON and return the JSON that is answered.
 
         Raises:
-            RefusedCall: any status but 200.
+            RefusedCall: any status but 200, or a connection that broke.
         """
         connection = self._connection()
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        content = response.read()
+        try:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            content = response.read()
+        except (OSError, HTTPException) as error:
+            raise RefusedCall(f"POST {path}: {type(error).__name__}: {error}") from error
         if response.status != 200:
             raise RefusedCall(f"POST {path}: {response.status} {content[:500].decode(errors='replace')}")
         return json.loads(content)
@@ -117,7 +120,7 @@ class OverHttp:
 class OverOpenAi:
     """Embeddings in OpenAI's form, which knows no versions."""
 
-    name = "HTTP (OpenAI)"
+    name = "OpenAI"
     rows_a_call = 1
     keeps_running = True
 
@@ -135,7 +138,7 @@ class OverCommandLine:
     """`penstock predict MODEL -d @file`: a process a call, so many rows go into one."""
 
     name = "CLI"
-    rows_a_call = 32
+    rows_a_call = 64
     keeps_running = False
 
     def __init__(self, server: Server) -> None:
@@ -148,7 +151,10 @@ class OverCommandLine:
             file.flush()
             command = [*PROGRAM, "predict", question.model, "-d", f"@{file.name}"]
             command += ["--version", question.version, "--grpc", self._server.grpc_target, "-o", "json"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_SECONDS, check=False)
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=CALL_SECONDS, check=False)
+            except subprocess.TimeoutExpired as error:
+                raise RefusedCall(f"{' '.join(command)}: no end after {CALL_SECONDS:.0f} s") from error
         if done.returncode != 0:
             raise RefusedCall(f"{' '.join(command)}: code {done.returncode}: {done.stderr.strip()[-500:]}")
         return columns_of(json.loads(done.stdout)["outputs"])

@@ -6,7 +6,8 @@ import pytest
 from examples import datasets
 from examples.examination import Examination, Trial, agree, trials
 from examples.measure import Timed, calls_per_second, one_by_one
-from examples.ways import columns_of
+from examples.ways import RefusedCall, columns_of
+from penstock.contracts.errors import DeadlineExceeded
 
 ROWS = [[0.0], [1.0], [2.0], [3.0], [4.0]]
 
@@ -27,6 +28,15 @@ class FakeWay:
         self.asked.append(question)
         labels = np.array([int(row[0]) + self._label_error for row in question.rows])
         return {"label": labels, "probabilities": np.array(question.rows, np.float32) + self._number_error}
+
+
+class RefusingWay(FakeWay):
+    def __init__(self, refusal):
+        super().__init__("refusing")
+        self._refusal = refusal
+
+    def ask(self, question):
+        raise self._refusal
 
 
 def trial(floor=0.9):
@@ -61,6 +71,14 @@ def test_a_way_that_answers_otherwise_is_a_complaint(examination, second):
     examination.run(trial(floor=0.0), [FakeWay("first"), second])
 
     assert examination.complaints == ["digits 1: other answers other than first"]
+
+
+@pytest.mark.parametrize("refusal", [RefusedCall("503"), DeadlineExceeded("too late")])
+def test_a_refused_call_is_a_complaint_and_other_ways_are_still_asked(examination, refusal):
+    examination.run(trial(), [RefusingWay(refusal), FakeWay("second")])
+
+    assert examination.complaints == [f"digits 1 over refusing: {type(refusal).__name__}: {refusal}"]
+    assert [found.way.name for found in examination.findings] == ["second"]
 
 
 @pytest.mark.parametrize(
