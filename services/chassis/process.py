@@ -65,6 +65,7 @@ def die_with_parent() -> None:
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if str(os.getppid()) != expected:
+        os.write(2, f"error: the parent process {expected} ({PARENT_VARIABLE}) is gone\n".encode())
         os._exit(CannotStart.exit_code)
 
 

@@ -82,11 +82,10 @@ def opened(state_dir: Path | None, runtime_dir: Path | None) -> Generator[RunFol
     Raises:
         CannotStart: another serve uses it, it is not ours, or its name is too long for sockets.
     """
-    path = state_dir.absolute() if state_dir else _made(runtime_dir)
+    path = state_dir.absolute() if state_dir else _name(runtime_dir)
     try:
         _check_length(path)
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _check_owner(path)
+        _make(path)
         with _locked(path):
             _clear(path)
             yield RunFolder(path)
@@ -95,11 +94,10 @@ def opened(state_dir: Path | None, runtime_dir: Path | None) -> Generator[RunFol
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _made(runtime_dir: Path | None) -> Path:
+def _name(runtime_dir: Path | None) -> Path:
     if runtime_dir is None:
         return Path(tempfile.mkdtemp(prefix="penstock-"))
-    runtime_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _check_owner(runtime_dir)
+    _make(runtime_dir)
     for former in runtime_dir.glob(_PREFIX + "*"):
         if not _is_alive(former.name.removeprefix(_PREFIX)):
             shutil.rmtree(former, ignore_errors=True)
@@ -113,11 +111,16 @@ def _check_length(path: Path) -> None:
         raise CannotStart(message + "; name a shorter one with --state-dir")
 
 
-def _check_owner(path: Path) -> None:
-    stat = path.lstat()
-    if stat.st_uid != os.geteuid() or path.is_symlink():
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_ours = path.lstat().st_uid == os.geteuid() and not path.is_symlink()
+        if is_ours:
+            path.chmod(0o700)
+    except OSError as error:
+        raise CannotStart(f"cannot make the folder {path}: {error.strerror}; name another one with --state-dir") from None
+    if not is_ours:
         raise CannotStart(f"the folder {path} belongs to somebody else or is a link: name another one with --state-dir")
-    path.chmod(0o700)
 
 
 @contextmanager

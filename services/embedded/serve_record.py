@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from services.chassis.atomic_file import write_atomically
 from services.embedded.addresses import Addresses
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +50,9 @@ class ServeRecord:
 
 @contextmanager
 def published(record: ServeRecord, runtime_dir: Path | None) -> Generator[None]:
-    """Keep the record on disk until the block ends."""
+    """Keep the record on disk until the block ends; a listing that cannot be written is logged and left out."""
     paths = [record.state_dir / "serve.json"]
-    if runtime_dir is not None:
-        listing = runtime_dir / "serves"
-        listing.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if runtime_dir is not None and (listing := _listing(runtime_dir)) is not None:
         paths.append(listing / f"{os.getpid()}.json")
     try:
         for path in paths:
@@ -59,6 +61,23 @@ def published(record: ServeRecord, runtime_dir: Path | None) -> Generator[None]:
     finally:
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _listing(runtime_dir: Path) -> Path | None:
+    """Return the folder of the user's records, without those of serves that were killed."""
+    listing = runtime_dir / "serves"
+    try:
+        listing.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (runtime_dir, listing):
+            if folder.is_symlink() or folder.lstat().st_uid != os.geteuid():
+                raise PermissionError(f"{folder} belongs to somebody else or is a link")
+        for former in listing.glob("*.json"):
+            if not start_ticks(int(former.stem)):
+                former.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        log.warning("serve_not_listed", path=str(listing), reason=str(error))
+        return None
+    return listing
 
 
 def start_ticks(process_id: int) -> int:

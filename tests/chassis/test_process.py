@@ -216,6 +216,7 @@ def test_a_child_whose_parent_died_before_it_could_look_ends_at_once():
     with script(CHILD, PENSTOCK_PARENT_PID="1") as orphan:
         assert orphan.wait() == 1
         assert orphan.line() == ""
+        assert orphan.errors() == "error: the parent process 1 (PENSTOCK_PARENT_PID) is gone\n"
 
 
 def test_without_a_named_parent_nothing_is_bound(tmp_path: Path):

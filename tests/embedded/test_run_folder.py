@@ -65,3 +65,10 @@ def test_a_link_in_place_of_the_folder_is_refused(short_dir: Path):
 
     with pytest.raises(CannotStart, match="link"), opened(short_dir / "s", None):
         pass
+
+
+def test_a_folder_that_cannot_be_made_is_refused(short_dir: Path):
+    (short_dir / "file").touch()
+
+    with pytest.raises(CannotStart, match=r"cannot make .*--state-dir"), opened(short_dir / "file" / "s", None):
+        pass

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import structlog
+
 from penstock.cli.serve_records import running_serves
 from services.embedded.addresses import Addresses
 from services.embedded.serve_record import ServeRecord, published, start_ticks
@@ -26,6 +28,25 @@ def test_the_record_is_found_while_the_serve_runs_and_not_after(tmp_path: Path):
 
     assert running_serves(tmp_path / "runtime") == ()
     assert not (tmp_path / "serve.json").exists()
+
+
+def test_records_of_killed_serves_are_removed(tmp_path: Path):
+    listing = tmp_path / "runtime" / "serves"
+    listing.mkdir(parents=True)
+    for name in ("4194999.json", f"{os.getppid()}.json"):
+        (listing / name).write_text("{}")
+
+    with published(record(tmp_path), tmp_path / "runtime"):
+        assert {path.name for path in listing.iterdir()} == {f"{os.getppid()}.json", f"{os.getpid()}.json"}
+
+
+def test_a_listing_that_cannot_be_written_is_left_out(tmp_path: Path):
+    (tmp_path / "runtime").write_text("no folder")
+
+    with structlog.testing.capture_logs() as logs, published(record(tmp_path), tmp_path / "runtime"):
+        assert (tmp_path / "serve.json").exists()
+
+    assert [entry["event"] for entry in logs] == ["serve_not_listed"]
 
 
 def test_without_a_runtime_folder_only_the_state_folder_tells(tmp_path: Path):
