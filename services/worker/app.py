@@ -5,6 +5,7 @@ What invites traffic enters last and so leaves first: on SIGTERM routers are tol
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import ssl
@@ -79,6 +80,8 @@ class Watching:
 async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
     """Serve while the block lasts."""
     settings, clock = start.config.current, SystemClock()
+    # What the imports made lives as long as the process: collections, of which each load needs some, must not walk it.
+    gc.freeze()
     _prepare(settings)
     state = settings.state_dir
     async with AsyncExitStack() as stack:

@@ -11,7 +11,10 @@ from services.worker.sample_inputs import plain_feeds, repeated
 from services.worker.trial import Feeds, Trial
 
 RUNS = 5
-"""Executions of one size; their median counts."""
+"""Most executions of one size that count; their median is its cost."""
+
+SHARE = 0.1
+"""Part of the budget after which one size has been executed often enough, so that heavy models get to larger sizes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,8 @@ def measure(trial: Trial, feeds: Feeds | None, budget: MeasureBudget, now: Calla
         if points and now() + expected_seconds(points, rows) > end_at:
             break
         batch = repeated(typical, rows) if trial.signature.has_batch_dimension else typical
-        points.append(CostPoint(rows=rows, seconds=_median_seconds(trial, batch, end_at, now)))
+        enough_at = now() + SHARE * budget.seconds
+        points.append(CostPoint(rows=rows, seconds=_median_seconds(trial, batch, (enough_at, end_at), now)))
     return tuple(points)
 
 
@@ -59,12 +63,13 @@ def expected_seconds(points: list[CostPoint], rows: int) -> float:
     return points[-1].seconds * rows / points[-1].rows
 
 
-def _median_seconds(trial: Trial, batch: Feeds, end_at: float, now: Callable[[], float]) -> float:
+def _median_seconds(trial: Trial, batch: Feeds, limits: tuple[float, float], now: Callable[[], float]) -> float:
+    enough_at, end_at = limits
     durations: list[float] = []
     while len(durations) <= RUNS:
         started_at = now()
         trial.run(batch)
         durations.append(now() - started_at)
-        if now() >= end_at:
+        if now() >= end_at or (len(durations) > 1 and now() >= enough_at):
             break
     return statistics.median(durations[1:] or durations)
