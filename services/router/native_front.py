@@ -143,9 +143,11 @@ class NativeFront:
 
     def recv_wave(self, limit: int) -> Wave:
         """Return up to `limit` calls that arrived, and the cancellations up to there; never blocks."""
-        self._is_signalled = False  # before looking: what the pump adds from here on signals again
+        # In this order: read the event, clear the flag, look. Cleared before it is read, the event could swallow a signal of the pump
+        # and leave the flag set, after which nobody would ever wake the loop again; cleared after the look, a wave could stay unseen.
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
+        self._is_signalled = False
         waves = self._waves
         wave = waves.popleft() if waves else Wave()
         while waves and len(wave.call_ids) < limit:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +14,7 @@ import grpc.aio
 import pytest
 
 from penstock.contracts.errors import GrpcCode
+from services.router.front import Wave
 from services.router.native_front import NativeFront, NativeFrontOptions
 from tests.router.front_cases import Limits, Reader, Refusal, answer_to, grpc_client, id_of, native_case, request
 
@@ -67,6 +70,30 @@ async def test_a_deadline_that_has_passed_is_told_by_the_front_itself_and_the_ca
     assert refused.value.code == GrpcCode.DEADLINE_EXCEEDED
     assert deadline <= before + 0.2
     assert front.in_flight == 0
+
+
+async def test_a_wave_that_the_pump_adds_while_the_loop_looks_wakes_the_loop_again(front: NativeFront, monkeypatch: pytest.MonkeyPatch):
+    read, poller = os.eventfd_read, select.poll()
+    poller.register(front.fileno(), select.POLLIN)
+
+    def read_with_the_pump_in_between(descriptor: int) -> int:
+        monkeypatch.setattr(os, "eventfd_read", read)
+        pump_adds(front, 2)
+        return read(descriptor)
+
+    pump_adds(front, 1)
+    monkeypatch.setattr(os, "eventfd_read", read_with_the_pump_in_between)
+    assert front.recv_wave(10).call_ids == [1, 2]
+    pump_adds(front, 3)
+
+    assert poller.poll(0)
+    assert front.recv_wave(10).call_ids == [3]
+
+
+def pump_adds(front: NativeFront, call_id: int) -> None:
+    """Do what the pump thread does with a wave of one call."""
+    front._waves.append(Wave(call_ids=[call_id], payloads=[b""], keys=[None], deadlines=[0.0], traces=[None]))
+    front._signal()
 
 
 async def test_refusals_before_the_router_are_counted_by_reason():
