@@ -94,12 +94,12 @@ class Client:
             model: its name.
             inputs: arrays or lists by input name; for a model with one input also the bare value.
             version: a version or an alias; by default whatever the route says.
-            outputs: names of the wanted outputs; by default all.
+            outputs: names of the wanted ones; by default all.
             timeout_seconds: deadline of the whole call, retries included.
             request_id: comes back in the answer.
+            parameters: further request parameters.
             routing_key: callers with the same key get the same version.
             priority: 1 is the highest level of the model, 0 its default.
-            parameters: further request parameters.
             traceparent: W3C trace context; by default OpenTelemetry's current span.
 
         Raises:
@@ -115,13 +115,7 @@ class Client:
             priority=priority,
             parameters=parameters or {},
         )
-        deadline = time.monotonic() + (timeout_seconds or self.options.timeout_seconds)
-        specs = self._signature(model, version, deadline) if needs_signature(inputs) else ()
-        arrays = named_arrays(inputs, specs)
-        key = shape_key(call, arrays) if self.options.coalesce else None
-        if key is None:
-            return self._infer(call, arrays, deadline, traceparent)
-        return self._infer_together(key, call, arrays, deadline)
+        return self._asked(call, time.monotonic() + (timeout_seconds or self.options.timeout_seconds), traceparent)
 
     def is_ready(self, model: str = "", version: str = "") -> bool:
         """Whether the server, or a model of it, takes requests; False also when it cannot be reached."""
@@ -161,6 +155,14 @@ class Client:
         self._control(self._stub.RepositoryModelUnload, pb.RepositoryModelUnloadRequest(model_name=model), timeout_seconds=60.0)
 
     # --- below the surface -------------------------------------------------------------------------------------------------------
+
+    def _asked(self, call: Call, deadline: float, traceparent: str | None) -> Prediction:
+        specs = self._signature(call.model, call.version, deadline) if needs_signature(call.inputs) else ()
+        arrays = named_arrays(call.inputs, specs)
+        key = shape_key(call, arrays) if self.options.coalesce else None
+        if key is None:
+            return self._infer(call, arrays, deadline, traceparent)
+        return self._infer_together(key, call, arrays, deadline)
 
     def _control(self, method: Callable[..., R], request: Any, *, timeout_seconds: float | None = None) -> R:
         metadata = metadata_of(self.options, None)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.mesh.chunk import NO_DEADLINE, Chunk
-from tests.mesh.test_dispatch import ONE_ROW, Ledger, Numbered
+from tests.mesh.ledger import ONE_ROW, Ledger, Numbered
 
 ACTIONS = st.lists(
     st.one_of(

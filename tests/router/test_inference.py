@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import hashlib
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,14 +16,12 @@ from penstock.contracts.errors import (
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
-    QuotaExceeded,
-    Unauthenticated,
     VersionNotFound,
 )
 from penstock.oip.v2 import inference_pb2 as pb
-from penstock.v1 import link_pb2
-from tests.mesh.conftest import FakeWorker, replica
-from tests.router.inference_stand import Stand, request, standing
+from services.router.front import Wave
+from tests.mesh.conftest import FakeWorker
+from tests.router.inference_stand import Stand, request, standing, wave_of
 
 
 @pytest.fixture
@@ -170,7 +167,7 @@ async def test_a_caller_who_leaves_frees_what_it_held(stand: Stand, worker: Fake
     stand.take(request([[1, 2]]), request([[3, 4]]))
     await asyncio.wait_for(worker.arrived.wait(), 5)
     worker.arrived.clear()
-    left = dataclasses.replace(_empty(), cancelled=[2])
+    left = Wave(cancelled=[2])
     stand.inference.take(stand.front, left)
     await asyncio.wait_for(worker.arrived.wait(), 5)
 
@@ -179,15 +176,7 @@ async def test_a_caller_who_leaves_frees_what_it_held(stand: Stand, worker: Fake
     assert stand.tenants.all()["anonymous"].rows_in_flight == 1
 
 
-def _empty():
-    from services.router.front import Wave
-
-    return Wave()
-
-
 async def test_a_call_cancelled_in_its_own_wave_is_never_sent(stand: Stand, worker: FakeWorker):
-    from tests.router.inference_stand import wave_of
-
     wave = wave_of([request([[1, 2]]), request([[3, 4]])])
     wave.cancelled = [1]
     stand.inference.take(stand.front, wave)
@@ -195,138 +184,6 @@ async def test_a_call_cancelled_in_its_own_wave_is_never_sent(stand: Stand, work
 
     assert list(stand.front.answers) == [2]
     assert [chunk.count for chunk in worker.chunks] == [1]
-
-
-TENANTS = """
-[[tenants]]
-name = "small"
-requests_per_second = 5
-models = ["echo"]
-keys = ["sha256:{small}"]
-
-[[tenants]]
-name = "wide"
-max_rows_in_flight = 3
-models = ["other-*"]
-keys = ["sha256:{wide}"]
-
-[[tenants]]
-name = "narrow"
-max_rows_in_flight = 3
-keys = ["sha256:{narrow}"]
-"""
-
-
-@pytest.fixture
-def keys(stand: Stand, tmp_path: Path) -> Stand:
-    hashes = {name: hashlib.sha256(f"key-{name}".encode()).hexdigest() for name in ("small", "wide", "narrow")}
-    path = tmp_path / "tenants.toml"
-    path.write_text(TENANTS.format(**hashes))
-    stand.tenants.load(path)
-    return stand
-
-
-async def test_without_a_known_key_nothing_is_answered(keys: Stand):
-    keys.take(request([[1, 2]]), first_id=1)
-    keys.take(request([[1, 2]]), first_id=2, key="wrong")
-
-    assert {type(error) for error in keys.front.errors.values()} == {Unauthenticated}
-
-
-async def test_a_tenant_beyond_its_rate_is_told_when_to_come_back(keys: Stand):
-    keys.take(*(request([[n, n]]) for n in range(8)), key="key-small")
-    await keys.front.until(8)
-
-    assert len(keys.front.answers) == 5
-    assert {type(error) for error in keys.front.errors.values()} == {QuotaExceeded}
-    assert all(0 < (error.retry_after_seconds or 0) <= 1 for error in keys.front.errors.values())
-
-
-async def test_rows_in_flight_are_limited_and_given_back(keys: Stand, worker: FakeWorker):
-    worker.is_mute = True
-    keys.take(request([[1, 1], [2, 2]]), request([[3, 3]]), request([[4, 4]]), key="key-narrow")
-
-    assert keys.front.errors[3].reason == "CONCURRENCY"
-    await asyncio.wait_for(worker.arrived.wait(), 5)
-    worker.speak()
-    await keys.front.until(3)
-    assert keys.tenants.all()["narrow"].rows_in_flight == 0
-    keys.take(request([[4, 4]]), first_id=9, key="key-narrow")
-    await keys.front.until(4)
-    assert 9 in keys.front.answers
-
-
-async def test_a_model_that_is_not_the_tenants_looks_absent(keys: Stand):
-    keys.take(request([[1, 2]]), key="key-wide")
-
-    assert isinstance(keys.front.errors[1], ModelNotFound)
-
-
-async def test_an_invalid_tenants_file_changes_nothing(keys: Stand, tmp_path: Path):
-    broken = tmp_path / "broken.toml"
-    broken.write_text("[[tenants]]\nname = 'x'\nrequests_per_second = -1\n")
-
-    with pytest.raises(InvalidInput, match="requests_per_second"):
-        keys.tenants.load(broken)
-    assert set(keys.tenants.all()) == {"small", "wide", "narrow"}
-
-
-@pytest.fixture
-async def cached(worker: FakeWorker):
-    status = worker.status(dataclasses.replace(replica(), response_cache=True))
-    async with standing([worker], [status]) as built:
-        yield built
-
-
-async def test_the_same_question_is_computed_once(cached: Stand, worker: FakeWorker):
-    cached.take(request([[1, 2]], id="a"))
-    await cached.front.until(1)
-    cached.take(request([[1, 2]], id="b"), request([[1, 3]], id="c"), first_id=2)
-    await cached.front.until(3)
-
-    assert sum(chunk.count for chunk in worker.chunks) == 2
-    assert cached.front.answers[2].id == "b"
-    assert rows_of(cached.front.answers[2]) == [[1, 2]]
-    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
-
-
-async def test_identical_questions_under_way_wait_for_one_execution(cached: Stand, worker: FakeWorker):
-    worker.is_mute = True
-    cached.take(*(request([[1, 2]], id=str(n)) for n in range(10)))
-    await asyncio.wait_for(worker.arrived.wait(), 5)
-    worker.speak()
-    await cached.front.until(10)
-
-    assert sum(chunk.count for chunk in worker.chunks) == 1
-    assert [cached.front.answers[n + 1].id for n in range(10)] == [str(n) for n in range(10)]
-    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
-
-
-async def test_when_the_first_caller_leaves_the_next_takes_its_place(cached: Stand, worker: FakeWorker):
-    worker.is_mute = True
-    cached.take(request([[1, 2]], id="first"), request([[1, 2]], id="second"))
-    await asyncio.wait_for(worker.arrived.wait(), 5)
-    cached.inference.take(cached.front, dataclasses.replace(_empty(), cancelled=[1]))
-    worker.speak()
-    await cached.front.until(1)
-
-    assert list(cached.front.answers) == [2]
-    assert not worker.cancels
-    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
-
-
-async def test_a_failed_question_fails_for_everybody_who_waited(cached: Stand, worker: FakeWorker):
-    def refuse(chunk: link_pb2.Chunk) -> link_pb2.Answer:
-        answer = link_pb2.Answer(chunk_id=chunk.chunk_id)
-        answer.failures.add(index=0, reason="EXECUTION_FAILED", message="no")
-        return answer
-
-    worker.answer = refuse
-    cached.take(request([[1, 2]]), request([[1, 2]]))
-    await cached.front.until(2)
-
-    assert {error.reason for error in cached.front.errors.values()} == {"EXECUTION_FAILED"}
-    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -337,8 +194,6 @@ async def test_a_failed_question_fails_for_everybody_who_waited(cached: Stand, w
 )
 def test_any_mix_of_requests_is_answered_right(mix: list[tuple[int, str, str, bool]]):
     async def scenario() -> None:
-        import tempfile
-
         with tempfile.TemporaryDirectory() as folder:
             far = await FakeWorker(Path(folder) / "w.sock", "worker-0", "instance-0").start()
             try:
@@ -360,16 +215,3 @@ def test_any_mix_of_requests_is_answered_right(mix: list[tuple[int, str, str, bo
                 far.kill()
 
     asyncio.run(scenario())
-
-
-async def test_every_outcome_is_counted_by_tenant_and_code(keys: Stand):
-    keys.take(*(request([[n, n]]) for n in range(8)), key="key-small")
-    keys.take(request([[1, 1]]), first_id=20, key="unknown")
-    await keys.front.until(9)
-
-    def count(model: str, tenant: str, code: str) -> float:
-        return keys.metrics.requests.of(model, "1" if model else "", tenant, code).value
-
-    assert (count("echo", "small", "OK"), count("echo", "small", "QUOTA"), count("", "unknown", "UNAUTHENTICATED")) == (5, 3, 1)
-    triton = keys.metrics.triton.of("echo", "1")
-    assert (triton.request_success, triton.rejected) == (5, 3)

@@ -1,0 +1,91 @@
+"""The result cache on the way to a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from penstock.oip.v2 import inference_pb2 as pb
+from penstock.v1 import link_pb2
+from services.router.front import Wave
+from tests.mesh.conftest import FakeWorker, replica
+from tests.router.inference_stand import Stand, request, standing
+
+
+@pytest.fixture
+async def worker(tmp_path: Path):
+    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
+    yield far
+    far.kill()
+
+
+@pytest.fixture
+async def stand(worker: FakeWorker):
+    async with standing([worker]) as built:
+        yield built
+
+
+def rows_of(answer: pb.ModelInferResponse) -> list[list[float]]:
+    return np.frombuffer(answer.raw_output_contents[0], "<f4").reshape(tuple(answer.outputs[0].shape)).tolist()
+
+
+@pytest.fixture
+async def cached(worker: FakeWorker):
+    status = worker.status(dataclasses.replace(replica(), response_cache=True))
+    async with standing([worker], [status]) as built:
+        yield built
+
+
+async def test_the_same_question_is_computed_once(cached: Stand, worker: FakeWorker):
+    cached.take(request([[1, 2]], id="a"))
+    await cached.front.until(1)
+    cached.take(request([[1, 2]], id="b"), request([[1, 3]], id="c"), first_id=2)
+    await cached.front.until(3)
+
+    assert sum(chunk.count for chunk in worker.chunks) == 2
+    assert cached.front.answers[2].id == "b"
+    assert rows_of(cached.front.answers[2]) == [[1, 2]]
+    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
+
+
+async def test_identical_questions_under_way_wait_for_one_execution(cached: Stand, worker: FakeWorker):
+    worker.is_mute = True
+    cached.take(*(request([[1, 2]], id=str(n)) for n in range(10)))
+    await asyncio.wait_for(worker.arrived.wait(), 5)
+    worker.speak()
+    await cached.front.until(10)
+
+    assert sum(chunk.count for chunk in worker.chunks) == 1
+    assert [cached.front.answers[n + 1].id for n in range(10)] == [str(n) for n in range(10)]
+    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
+
+
+async def test_when_the_first_caller_leaves_the_next_takes_its_place(cached: Stand, worker: FakeWorker):
+    worker.is_mute = True
+    cached.take(request([[1, 2]], id="first"), request([[1, 2]], id="second"))
+    await asyncio.wait_for(worker.arrived.wait(), 5)
+    cached.inference.take(cached.front, Wave(cancelled=[1]))
+    worker.speak()
+    await cached.front.until(1)
+
+    assert list(cached.front.answers) == [2]
+    assert not worker.cancels
+    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
+
+
+async def test_a_failed_question_fails_for_everybody_who_waited(cached: Stand, worker: FakeWorker):
+    def refuse(chunk: link_pb2.Chunk) -> link_pb2.Answer:
+        answer = link_pb2.Answer(chunk_id=chunk.chunk_id)
+        answer.failures.add(index=0, reason="EXECUTION_FAILED", message="no")
+        return answer
+
+    worker.answer = refuse
+    cached.take(request([[1, 2]]), request([[1, 2]]))
+    await cached.front.until(2)
+
+    assert {error.reason for error in cached.front.errors.values()} == {"EXECUTION_FAILED"}
+    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
