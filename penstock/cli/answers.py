@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+
 from penstock.cli import terminal
 from penstock.cli.model_views import Document
 from penstock.cli.table import table
@@ -59,8 +61,12 @@ def rows_of(outputs: Mapping[str, AnyArray], signature: Signature) -> list[dict[
 def _plain(array: AnyArray, datatype: DataType | None) -> Any:
     """Return nested lists of numbers and texts; bytes that are no text become {"b64": "…"}."""
     if datatype is DataType.BF16:
-        return bf16_to_fp32(array).tolist()
-    return _texts(array.tolist()) if array.dtype.kind == "O" else array.tolist()
+        array = bf16_to_fp32(array)
+    if array.dtype.kind == "O":
+        return _texts(array.tolist())
+    # The shortest text of a float32 is half as long as that of the same number as a float64.
+    is_short = array.dtype.kind == "f" and array.dtype.itemsize < 8
+    return array.astype("U").astype(np.float64).tolist() if is_short else array.tolist()
 
 
 def _texts(value: Any) -> Any:

@@ -25,6 +25,16 @@ Arrays = dict[str, Any]
 _KINDS = {DataType.BOOL: "b", DataType.BYTES: "OSU"}
 """NumPy's kinds of arrays that may become a type; floats take `iuf`, integers `iu`."""
 
+_TOLD = {
+    "b": "booleans",
+    "i": "integers",
+    "u": "integers",
+    "f": "fractions",
+    "U": "texts",
+    "S": "texts",
+    "O": "null, or values of several kinds",
+}
+
 
 def arrays_of(signature: Signature, given: Any) -> Arrays:
     """Return the arrays of `given`.
@@ -147,9 +157,7 @@ def _kinds(datatype: DataType) -> str:
 
 
 def _told(array: AnyArray) -> str:
-    return {"b": "booleans", "i": "integers", "u": "integers", "f": "fractions", "U": "texts", "S": "texts"}.get(
-        array.dtype.kind, "something else"
-    )
+    return _TOLD.get(array.dtype.kind, str(array.dtype))
 
 
 def _only_input(signature: Signature) -> TensorSpec:

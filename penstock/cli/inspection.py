@@ -122,7 +122,7 @@ def _configuration_text(description: ModelDescription) -> str:
 def _inline(value: Any) -> str:
     """Return a part of the configuration as one line of `name: value`."""
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {_nested(one)}" for name, one in value.items()) or "on"
+        return ", ".join(name if one == {} else f"{name}: {_nested(one)}" for name, one in value.items()) or "on"
     return str(value)
 
 

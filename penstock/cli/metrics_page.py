@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 
 from penstock.cli.metrics_text import samples_of
@@ -21,16 +22,14 @@ def fetch(address: str) -> Look:
     Raises:
         MetricsMissing: nobody answers there, or with something else.
     """
-    # No urllib: it would ask the proxies of the environment for an address of this machine.
-    connection = HTTPConnection(address, timeout=FETCH_SECONDS)
     try:
-        connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
-        response = connection.getresponse()
-        content = response.read(LIMIT_BYTES)
+        # No urllib: it would ask the proxies of the environment for an address of this machine.
+        with closing(HTTPConnection(address, timeout=FETCH_SECONDS)) as connection:
+            connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
+            response = connection.getresponse()
+            content = response.read(LIMIT_BYTES)
     except (OSError, HTTPException, ValueError) as error:
         raise MetricsMissing(f"no metrics at {address}: {error}") from None
-    finally:
-        connection.close()
     if response.status != 200:
         raise MetricsMissing(f"no metrics at {address}: status {response.status}")
     return look_at(samples_of(content.decode("utf-8", errors="replace")))

@@ -39,13 +39,19 @@ NEXT_STEPS: tuple[tuple[type[ServingError], str], ...] = (
 )
 """What to do next, by the first class that fits."""
 
+SILENCE = "no answer within the time that was allowed"
+_GRPC_DEADLINE = "Deadline Exceeded"
+"""What gRPC says when the client itself gave up."""
+
 
 def failure_of(error: ServingError, address: ServerAddress, *, model: str | None = None) -> Failure:
     """Return the failure that a refusal means to the command that asked."""
     if is_unreachable(error):
         return _unreachable(address)
-    kind = TimedOut if isinstance(error, DeadlineExceeded) else Failure
-    return kind(error.message, reason=error.reason, where=str(address), next_step=_next_step(error, model))
+    if isinstance(error, DeadlineExceeded):
+        what = SILENCE if error.message == _GRPC_DEADLINE else error.message
+        return TimedOut(what, reason=error.reason, where=str(address), next_step=_next_step(error, model))
+    return Failure(error.message, reason=error.reason, where=str(address), next_step=_next_step(error, model))
 
 
 def is_unreachable(error: ServingError) -> bool:

@@ -111,13 +111,15 @@ def _rest_body(document: dict[str, Any], name: str) -> RequestBody:
 
 
 def _array_body(content: bytes, name: str) -> RequestBody:
+    import zipfile
+
     import numpy as np
 
     try:
         loaded: Any = np.load(io.BytesIO(content), allow_pickle=False)
         inputs = {key: loaded[key] for key in loaded.files} if hasattr(loaded, "files") else loaded
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise click.BadParameter(f"{name} holds no arrays of numbers: {error}", param_hint="-d") from None
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
+        raise click.BadParameter(f"{name} holds no arrays of numbers or texts.", param_hint="-d") from None
     return RequestBody(inputs=inputs)
 
 

@@ -94,7 +94,8 @@ def _with_options(command: Any, options: tuple[Callable[[Any], Any], ...]) -> An
         try:
             return command(server=server, **given)
         except ServingError as error:
-            raise failure_of(error, server.address, model=given.get("model")) from error
+            model = (given.get("model") or "").partition("@")[0]
+            raise failure_of(error, server.address, model=model) from error
 
     for option in reversed(options):
         asking = option(asking)

@@ -44,8 +44,8 @@ class ServerState:
             "is_ready": self.is_ready,
             "versions_by_state": dict(self._states()),
             "versions": [self._version_document(entry) for entry in self.versions],
-            "workers": [{"worker": name, **facts} for name, facts in self._workers()],
-            "requests": {"answered": self.look.answered, "failed": self.look.failed} if self.look else None,
+            "workers": [{"worker": name, **_whole(known)} for name, known in self._workers()],
+            "requests": {"answered": int(self.look.answered), "failed": int(self.look.failed)} if self.look else None,
             "rate": _rate_document(self.rates.get(("", ""))),
             "metrics_problem": self.metrics_problem or None,
         }
@@ -90,7 +90,7 @@ class ServerState:
 
     def _workers_text(self) -> str:
         heads = ("worker", "running", "links", "rows in flight", "memory mb", "starts")
-        return table(heads, [_worker_row(name, facts) for name, facts in self._workers()], width=terminal.width())
+        return table(heads, [_worker_row(name, known) for name, known in self._workers()], width=terminal.width())
 
     def _version_document(self, entry: VersionEntry) -> Document:
         rate = self.rates.get((entry.model, entry.version))
@@ -129,10 +129,13 @@ def state_of(client: Client, address: ServerAddress, metrics: str, *, former: Se
 
 
 def _worker_row(name: str, known: Mapping[str, float]) -> tuple[object, ...]:
-    running, memory = known.get("is_running"), known.get("memory_bytes")
-    counts = [None if known.get(fact) is None else int(known[fact]) for fact in ("links_up", "rows_in_flight", "starts")]
-    is_running = None if running is None else bool(running)
-    return name, is_running, counts[0], counts[1], None if memory is None else memory / 1e6, counts[2]
+    whole, memory = _whole(known), known.get("memory_bytes")
+    megabytes = None if memory is None else memory / 1e6
+    return name, whole.get("is_running"), whole.get("links_up"), whole.get("rows_in_flight"), megabytes, whole.get("starts")
+
+
+def _whole(known: Mapping[str, float]) -> Document:
+    return {fact: bool(value) if fact == "is_running" else int(value) for fact, value in known.items()}
 
 
 def _rate_document(rate: Rate | None) -> Document | None:

@@ -79,6 +79,6 @@ def _show_look(look: ServerState | ServingError, form: Form) -> None:
         click.echo(f"---\n{as_yaml(document)}", nl=False)
     elif terminal.redraws():
         text = f"no answer: {look.message}" if isinstance(look, ServingError) else look.text()
-        click.echo(f"{terminal.HOME_AND_CLEAR}{text}\n\n{now}, Ctrl-C ends")
+        click.echo(f"{terminal.HOME_AND_CLEAR}{text}\n\n{now}, Ctrl-C ends", color=True)
     else:
         click.echo(f"{now}  {f'no answer: {look.message}' if isinstance(look, ServingError) else look.line()}")

@@ -151,11 +151,10 @@ class FarServer:
         held, version = self._resolve(request.model_name, request.model_version)
         response = pb.ModelInferResponse(model_name=request.model_name, model_version=version, id=request.id)
         wanted = [one.name for one in request.outputs] or list(held.outputs)
-        for (output, (datatype, _)), tensor, raw in zip(held.outputs.items(), request.inputs, request.raw_input_contents, strict=False):
-            if tensor.datatype != held.inputs[tensor.name][0]:
-                raise error_from("DTYPE_MISMATCH", f"input {tensor.name!r} expects {held.inputs[tensor.name][0]}, got {tensor.datatype!r}")
+        arrays = {one.name: _decoded(held, one, raw) for one, raw in zip(request.inputs, request.raw_input_contents, strict=True)}
+        for name, (output, (datatype, _)) in zip(held.inputs, held.outputs.items(), strict=False):
             if output in wanted:
-                array = _answered(decode(tensor.name, DataType(tensor.datatype), tuple(tensor.shape), raw))
+                array = _answered(arrays[name])
                 response.outputs.add(name=output, datatype=datatype, shape=array.shape)
                 response.raw_output_contents.append(bytes(encode(array)))
         return response
@@ -175,6 +174,13 @@ class FarServer:
         if version not in held.versions:
             raise error_from("VERSION_NOT_FOUND", f"model {model!r} has no version {version!r}; it has: {', '.join(held.versions)}")
         return held, version
+
+
+def _decoded(held: FarModel, tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes) -> Any:
+    expected, _ = held.inputs[tensor.name]
+    if tensor.datatype != expected:
+        raise error_from("DTYPE_MISMATCH", f"input {tensor.name!r} expects {expected}, got {tensor.datatype!r}")
+    return decode(tensor.name, DataType(tensor.datatype), tuple(tensor.shape), raw)
 
 
 def _answered(array: Any) -> Any:
