@@ -44,6 +44,7 @@ from services.worker.override_follower import OverrideFollower
 from services.worker.reconciler import Pace, Reconciler
 from services.worker.replica import Replica
 from services.worker.replicas import Replicas
+from services.worker.resident_memory import keep_large_blocks_apart
 from services.worker.settling import Settling
 from services.worker.status_board import StatusBoard
 from services.worker.suspects import Suspects, last_loading
@@ -82,6 +83,7 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
     settings, clock = start.config.current, SystemClock()
     # What the imports made lives as long as the process: collections, of which each load needs some, must not walk it.
     gc.freeze()
+    keep_large_blocks_apart()
     _prepare(settings)
     state = settings.state_dir
     async with AsyncExitStack() as stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from penstock.contracts.names import ModelVersion
 from services.chassis.blackbox import Blackbox, Phase, read_blackbox
 from services.chassis.process import CannotStart
+from services.mesh.frames import hello
+from services.worker.onnx_session import OnnxSession
 from services.worker.suspects import Suspects
 from tests.worker import models
 from tests.worker.folders import publish
@@ -115,6 +118,34 @@ async def test_counters_of_a_version_whose_files_were_replaced_do_not_fall(repos
         text = await scrape(root / "state")
 
     assert 'nv_inference_exec_count{model="m",version="1"} 2.0' in text
+
+
+async def test_an_unloaded_version_leaves_no_session_behind(repository: Path, root: Path):
+    def sessions() -> int:
+        gc.unfreeze()  # what the worker has frozen is hidden from `get_objects`
+        gc.collect()
+        return sum(isinstance(one, OnnxSession) and one._name == "m@1" for one in gc.get_objects())
+
+    async with live_worker(repository, root / "state") as worker:
+        await worker.settled()
+        assert sessions() == 1
+        publish(repository, "m", "2", models.row_sum())
+        await worker.until_states("m", v1="UNLOADED", v2="READY")
+
+        assert sessions() == 0
+
+
+async def test_a_worker_for_other_machines_listens_on_a_port_that_its_status_names(repository: Path, root: Path):
+    async with live_worker(repository, root / "state", link_host="127.0.0.1") as worker:
+        status = await worker.settled()
+        kind, host, port = status.link_address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(hello(status.instance_id, "router-test", 0.0))
+        first = await reader.read(4096)
+        writer.close()
+
+    assert kind == "tcp"
+    assert status.instance_id.encode() in first
 
 
 async def test_a_missing_repository_is_refused_at_the_start(root: Path):
