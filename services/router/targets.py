@@ -12,6 +12,8 @@ from services.router.outcomes import Outcomes
 from services.router.templates import TemplateBook, varint
 
 HEADS_PER_TARGET = 1024
+
+
 class Target:
     """One deployment as the inference path sees it."""
 
