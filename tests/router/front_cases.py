@@ -67,7 +67,6 @@ class FrontCase:
     call: Call
     disconnect: Callable[[], Awaitable[None]]
     """Break the client's connection, with everything that is open on it."""
-    has_message_limit: bool = True
     carries_details: bool = True
     """Whether a refusal's field and retry delay reach the client in structured form."""
     reader: Reader = field(init=False)
@@ -157,7 +156,7 @@ async def buffer_case(limits: Limits) -> AsyncIterator[FrontCase]:
         for each in calls:
             each.cancel()
 
-    case = FrontCase(front=buffer, call=call, disconnect=disconnect, has_message_limit=False)
+    case = FrontCase(front=buffer, call=call, disconnect=disconnect)
     yield case
     case.reader.stop()
     buffer.close()
