@@ -71,7 +71,7 @@ def pack(name: str, datatype: DataType, shape: tuple[int, ...], values: Any) -> 
         InvalidInput: wrong number, nesting, type or range of values; the message says where.
         RequestTooLarge: more than TENSOR_LIMIT_BYTES.
     """
-    count = element_count(shape, name=name)
+    count = counted(name, shape)
     if count * (datatype.itemsize or 4) > TENSOR_LIMIT_BYTES:
         raise RequestTooLarge(f"input {name!r} would take more than {TENSOR_LIMIT_BYTES} bytes: send less at once", field=name)
     flat = _flattened(name, shape, values)
@@ -80,6 +80,18 @@ def pack(name: str, datatype: DataType, shape: tuple[int, ...], values: Any) -> 
             f"input {name!r} holds {len(flat)} values, shape {list(shape)} needs {count}", reason="SHAPE_MISMATCH", field=name
         )
     return pack_flat(name, datatype, flat)
+
+
+def counted(name: str, shape: tuple[int, ...]) -> int:
+    """Return the number of elements of a shape, 1 for a scalar; shapes come again and again, so the counts are kept.
+
+    Raises:
+        InvalidInput: no tensor has such a shape.
+    """
+    try:
+        return _known_count(shape)
+    except InvalidInput:
+        return element_count(shape, name=name)
 
 
 def pack_flat(name: str, datatype: DataType, flat: Sequence[Any]) -> bytes:
@@ -168,6 +180,11 @@ def _flattened(name: str, shape: tuple[int, ...], values: Any) -> list[Any]:
         if not level:
             break
     return level
+
+
+@lru_cache(maxsize=4096)
+def _known_count(shape: tuple[int, ...]) -> int:
+    return element_count(shape)
 
 
 @lru_cache(maxsize=512)

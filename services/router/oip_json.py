@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from penstock.contracts.errors import InvalidInput, MalformedBody, NotImplementedHere
-from penstock.contracts.tensors import DataType, datatype_named, element_count
+from penstock.contracts.tensors import DataType, datatype_named
 from services.router import oip_wire as wire
-from services.router.json_tensors import pack
+from services.router.json_tensors import counted, pack
 from services.router.oip_binary import cut, split
 from services.router.strict_json import kind_of, loads_object
 
@@ -206,7 +206,7 @@ def _shape(name: str, given: Any) -> tuple[int, ...]:
     if type(given) is not list or not {int}.issuperset(map(type, cast("list[Any]", given))):
         raise InvalidInput(f"shape of input {name[:40]!r} must be an array of integers", reason="SHAPE_MISMATCH", field=name[:40])
     shape = tuple(cast("list[int]", given))
-    element_count(shape, name=name[:40])
+    counted(name[:40], shape)
     if shape and max(shape) >= 2**63:
         raise InvalidInput(f"shape of input {name[:40]!r} does not fit 64 bits", reason="SHAPE_MISMATCH", field=name[:40])
     return shape
@@ -216,9 +216,9 @@ def _binary_size(name: str, datatype: DataType, shape: tuple[int, ...], size: An
     if type(size) is not int or size < 0:
         raise InvalidInput(f"binary_data_size of input {name[:40]!r} must be a number of bytes", reason="BYTE_COUNT", field=name[:40])
     itemsize = datatype.itemsize
-    if itemsize is not None and size != element_count(shape) * itemsize:
+    if itemsize is not None and size != counted(name, shape) * itemsize:
         raise InvalidInput(
-            f"binary_data_size of input {name[:40]!r} is {size}, {datatype.value}{list(shape)} needs {element_count(shape) * itemsize}",
+            f"binary_data_size of input {name[:40]!r} is {size}, {datatype.value}{list(shape)} needs {counted(name, shape) * itemsize}",
             reason="BYTE_COUNT",
             field=name[:40],
         )

@@ -22,7 +22,8 @@ from services.router.control import Control
 from services.router.http_exchange import Face, HttpReply, HttpRequest, PathNames, Translation
 from services.router.http_routes import AnswerAtOnce, Media, Route
 from services.router.load_order import FILE_PREFIX, PATH_LIMIT, Parameter
-from services.router.oip_answer import as_json, render
+from services.router.oip_answer import as_json
+from services.router.oip_answers import OipAnswers
 from services.router.oip_binary import LENGTH_HEADER
 from services.router.oip_json import AnswerForm, OipJson
 from services.router.proto_json import as_document
@@ -42,6 +43,7 @@ class OipRoutes:
         """Keep what answers everything but inference."""
         self._control = control
         self._translator = OipJson()
+        self._answers = OipAnswers()
 
     def routes(self) -> list[Route]:
         """Return all paths of the protocol, the busiest first."""
@@ -99,7 +101,13 @@ class OipRoutes:
     def _infer(self, request: HttpRequest, names: PathNames) -> Translation:
         length = request.fields.get(LENGTH_HEADER)
         payload, form, _ = self._translator.translate(names["model"], names.get("version", ""), request.body, length)
-        return Translation(payload, partial(_inferred, form))
+        return Translation(payload, partial(self._inferred, form))
+
+    def _inferred(self, form: AnswerForm, payload: bytes) -> HttpReply:
+        body, length = self._answers.render(payload, form)
+        if length is None:
+            return HttpReply(200, body)
+        return HttpReply(200, body, _BINARY, ((LENGTH_HEADER, b"%d" % length),))
 
     def _models(self, request: HttpRequest, _names: PathNames) -> HttpReply:
         index = self._control.index(request.key, ready_only=True, repository_name="")
@@ -166,13 +174,6 @@ class OipRoutes:
         _check_repository(names)
         await self._control.unload(request.key, names["model"], _load_parameters(request.body), _deadline(request))
         return HttpReply(200, b"{}")
-
-
-def _inferred(form: AnswerForm, payload: bytes) -> HttpReply:
-    body, length = render(payload, form)
-    if length is None:
-        return HttpReply(200, body)
-    return HttpReply(200, body, _BINARY, ((LENGTH_HEADER, b"%d" % length),))
 
 
 def _always(body: bytes) -> AnswerAtOnce:
