@@ -17,19 +17,18 @@ from pathlib import Path
 import structlog
 
 from penstock.contracts.worker_status import WorkerStatus
-from penstock.v1 import worker_pb2 as pb
 from services.chassis import telemetry
 from services.chassis.blackbox import Blackbox
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
-from services.chassis.feeds import FolderFeed, FolderPublisher
+from services.chassis.feeds import FolderPublisher
 from services.chassis.metrics_server import MetricsServer
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
-from services.worker.batcher import Batcher, BatcherPorts
+from services.worker.batcher import Batcher
+from services.worker.batchers import Batchers
 from services.worker.config import WorkerSettings
 from services.worker.control_servicer import ControlServicer, serving_control
-from services.worker.deployment import batcher_of
 from services.worker.desires import Desires
 from services.worker.ending import Ending
 from services.worker.execution_spans import SpanTracer
@@ -39,8 +38,8 @@ from services.worker.link_server import LinkServer
 from services.worker.loading import Loading, LoadingPorts, LoadTimes
 from services.worker.memory_budget import MemoryBudget
 from services.worker.metrics import WorkerMetrics
-from services.worker.opening import Device, Opened
-from services.worker.override_follower import OverrideFollower
+from services.worker.opening import Device
+from services.worker.override_feed import OverrideFeed
 from services.worker.reconciler import Pace, Reconciler
 from services.worker.replica import Replica
 from services.worker.replicas import Replicas
@@ -48,8 +47,6 @@ from services.worker.resident_memory import keep_large_blocks_apart
 from services.worker.settling import Settling
 from services.worker.status_board import StatusBoard
 from services.worker.suspects import Suspects, last_loading
-from services.worker.tracing import ExecutionTracer
-from services.worker.try_out import TriedOut
 from services.worker.unloading import DrainTimes, Unloading, UnloadingPorts
 
 FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox")
@@ -65,16 +62,6 @@ class Core:
     board: StatusBoard
     reconciler: Reconciler
     metrics: WorkerMetrics
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watching:
-    """Who watches executions."""
-
-    suspects: Suspects
-    guard: InlineGuard
-    tracer: ExecutionTracer | None
-    ending: Ending
 
 
 @asynccontextmanager
@@ -95,14 +82,13 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         ending = Ending(suspects, start.logs)
         guard = stack.enter_context(InlineGuard(ending.end))
         tracer = SpanTracer(traces) if traces.is_exporting else None
-        watching = Watching(suspects=suspects, guard=guard, tracer=tracer, ending=ending)
-        core = _core(settings, clock, watching)
+        core = _core(settings, clock, Batchers(suspects=suspects, guard=guard, tracer=tracer, ending=ending))
         core.reconciler.hold_back(deadly)
         stack.callback(core.board.withdraw)
         source = core.metrics.source(*process_metrics(start, traces))
         await enter(MetricsServer(source).on_socket(state / "metrics" / f"{settings.worker_id}.sock"))
-        overrides = FolderFeed(state / "overrides", pb.ModelOverride.FromString, clock)
-        await enter(running(overrides.follow(OverrideFollower(core.reconciler, state / "overrides")), name="overrides"))
+        overrides = OverrideFeed(state / "overrides", core.reconciler, clock)
+        await enter(running(overrides.follow(), name="overrides"))
         await overrides.caught_up()
         await enter(running(core.reconciler.run(), name="reconciler"))
         servicer = ControlServicer(core.reconciler, core.replicas, core.board)
@@ -124,7 +110,7 @@ async def _leave(core: Core, links: LinkServer) -> None:
     await core.reconciler.leave()
 
 
-def _core(settings: WorkerSettings, clock: Clock, watching: Watching) -> Core:
+def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers) -> Core:
     replicas, budget = Replicas(), MemoryBudget(budget_bytes=settings.memory_budget_bytes)
     identity = WorkerStatus(
         worker_id=settings.worker_id,
@@ -141,33 +127,20 @@ def _core(settings: WorkerSettings, clock: Clock, watching: Watching) -> Core:
         desires, replicas, board, clock, Pace(poll_seconds=settings.repository_poll_seconds, settle_seconds=settings.settle_seconds / 2)
     )
 
-    def make_batcher(replica: Replica, opened: Opened, tried: TriedOut) -> Batcher:
-        replica.hooks = watching.suspects.hooks(replica.model_version, len(opened.sessions))
-        ports = BatcherPorts(
-            tracer=watching.tracer,
-            guard=watching.guard,
-            hooks=replica.hooks,
-            on_stuck=lambda: watching.ending.end_because_of(replica.model_version),
-        )
-        return batcher_of(opened, tried.costs, tried.row_bytes, ports)
-
     def closed(replica: Replica, batcher: Batcher) -> None:
         metrics.retired(replica, batcher.statistics)
-        watching.suspects.release(replica.model_version, replica.hooks)
+        batchers.release(replica)
         budget.release(replica.replica_id)
 
     loading_ports = LoadingPorts(
-        make_batcher=make_batcher, on_change=board.change, on_end=metrics.load_ended, ready_twin=replicas.ready_twin
+        make_batcher=batchers.make, on_change=board.change, on_end=metrics.load_ended, ready_twin=replicas.ready_twin
     )
     times = LoadTimes(load_seconds=settings.load_timeout_seconds, try_seconds=settings.warm_up_timeout_seconds)
     device = Device(intra_op_threads=settings.intra_op_threads, device_id=settings.device_id)
+    drain_times = DrainTimes(notice_seconds=settings.notice_seconds, drain_seconds=settings.drain_seconds)
     reconciler.connect(
-        Loading(device, budget, watching.suspects, loading_ports, times),
-        Unloading(
-            clock,
-            UnloadingPorts(on_change=board.change, on_closed=closed),
-            DrainTimes(notice_seconds=settings.notice_seconds, drain_seconds=settings.drain_seconds),
-        ),
+        Loading(device, budget, batchers.suspects, loading_ports, times),
+        Unloading(clock, UnloadingPorts(on_change=board.change, on_closed=closed), drain_times),
     )
     return Core(replicas=replicas, board=board, reconciler=reconciler, metrics=metrics)
 

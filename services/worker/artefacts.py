@@ -46,10 +46,6 @@ class FileMark:
             is_symbolic=is_symbolic,
         )
 
-    def seen_through(self, descriptor: int) -> FileMark:
-        """Return the mark of an open file under this one's name."""
-        return FileMark.of(self.path, os.fstat(descriptor), is_symbolic=self.is_symbolic)
-
     @property
     def identity(self) -> tuple[int, int]:
         """The file behind the name."""
@@ -86,16 +82,6 @@ class Artefact:
     def mark_of(self, path: str) -> FileMark | None:
         """Return the mark of a file, by its path inside the model's folder."""
         return next((mark for mark in self.files if mark.path == path), None)
-
-    def is_unchanged(self) -> bool:
-        """Say whether every file still looks the same; asks the file system."""
-        try:
-            return all(self._stat(mark) == mark for mark in self.files)
-        except OSError:
-            return False
-
-    def _stat(self, mark: FileMark) -> FileMark:
-        return FileMark.of(mark.path, (self.model_folder / mark.path).stat(), is_symbolic=mark.is_symbolic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

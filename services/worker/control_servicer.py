@@ -22,7 +22,7 @@ from penstock.contracts.names import check_model_name
 from penstock.contracts.worker_status import ReplicaState, WorkerStatus
 from penstock.v1 import worker_pb2 as pb
 from penstock.v1 import worker_pb2_grpc as stubs
-from services.worker.overrides import checked_path
+from services.worker.overrides import Override, checked_path
 from services.worker.replica_state import COMING
 from services.worker.replicas import Replicas
 from services.worker.status_board import StatusBoard
@@ -45,7 +45,7 @@ _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.Statu
 class Wishes(Protocol):
     """Takes what is wanted of a model."""
 
-    def wish(self, proto: pb.ModelOverride) -> int:
+    def wish(self, override: Override) -> int:
         """Want it from now on; return the revision under which it will be reported as applied."""
         ...
 
@@ -82,7 +82,7 @@ class ControlServicer(stubs.WorkerControlServicer):
         """Load a model, or load it again, and answer when it is settled."""
         for path in request.files:
             checked_path(path)
-        wish = pb.ModelOverride(model=check_model_name(request.model), config_json=request.config_json, files=request.files)
+        wish = Override(model=check_model_name(request.model), config_json=request.config_json, files=dict(request.files))
         status = await self._settled(wish, is_over=lambda state: state not in COMING)
         replicas = [replica for replica in status.replicas if replica.model == request.model]
         if not replicas:
@@ -95,7 +95,7 @@ class ControlServicer(stubs.WorkerControlServicer):
         model = check_model_name(request.model)
         if model not in self._replicas.models():
             raise ModelNotFound(f"model {model!r} is not held here", field="model")
-        await self._settled(pb.ModelOverride(model=model, unloaded=True), is_over=lambda state: state not in LIVING)
+        await self._settled(Override(model=model, is_unloaded=True), is_over=lambda state: state not in LIVING)
         return pb.UnloadModelResponse()
 
     @translated
@@ -121,7 +121,7 @@ class ControlServicer(stubs.WorkerControlServicer):
             ]
         )
 
-    async def _settled(self, wish: pb.ModelOverride, is_over: Callable[[ReplicaState], bool]) -> WorkerStatus:
+    async def _settled(self, wish: Override, is_over: Callable[[ReplicaState], bool]) -> WorkerStatus:
         revision = self._wishes.wish(wish)
         return await self._board.wait_until(
             lambda status: (

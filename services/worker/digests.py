@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 
 from penstock.contracts.errors import ArtifactCorrupt
@@ -53,7 +54,7 @@ def _read_digest(artefact: Artefact, mark: FileMark) -> str:
     try:
         with (artefact.model_folder / mark.path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found = mark.seen_through(file.fileno())
+            found = FileMark.of(mark.path, os.fstat(file.fileno()), is_symbolic=mark.is_symbolic)
     except OSError as error:
         raise ArtifactCorrupt(f"{artefact}: {mark.path} cannot be read: {error.strerror}") from error
     if found != mark:

@@ -14,6 +14,7 @@ from services.worker.artefacts import Artefact
 from services.worker.inspection import Inspected
 from services.worker.onnx_session import OnnxSession, open_session
 from services.worker.providers import GPU_PROVIDERS, PROBE_MODEL, capable_providers
+from services.worker.repository_look import is_unchanged
 from services.worker.reshaping import ReshapingSession
 from services.worker.session import ModelSession, Provider, SessionConfig
 from services.worker.text import text_session
@@ -69,7 +70,7 @@ def open_version(inspected: Inspected, device: Device) -> Opened:
         has_tokenizer=artefact.mark_of(f"{artefact.version}/{text.tokenizer_file}") is not None,
     )
     sessions = _instances(first, completed.config.instance_count, lambda: _open(inspected, device), _session_config(config, device))
-    if not artefact.is_unchanged():
+    if not is_unchanged(artefact):
         raise ArtifactCorrupt(f"{artefact}: files changed while they were loaded; they are tried again when they are quiet")
     served = {id(one): _as_served(one, completed, artefact) for one in sessions}
     return Opened(inspected=inspected, completed=completed, sessions=tuple(served[id(one)] for one in sessions))

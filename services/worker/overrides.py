@@ -23,7 +23,7 @@ class Override:
     """One model's override; field meanings are those of worker.proto."""
 
     model: str
-    revision: int
+    revision: int = 0
     is_unloaded: bool = False
     config_json: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)

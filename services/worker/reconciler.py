@@ -18,7 +18,6 @@ import structlog
 from penstock.contracts.errors import ArtifactCorrupt, Draining
 from penstock.contracts.names import ModelVersion
 from penstock.contracts.worker_status import ReplicaState
-from penstock.v1 import worker_pb2 as pb
 from services.chassis.clock import Clock
 from services.worker.background_thread import in_thread
 from services.worker.desires import Desires, Observation
@@ -104,26 +103,17 @@ class Reconciler:
             self._wishes.overrides[model] = override
         self._look_now.set()
 
-    def wish(self, proto: pb.ModelOverride) -> int:
-        """Take an override that is given here, newer than any before it; return its revision.
+    def wish(self, override: Override) -> int:
+        """Take an override that is given here and gets a revision above all before it; return that revision.
 
         Raises:
             Draining: the worker is about to end.
         """
         if self._is_stopped:
             raise Draining("this worker is about to end: ask another one")
-        known = self._wishes.overrides.get(proto.model)
-        revision = 1 + max(known.revision if known else 0, self._board.applied_overrides.get(proto.model, 0))
-        override = Override.from_proto(proto, changed_time=time.time())
-        self._wishes.overrides[proto.model] = Override(
-            model=override.model,
-            revision=revision,
-            is_unloaded=override.is_unloaded,
-            config_json=override.config_json,
-            files=override.files,
-            failed_versions=override.failed_versions,
-            changed_time=override.changed_time,
-        )
+        known = self._wishes.overrides.get(override.model)
+        revision = 1 + max(known.revision if known else 0, self._board.applied_overrides.get(override.model, 0))
+        self._wishes.overrides[override.model] = replace(override, revision=revision)
         self._look_now.set()
         return revision
 

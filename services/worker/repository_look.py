@@ -78,6 +78,18 @@ def look_at_model(model: str, folder: Path, root: Path, skipped: dict[str, str])
     return ModelFolder(model=model, folder=folder, versions=ordered)
 
 
+def is_unchanged(artefact: Artefact) -> bool:
+    """Say whether every file of an artefact still looks the same."""
+    try:
+        return all(_seen_again(artefact.model_folder, mark) == mark for mark in artefact.files)
+    except OSError:
+        return False
+
+
+def _seen_again(folder: Path, mark: FileMark) -> FileMark:
+    return FileMark.of(mark.path, (folder / mark.path).stat(), is_symbolic=mark.is_symbolic)
+
+
 def is_hidden_or_temporary(name: str) -> bool:
     """Say whether a name means that its content is not there yet, or not meant."""
     return name.startswith(".") or name.lower().endswith(TEMPORARY_SUFFIXES)

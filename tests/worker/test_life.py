@@ -280,9 +280,7 @@ async def test_a_version_that_killed_the_last_worker_while_it_loaded_comes_last_
     box = Blackbox.open(root / "state" / "blackbox" / "w0")
     box.slot(0).enter(Phase.LOADING, box.register(ModelVersion(model="m", version="2")))
     async with live_worker(repository, root / "state") as worker:
-        first = await worker.until(lambda status: bool(status.replicas))
-        served = await worker.until(lambda status: serving(status) != [])
-        await worker.until(lambda status: serving(status) == ["2"] and status.settled)
+        replicas = await worker.until_states("m", v1="UNLOADED", v2="READY")
 
-    assert states_of(first, "m").keys() == {"1"}
-    assert serving(served) == ["1"]
+    assert replicas["1"].reason == "unloaded"  # and not abandoned: it has served
+    assert replicas["1"].replica_id < replicas["2"].replica_id

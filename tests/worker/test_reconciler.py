@@ -11,7 +11,6 @@ from typing import cast
 
 from penstock.contracts.errors import ArtifactCorrupt, LoadFailed, MemoryBudgetExceeded, ServingError
 from penstock.contracts.worker_status import WorkerStatus
-from penstock.v1 import worker_pb2 as pb
 from services.chassis.clock import SystemClock
 from services.worker.artefacts import Artefact, FileMark
 from services.worker.desires import Desires, Observation
@@ -155,7 +154,7 @@ async def test_an_override_is_reported_as_applied_and_an_older_one_is_ignored():
         await look_again(world)
 
         assert [one.state.name for one in board.current.replicas] == ["UNLOADED"]
-        assert reconciler.wish(pb.ModelOverride(model="a")) == 6
+        assert reconciler.wish(Override(model="a")) == 6
         await board.wait_until(lambda status: status.applied_overrides.get("a") == 6)
         assert [one.is_ready for one in board.current.replicas] == [True]
 

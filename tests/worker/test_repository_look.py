@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.repository_look import MAX_DEPTH, look_at_repository
+from services.worker.repository_look import MAX_DEPTH, is_unchanged, look_at_repository
 
 
 @pytest.fixture
@@ -146,11 +146,11 @@ def test_equal_files_make_equal_artefacts_and_a_rewrite_makes_another(repository
     path = put(repository / "m" / "1" / "model.onnx")
     first = look_at_repository(repository).models["m"].versions["1"]
     second = look_at_repository(repository).models["m"].versions["1"]
-    was_unchanged = first.is_unchanged()
+    was_unchanged = is_unchanged(first)
 
     path.write_bytes(b"longer")
 
     assert first == second
     assert was_unchanged
-    assert not first.is_unchanged()
+    assert not is_unchanged(first)
     assert look_at_repository(repository).models["m"].versions["1"] != first

@@ -1,4 +1,4 @@
-"""From published overrides to the reconciler."""
+"""From published overrides to whoever acts on them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Protocol
 import structlog
 
 from penstock.v1 import worker_pb2 as pb
+from services.chassis.clock import Clock
+from services.chassis.feeds import FolderFeed
 from services.worker.overrides import Override
 
 log = structlog.get_logger(__name__)
@@ -21,16 +23,25 @@ class OverrideTaker(Protocol):
         ...
 
 
-class OverrideFollower:
-    """Hands overrides on together with the time at which they were written; what a feed of `folder` calls."""
+class OverrideFeed:
+    """Follows the overrides in a folder, and adds the time at which each was written."""
 
-    def __init__(self, taker: OverrideTaker, folder: Path) -> None:
+    def __init__(self, folder: Path, taker: OverrideTaker, clock: Clock) -> None:
         """Store the arguments."""
-        self._taker = taker
         self._folder = folder
+        self._taker = taker
+        self._feed = FolderFeed(folder, pb.ModelOverride.FromString, clock)
 
-    def __call__(self, model: str, proto: pb.ModelOverride | None) -> None:
-        """Take a change; a file that is named for another model than it holds is logged and ignored."""
+    async def follow(self) -> None:
+        """Hand on what is there, then every change, until cancelled."""
+        await self._feed.follow(self.take)
+
+    async def caught_up(self) -> None:
+        """Return when everything that was there when `follow` began has been handed on."""
+        await self._feed.caught_up()
+
+    def take(self, model: str, proto: pb.ModelOverride | None) -> None:
+        """Hand one change on; a file that is named for another model than it holds is logged and ignored."""
         if proto is None:
             self._taker.override_changed(None, model)
         elif proto.model != model:

@@ -1,11 +1,12 @@
-"""Published overrides reach the reconciler with the time at which they were written."""
+"""Published overrides reach whoever acts on them with the time at which they were written."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from penstock.v1 import worker_pb2 as pb
-from services.worker.override_follower import OverrideFollower
+from services.chassis.clock import SystemClock
+from services.worker.override_feed import OverrideFeed
 from services.worker.overrides import Override
 from tests.worker.folders import put
 
@@ -20,11 +21,11 @@ class Taker:
 
 def test_an_override_arrives_with_its_files_time_and_its_end_as_none(tmp_path: Path):
     taker = Taker()
-    follower = OverrideFollower(taker, tmp_path)
+    feed = OverrideFeed(tmp_path, taker, SystemClock())
     written = put(tmp_path / "m.pb").stat().st_mtime
 
-    follower("m", pb.ModelOverride(model="m", revision=3))
-    follower("m", None)
+    feed.take("m", pb.ModelOverride(model="m", revision=3))
+    feed.take("m", None)
 
     assert taker.taken == [("m", Override(model="m", revision=3, changed_time=written)), ("m", None)]
 
@@ -32,6 +33,6 @@ def test_an_override_arrives_with_its_files_time_and_its_end_as_none(tmp_path: P
 def test_a_file_that_is_named_for_another_model_is_ignored(tmp_path: Path):
     taker = Taker()
 
-    OverrideFollower(taker, tmp_path)("m", pb.ModelOverride(model="other", revision=3))
+    OverrideFeed(tmp_path, taker, SystemClock()).take("m", pb.ModelOverride(model="other", revision=3))
 
     assert taker.taken == []
