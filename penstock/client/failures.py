@@ -23,7 +23,8 @@ from penstock.contracts.errors import (
 )
 
 REASON = "penstock-reason"
-PUSHBACK = "grpc-retry-pushback-ms"
+PUSHBACK = ("grpc-retry-pushback-ms", "penstock-retry-after-ms")
+"""When to come back; a native front cannot send trailers whose names begin with `grpc-`, so there is a second name."""
 
 BY_CODE: dict[grpc.StatusCode, type[ServingError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
@@ -46,13 +47,14 @@ def error_of(failure: grpc.RpcError) -> ServingError:
     text = call.details() or ""
     reason = trailers.get(REASON)
     if reason is not None:
-        return error_from(reason, text, retry_after_seconds=_seconds(trailers.get(PUSHBACK)))
-    return BY_CODE.get(call.code(), Internal)(text or str(call.code()), retry_after_seconds=_seconds(trailers.get(PUSHBACK)))
+        return error_from(reason, text, retry_after_seconds=_seconds(trailers))
+    return BY_CODE.get(call.code(), Internal)(text or str(call.code()), retry_after_seconds=_seconds(trailers))
 
 
 def _trailers(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
-def _seconds(milliseconds: str | None) -> float | None:
-    return int(milliseconds) / 1000 if milliseconds is not None and milliseconds.isdecimal() else None
+def _seconds(trailers: dict[str, str]) -> float | None:
+    told = [trailers[name] for name in PUSHBACK if trailers.get(name, "").isdecimal()]
+    return int(told[0]) / 1000 if told else None

@@ -77,14 +77,14 @@ class Far:
         return response
 
 
-def refusing(times: int, reason: str, *, pushback_ms: int | None = None) -> Infer:
+def refusing(times: int, reason: str, *, pushback_ms: int | None = None, name: str = "grpc-retry-pushback-ms") -> Infer:
     left = [times]
 
     def infer(request: pb.ModelInferRequest, context: grpc.ServicerContext) -> pb.ModelInferResponse:
         if left[0] > 0:
             left[0] -= 1
             error = error_from(reason, "not now")
-            trailers = [("penstock-reason", reason)] + ([("grpc-retry-pushback-ms", str(pushback_ms))] if pushback_ms is not None else [])
+            trailers = [("penstock-reason", reason)] + ([(name, str(pushback_ms))] if pushback_ms is not None else [])
             context.set_trailing_metadata(tuple(trailers))
             context.abort(next(code for code in grpc.StatusCode if code.value[0] == error.status.grpc), error.message)
         return doubled(request)
@@ -150,8 +150,9 @@ async def test_errors_are_of_the_class_the_server_meant(predict: Predict, far: F
     assert len(far.requests) == 1
 
 
-async def test_a_retryable_refusal_is_tried_again_and_the_advice_is_obeyed(predict: Predict, far: Far):
-    far.infer = refusing(1, "QUOTA", pushback_ms=120)
+@pytest.mark.parametrize("name", ["grpc-retry-pushback-ms", "penstock-retry-after-ms"])
+async def test_a_retryable_refusal_is_tried_again_and_the_advice_is_obeyed(predict: Predict, far: Far, name: str):
+    far.infer = refusing(1, "QUOTA", pushback_ms=120, name=name)
     started = time.monotonic()
 
     assert (await predict("m", {"x": np.ones((1, 2), np.float32)}))["y"].tolist() == [[2, 2]]
