@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -169,5 +170,7 @@ def _only_input(signature: Signature) -> TensorSpec:
 
 
 def _unknown(signature: Signature, name: str) -> InvalidInput:
+    near = difflib.get_close_matches(name, [spec.name for spec in signature.inputs], n=1)
+    hint = f", did you mean {near[0]!r}?" if near else "."
     expected = ", ".join(map(str, signature.inputs))
-    return InvalidInput(f"unknown input {name[:40]!r}. Expected: {expected}", reason="UNKNOWN_INPUT", field=name[:64])
+    return InvalidInput(f"unknown input {name[:40]!r}{hint} Expected: {expected}", reason="UNKNOWN_INPUT", field=name[:64])

@@ -39,7 +39,9 @@ def model_and_version(text: str, version: str | None = None) -> tuple[str, str]:
     Raises:
         click.UsageError: the option --version names another one.
     """
-    model, _, attached = text.partition("@")
+    model, at, attached = text.partition("@")
+    if at and not (model and attached):
+        raise click.UsageError(f"'{text}' names no version: use MODEL or MODEL@VERSION.")
     if attached and version and attached != version:
         raise click.UsageError(f"MODEL names version '{attached}' and --version '{version}': leave one out.")
     return model, attached or version or ""

@@ -13,7 +13,6 @@ from penstock.contracts.errors import (
     ModelNotFound,
     NoReadyReplica,
     NotFound,
-    NotImplementedHere,
     QuotaExceeded,
     RequestTooLarge,
     ServingError,
@@ -33,12 +32,12 @@ NEXT_STEPS: tuple[tuple[type[ServingError], str], ...] = (
     (MemoryBudgetExceeded, "unload another model: `penstock models list`"),
     (RequestTooLarge, "send fewer rows at once"),
     (InvalidInput, "penstock models inspect{model}"),
-    (NotImplementedHere, "penstock status"),
     (Unavailable, "penstock status"),
     (Internal, "look for the request id in the server's log"),
 )
 """What to do next, by the first class that fits."""
 
+START_OR_NAME = "penstock serve REPOSITORY, or name a server with --grpc HOST:PORT"
 SILENCE = "no answer within the time that was allowed"
 _GRPC_DEADLINE = "Deadline Exceeded"
 """What gRPC says when the client itself gave up."""
@@ -47,7 +46,7 @@ _GRPC_DEADLINE = "Deadline Exceeded"
 def failure_of(error: ServingError, address: ServerAddress, *, model: str | None = None) -> Failure:
     """Return the failure that a refusal means to the command that asked."""
     if is_unreachable(error):
-        return _unreachable(address)
+        return _unreachable(error, address)
     if isinstance(error, DeadlineExceeded):
         what = SILENCE if error.message == _GRPC_DEADLINE else error.message
         return TimedOut(what, reason=error.reason, where=str(address), next_step=_next_step(error, model))
@@ -59,11 +58,12 @@ def is_unreachable(error: ServingError) -> bool:
     return type(error) is Unavailable and error.reason == Unavailable.reason
 
 
-def _unreachable(address: ServerAddress) -> Failure:
-    next_step = (
-        "penstock doctor" if address.is_named or address.serve else "penstock serve REPOSITORY, or name a server with --grpc HOST:PORT"
-    )
-    return Failure("no server answers", reason=Unavailable.reason, where=str(address), next_step=next_step)
+def _unreachable(error: ServingError, address: ServerAddress) -> Failure:
+    # gRPC tells a long story, the end of which is the cause: "Connection refused (111)".
+    cause = error.message.rpartition(": ")[2].rstrip("]} ")
+    what = f"no server answers ({cause})" if cause else "no server answers"
+    next_step = "penstock doctor" if address.is_named or address.serve else START_OR_NAME
+    return Failure(what, reason=Unavailable.reason, where=str(address), next_step=next_step)
 
 
 def _next_step(error: ServingError, model: str | None) -> str:

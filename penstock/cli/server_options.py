@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -90,6 +90,7 @@ def server_named(url: str | None = None, grpc: str | None = None) -> ServerAddre
 def _with_options(command: Any, options: tuple[Callable[[Any], Any], ...]) -> Any:
     @wraps(command)
     def asking(**given: Any) -> Any:
+        _check_texts(given)
         server = _server(given.pop("url"), given.pop("grpc"), given.pop("api_key"), given.pop("ca"), given.pop("timeout", None))
         try:
             return command(server=server, **given)
@@ -100,6 +101,17 @@ def _with_options(command: Any, options: tuple[Callable[[Any], Any], ...]) -> An
     for option in reversed(options):
         asking = option(asking)
     return asking
+
+
+def _check_texts(given: Mapping[str, Any]) -> None:
+    """Refuse what cannot be sent: bytes of the command line that are no text, and keys that are no header."""
+    for name, value in given.items():
+        text = value if isinstance(value, str) else ""
+        if any("\ud800" <= one <= "\udfff" for one in text):
+            raise click.UsageError(f"The value of {name.replace('_', '-')} is no UTF-8 text.")
+    key = given.get("api_key") or ""
+    if not (key.isascii() and key.isprintable()):
+        raise click.UsageError("--api-key holds characters that no key has.")
 
 
 def _server(url: str | None, grpc: str | None, api_key: str | None, authority: str | None, timeout_seconds: float | None) -> Server:

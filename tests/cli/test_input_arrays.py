@@ -87,6 +87,7 @@ def test_an_optional_input_may_stay_away():
         (VECTOR, [[True, False]], "DTYPE_MISMATCH", "got booleans"),
         (VECTOR, [[1, None]], "DTYPE_MISMATCH", "got null"),
         (VECTOR, {"z": [[1, 2]]}, "UNKNOWN_INPUT", "Expected: x FP32[-1,2]"),
+        (taking(spec("pixels", DataType.FP32, -1)), {"pixel": [1]}, "UNKNOWN_INPUT", "did you mean 'pixels'?"),
         (PAIR, [[1, 2]], "MISSING_INPUT", "inputs a, b: name them"),
         (PAIR, [{"a": 1, "b": True}, {"a": 1}], "MISSING_INPUT", "row 1"),
         (PAIR, {"a": [1.5], "b": [True]}, "DTYPE_MISMATCH", "takes INT32, got fractions"),
