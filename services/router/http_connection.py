@@ -197,9 +197,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def _begin_asgi(self, request: HttpRequest) -> None:
         """Run the ASGI application on a request that is already here."""
-        is_last = not request.keep_alive or self._service.is_draining
+        is_last = not request.keep_alive or (self._service.is_draining and not self._line)
         cycle = RequestResponseCycle(
-            scope=self._service.scope_of(request, self.scheme or "http", self.client, self.server),
+            scope=self._service.scope_of(request, is_last=is_last, scheme=self.scheme or "http", client=self.client, server=self.server),
             transport=self.transport,
             flow=self.flow,
             logger=_log,

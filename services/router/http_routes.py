@@ -18,7 +18,7 @@ Translate = Callable[[HttpRequest, PathNames], Translation]
 """Turns a request into a call of a model; errors are ServingErrors."""
 AnswerAtOnce = Callable[[HttpRequest, PathNames], HttpReply]
 AnswerLater = Callable[[HttpRequest, PathNames], Awaitable[HttpReply]]
-_KNOWN_PATHS = 4096
+_KNOWN_PATHS, _KNOWN_PATH_BYTES = 4096, 512
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -97,9 +97,10 @@ class Routes:
         return None
 
     def _remember(self, path: bytes, found: Found) -> Found:
-        if len(self._known) >= _KNOWN_PATHS:
-            self._known.clear()
-        self._known[path] = found
+        if len(path) <= _KNOWN_PATH_BYTES:
+            if len(self._known) >= _KNOWN_PATHS:
+                self._known.clear()
+            self._known[path] = found
         return found
 
 

@@ -123,7 +123,7 @@ class HttpService:
 
     # --- the asynchronous half ----------------------------------------------------------------------------------------------------
 
-    def scope_of(self, request: HttpRequest, scheme: str, client: Any, server: Any) -> Any:
+    def scope_of(self, request: HttpRequest, *, is_last: bool, scheme: str, client: Any, server: Any) -> Any:
         """Return the ASGI scope of a request."""
         return {
             "type": "http",
@@ -139,6 +139,7 @@ class HttpService:
             "client": client,
             "server": server,
             "penstock.arrived_at": request.arrived_at,
+            "penstock.is_last": is_last,
         }
 
     async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
@@ -158,7 +159,7 @@ class HttpService:
         body = b"" if request.method == "HEAD" else reply.body
         headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
         headers.append((b"x-request-id", request.request_id.encode()))
-        if self.is_draining:
+        if scope.get("penstock.is_last"):
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -15,6 +15,8 @@ from functools import lru_cache
 from penstock.contracts.errors import InvalidInput
 
 Parameter = bool | int | float | str
+_KEPT_NAME = 256
+"""Longest name whose encoding is kept; longer ones would let callers fill the memory."""
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
 _MODEL, _VERSION, _ID, _PARAMETER, _INPUT, _OUTPUT, _RAW = b"\x0a", b"\x12", b"\x1a", b"\x22", b"\x2a", b"\x32", b"\x3a"
@@ -35,9 +37,12 @@ def varint(number: int) -> bytes:
 _SHORT = [bytes((number,)) for number in range(0x80)]
 
 
-@lru_cache(maxsize=4096)
 def address(model: str, version: str) -> bytes:
     """Return the fields that name a model and a version; an empty version is left to the server."""
+    return _kept_address(model, version) if len(model) + len(version) <= _KEPT_NAME else _address(model, version)
+
+
+def _address(model: str, version: str) -> bytes:
     return _field(_MODEL, model.encode()) + (_field(_VERSION, version.encode()) if version else b"")
 
 
@@ -55,9 +60,12 @@ def parameters(given: Mapping[str, Parameter], tag: bytes = _PARAMETER) -> bytes
     return b"".join([_field(tag, _field(b"\x0a", name.encode()) + _field(b"\x12", _choice(name, value))) for name, value in given.items()])
 
 
-@lru_cache(maxsize=4096)
 def tensor(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
     """Return the description of one input without parameters; sizes are not negative."""
+    return _kept_tensor(name, datatype, shape) if len(name) <= _KEPT_NAME else _tensor(name, datatype, shape)
+
+
+def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
     described = _field(b"\x0a", name.encode()) + _field(b"\x12", datatype.encode())
     if shape:
         described += _field(b"\x1a", b"".join(map(varint, shape)))
@@ -89,6 +97,10 @@ def contents(raws: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
         pieces.append(raw_head(len(raw)))
         pieces.append(raw)
     return pieces
+
+
+_kept_address = lru_cache(maxsize=4096)(_address)
+_kept_tensor = lru_cache(maxsize=4096)(_tensor)
 
 
 def infer_request(head: Iterable[bytes], raws: Sequence[bytes | memoryview]) -> bytes:
