@@ -104,6 +104,12 @@ def test_changed_files_that_fail_leave_the_old_content_serving_even_with_an_olde
     assert plan(want, held((offer("1"), READY), (offer("1", content=2), FAILED))).is_empty
 
 
+def test_an_older_version_goes_although_the_newer_one_serves_older_files_because_its_new_ones_failed():
+    want = desire(offer("0"), offer("1", content=2))
+
+    assert plan(want, held((offer("0"), READY), (offer("1"), READY), (offer("1", content=2), FAILED))).retire == (1,)
+
+
 def test_a_failed_version_is_tried_again_for_other_files_or_a_newer_override_only():
     failed = held((offer("1"), FAILED))
 
