@@ -16,6 +16,7 @@ from services.mesh.chunk import Answered
 from services.router.calls import Calls
 from services.router.classification import classify
 from services.router.templates import varint
+from services.router.understanding import Understood
 
 
 def payloads(calls: Calls, answer: Answered, offsets: Sequence[int]) -> list[bytes]:
@@ -44,6 +45,18 @@ def payloads(calls: Calls, answer: Answered, offsets: Sequence[int]) -> list[byt
         b"".join([identity, *(part for head, raw, size in columns for part in (head, raw[offset * size : offset * size + size]))])
         for offset, identity in zip(offsets, ids, strict=True)
     ]
+
+
+def without_rows(understood: Understood) -> bytes:
+    """Return the response to a request of zero rows: every wanted output without rows; sizes that the signature leaves open are 0."""
+    target, learnt = understood.target, understood.learnt
+    response = pb.ModelInferResponse()
+    for position, classes in zip(learnt.template.outputs, learnt.classes, strict=True):
+        spec = target.deployment.signature.outputs[position]
+        shape = (0, classes) if classes else (0, *(max(size, 0) for size in spec.shape[1:]))
+        response.outputs.add(name=spec.name, datatype=DataType.BYTES.value if classes else spec.datatype.value, shape=shape)
+        response.raw_output_contents.append(b"")
+    return understood.id_field + target.prefix + response.SerializeToString()
 
 
 def share(answer: Answered, output: int, offset: int) -> bytes:

@@ -116,6 +116,9 @@ class Inference:
         error = _door(deadline, now, parameters.priority, levels, self.requests_in_flight) or tenant.admit(learnt.template.rows)
         if error is not None:
             raise self._counted(tenant, target, error)
+        if not learnt.template.rows:
+            self._answer_nothing(intake, index, understood, tenant)
+            return
         if target.deployment.response_cache and self._shared.take(intake, index, understood, tenant, deadline):
             return
         key = (learnt, parameters.priority if levels else 0)
@@ -148,6 +151,12 @@ class Inference:
         calls.call_ids.append(wave.call_ids[index])
         calls.id_fields.append(understood.id_field)
         calls.tenants.append(tenant)
+
+    def _answer_nothing(self, intake: Intake, index: int, understood: Understood, tenant: Tenant) -> None:
+        """Answer a request without rows; no worker is asked, for there is nothing to compute."""
+        intake.front.respond_many([intake.wave.call_ids[index]], [answers.without_rows(understood)])
+        understood.target.outcomes.succeed(1, self._clock() - intake.now)
+        understood.target.outcomes.count(tenant.policy.name, "OK", 1)
 
     def _tenant(self, key: str | None, now: float) -> Tenant:
         tenant = self.tenants.known.get(key)
