@@ -67,6 +67,14 @@ def test_long_answers_are_spread_over_frames_request_by_request():
     ]
 
 
+def test_answers_that_are_too_long_together_leave_in_several_frames():
+    owed = short_frame()
+    for number in range(3):
+        owed.answer(number, range(1), [OutputPart(b"s", b"12345678")], TIMING)
+
+    assert [[one.chunk_id for one in frame.answers] for frame in frames_of(owed.take())] == [[0], [1], [2]]
+
+
 def test_one_request_s_answer_that_no_frame_holds_becomes_a_failure():
     owed = short_frame()
     owed.answer(1, range(2), [OutputPart(b"s", b"x" * 100)], TIMING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -48,9 +49,9 @@ class WaitingSink(RecordingSink):
 
 
 @asynccontextmanager
-async def batcher_of(*sessions, costs=CHEAP, rules=None, policy=None, **ports) -> AsyncIterator[Batcher]:
-    rules = rules or ExecutionRules(signature=signature())
-    config = BatcherConfig(model="m", version="1", policy=policy or BatchPolicy(max_batch_size=8), rules=rules)
+async def batcher_of(*sessions, costs=CHEAP, rules=None, policy=None, inline_seconds=0.0002, **ports) -> AsyncIterator[Batcher]:
+    rules, policy = rules or ExecutionRules(signature=signature()), policy or BatchPolicy(max_batch_size=8)
+    config = BatcherConfig(model="m", version="1", policy=policy, rules=rules, inline_seconds=inline_seconds)
     batcher = Batcher(config, sessions, CostModel(costs), BatcherPorts(**ports))
     batcher.start()
     try:
@@ -121,6 +122,18 @@ async def test_a_batch_forms_while_the_previous_one_runs(sink):
         await sink.reported(6)
 
     assert session.runs == [1, 5]
+
+
+async def test_a_backlog_of_cheap_batches_leaves_the_loop_room_for_others(sink):
+    session = FakeSession(output=lambda x: (time.sleep(0.0003), x)[1])
+    policy, seen = BatchPolicy(max_batch_size=1), []
+    async with batcher_of(session, policy=policy, inline_seconds=10.0) as batcher:
+        batcher.submit(now_work(1, count=60, sink=sink))
+        while len(sink.reports) < 60:
+            await asyncio.sleep(0)
+            seen.append(len(sink.reports))
+
+    assert len({count for count in seen if 0 < count < 60}) >= 5
 
 
 async def test_several_instances_run_at_the_same_time(sink):
@@ -271,6 +284,18 @@ async def test_the_brake_is_pulled_when_the_last_caller_of_a_running_batch_left(
 
     assert sink.errors[2, 0].reason == "DEADLINE_EXCEEDED"
     assert batcher.statistics.wasted_nanoseconds > 0
+
+
+async def test_the_brake_is_pulled_when_the_callers_leave_one_by_one(sink):
+    session = FakeSession()
+    session.is_endless = True
+    async with batcher_of(session, costs=DEAR) as batcher:
+        chunk = now_work(1, count=2, sink=sink)
+        batcher.submit(chunk)
+        await asyncio.to_thread(session.entered.wait, 5)
+        batcher.cancel(chunk, 0)
+        batcher.cancel(chunk, 1)
+        await sink.reported(2)
 
 
 async def test_a_batch_with_one_caller_left_goes_on(sink):

@@ -191,6 +191,15 @@ def test_a_starved_class_gets_one_batch_after_its_ageing_and_then_waits_again():
     assert all(0.19 <= gap <= 0.23 for gap in gaps)
 
 
+def test_time_without_work_is_no_waiting():
+    queue = queue_of(4, ageing_seconds=0.1)
+    queue.push(work(1, count=8), now=99.99)
+    queue.take(99.99)
+    queue.push(work(2, priority_class=BULK), now=100.0)
+
+    assert chunks(queue.take(100.0)) == [1]
+
+
 def test_bulk_work_runs_in_slices_of_its_measured_cost():
     queue = queue_of(64, cost=lambda rows, size: rows * 0.0001)
     queue.push(work(1, count=64, priority_class=BULK), now=0.0)
@@ -209,6 +218,18 @@ def test_tenants_take_turns_while_there_is_more_than_one_batch():
     queue.push(work(2, count=4, tenant=2), now=0.0)
 
     assert [Counter(tenants_of(queue.take(0.0)))[2] for _ in range(3)] == [2, 2, 0]
+
+
+def test_a_tenant_that_was_idle_saves_nothing_up():
+    queue = queue_of(4)
+    queue.push(work(1, count=60, tenant=1), now=0.0)
+    for _ in range(5):
+        queue.take(0.0)
+    queue.push(work(2, count=20, tenant=2), now=0.0)
+
+    served = Counter([tenant for _ in range(4) for tenant in tenants_of(queue.take(0.0))])
+    assert served[1] >= 6
+    assert served[2] >= 6
 
 
 def test_a_chunk_of_many_tenants_is_taken_apart_only_under_contention():

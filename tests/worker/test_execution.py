@@ -101,6 +101,20 @@ def test_a_lone_request_names_its_poison_row_too():
     assert "row 1 " in outcome.failed[0][1].message
 
 
+def test_rows_that_only_fail_together_all_get_their_answers():
+    class Crowded(FakeSession):
+        def run(self, feeds, outputs, handle=None):
+            self.poison = POISON if len(feeds["x"]) > 1 and 1.0 in feeds["x"] and 2.0 in feeds["x"] else None
+            if self.poison is not None:
+                feeds = {"x": feeds["x"] * 0 + POISON}
+            return super().run(feeds, outputs, handle)
+
+    outcome = run(Crowded(), batch_of(work(1, [[1.0], [0.0], [3.0], [2.0]])))
+
+    assert len(answered(outcome)) == 4
+    assert not outcome.failed
+
+
 def test_several_poison_rows_are_all_found():
     values = [[POISON if at in (3, 17, 18) else float(at)] for at in range(32)]
 

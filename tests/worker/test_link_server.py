@@ -253,6 +253,27 @@ async def test_a_cancelled_request_does_not_run(address):
 
 
 @on_uvloop
+async def test_the_number_of_a_chunk_is_free_again_when_nothing_of_it_is_owed(address):
+    session = FakeSession()
+    session.gate = threading.Event()
+    async with world_of(address, session, cost=0.001) as world:
+        end = await world.meet()
+        end.send(pb.RouterFrame(chunks=[chunk(1, [[1.0]])]))
+        await asyncio.to_thread(session.entered.wait, 5)
+        end.send(pb.RouterFrame(chunks=[chunk(2, [[2.0]] * 2)], cancels=[pb.Cancel(chunk_id=2, index=0)]))
+        end.send(pb.RouterFrame(chunks=[chunk(3, [[2.0]])], cancels=[pb.Cancel(chunk_id=3, index=0)], ping=1))
+        assert (await end.receive()).pong == 1
+        session.gate.set()
+        await end.answers(2)
+        end.send(pb.RouterFrame(chunks=[chunk(number, [[float(number)]]) for number in (1, 2, 3)]))
+        answers = await end.answers(3)
+        end.send(pb.RouterFrame(chunks=[chunk(9, [[1.0]]), chunk(9, [[1.0]])]))
+
+        assert sorted(numbers(one) for one in answers) == [[2.0], [4.0], [6.0]]
+        assert await end.closed()
+
+
+@on_uvloop
 async def test_a_deadline_on_the_router_s_clock_is_kept(address):
     session = FakeSession()
     session.gate = threading.Event()

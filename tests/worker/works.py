@@ -85,6 +85,8 @@ class FakeSession:
 
     def run(self, feeds: Mapping[str, AnyArray], outputs: Sequence[str], handle: Any = None) -> list[AnyArray]:
         (array,) = feeds.values()
+        if handle is not None and handle.is_terminated:
+            raise Terminated
         self.runs.append(len(array))
         self.entered.set()
         if self.gate is not None:
