@@ -1,8 +1,7 @@
 """A BERT encoder as an ONNX graph, written node by node from its weights: no framework is needed to export it.
 
-Standard operators only. ONNX Runtime folds the scale of the scores into their product and each bias into its GELU; its fused attention
-kernel was tried and is no faster here, because nine tenths of the time are plain matrix products (about 2.5 ms for a row of 11
-tokens on one core).
+Standard operators only. ONNX Runtime folds the scale of the scores into their product and each bias into its GELU. Its own fused attention
+operator was measured next to this graph and was no faster (1.31, one thread, 32 rows of 11 tokens: 79 ms against 78 to 87 ms).
 """
 
 from __future__ import annotations
