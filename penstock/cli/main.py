@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import click
 
 from penstock.cli.lazy_group import LazyCommand, LazyGroup
@@ -39,10 +42,22 @@ LATER = frozenset({
 
 def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"penstock {version('penstock')}")
+        click.echo(f"penstock {installed_version()}")
         ctx.exit()
+
+
+def installed_version() -> str:
+    """Return the version of the installed distribution.
+
+    Installers write it into the name of a folder on the path (PEP 427); importlib.metadata, which knows more forms, takes 40 ms to import.
+    """
+    for folder in sys.path:
+        found = next(Path(folder).glob("penstock-*.dist-info"), None)
+        if found is not None:
+            return found.name.removeprefix("penstock-").removesuffix(".dist-info")
+    from importlib.metadata import version
+
+    return version("penstock")
 
 
 program = LazyGroup(
