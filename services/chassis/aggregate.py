@@ -28,7 +28,7 @@ ANSWER_BYTES = 64 << 20
 
 _REQUEST = b"GET /metrics HTTP/1.1\r\nHost: penstock\r\nAccept: application/openmetrics-text; version=1.0.0\r\nConnection: close\r\n\r\n"
 _STARTED = "process_start_time_seconds"
-_GROWING = frozenset({"counter", "histogram", "unknown"})
+_GROWING = frozenset({"counter", "histogram", "summary", "unknown"})
 
 SeriesKey = tuple[str, tuple[tuple[str, str], ...]]
 

@@ -178,14 +178,7 @@ class RouteTable:
 
     def _newest(self, model: str, newest_first: Sequence[str]) -> str:
         for version in newest_first:
-            states = {
-                replica.state
-                for status in self._statuses.values()
-                if not status.draining
-                for replica in status.replicas
-                if replica.model == model and replica.version == version
-            }
-            if not states & LOADING:
+            if not any(_is_behind(status, model, version) for status in self._statuses.values()):
                 return version
         return newest_first[0]
 
@@ -194,6 +187,12 @@ class RouteTable:
         backends = self._routes[model].backends
         serving = max((backend.version for backend in backends if backend.weight_basis_points), key=version_order)
         return {LATEST: serving} | _declared(ready[newest].parameters, ALIAS_PARAMETER)
+
+
+def _is_behind(status: WorkerStatus, model: str, version: str) -> bool:
+    """Whether a worker is still loading a version and has no older files of it that serve meanwhile."""
+    states = {replica.state for replica in status.replicas if replica.model == model and replica.version == version}
+    return not status.draining and bool(states & LOADING) and ReplicaState.READY not in states
 
 
 def _known(replicas: Iterable[tuple[str, ReplicaStatus]]) -> dict[str, dict[str, ReplicaState]]:

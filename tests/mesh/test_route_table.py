@@ -43,6 +43,14 @@ def test_while_a_newer_version_loads_anywhere_the_previous_one_keeps_the_traffic
     assert len(table.resolve("echo").replicas) == 2
 
 
+def test_new_files_of_the_serving_version_do_not_move_its_traffic_to_an_older_one():
+    old, serving = replica(version="1", replica_id=1), replica(version="2", replica_id=2)
+    reloading = dataclasses.replace(serving, replica_id=3, state=ReplicaState.LOADING, digest="new")
+    table = table_of(status("a", old, serving, reloading))
+
+    assert table.resolve("echo").version == "2"
+
+
 def test_a_failed_newer_version_does_not_hold_the_old_one_back_nor_take_over():
     failed = replica(version="2", replica_id=2, state=ReplicaState.FAILED)
     table = table_of(status("a", replica(version="1"), failed))
