@@ -54,7 +54,7 @@ class HttpConnection(HttpToolsProtocol):
         """Wait for a connection; `service` answers, the rest is uvicorn's."""
         super().__init__(config, server_state, app_state, _loop)
         self._service = service
-        self._reader = HttpReader(service.limits, self._take, self._welcome_body, self.loop.time)
+        self._reader = HttpReader(service.limits, service.budget, self._take, self._welcome_body, self.loop.time)
         self._since = self.loop.time()
         self._line: deque[HttpRequest | ServingError] = deque()
         self._served: HttpRequest | None = None
@@ -84,6 +84,7 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_lost(exc)
         self._is_ending = True
         self._line.clear()
+        self._reader.give_back(self._reader.held_bytes)
         if self._pending is not None:
             self._pending.future.cancel()
         if self._task is not None:
@@ -171,6 +172,8 @@ class HttpConnection(HttpToolsProtocol):
         self._finish(is_last=is_last)
 
     def _finish(self, *, is_last: bool) -> None:
+        if self._served is not None and self._reader.held_bytes:
+            self._reader.give_back(len(self._served.body))
         self._served = None
         self._since = self.loop.time()
         if is_last:

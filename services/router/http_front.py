@@ -21,7 +21,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -77,6 +77,11 @@ class HttpFace:
     fronts: tuple[HttpFront, ...]
     """Whose waves the router is to take."""
     port: int
+
+    @property
+    def answers(self) -> Mapping[tuple[str, int], int]:
+        """Answers by (method, status), since the start."""
+        return self.fronts[0].service.counts
 
 
 class HttpFront:

@@ -43,6 +43,8 @@ class HttpLimits:
     """Most headers."""
     chunks: int = 65_536
     """Most chunks of a chunked body."""
+    all_bodies_bytes: int = 1024 * 1024 * 1024
+    """Most bytes of bodies that all connections of one process hold together, until they are answered."""
     connections: int = 8192
     """Most open connections of one process."""
     head_seconds: float = 10.0

@@ -12,7 +12,8 @@ from enum import Enum, auto
 
 import httptools
 
-from penstock.contracts.errors import InvalidInput, MalformedBody, ServingError
+from penstock.contracts.errors import InvalidInput, MalformedBody, Overloaded, ServingError
+from services.router.http_budget import BodyBudget
 from services.router.http_exchange import HttpRequest
 from services.router.http_head import HttpLimits, body_too_large, head_problem, path_of, size_problem
 
@@ -39,12 +40,18 @@ class HttpReader:
     """Turns bytes into requests."""
 
     def __init__(
-        self, limits: HttpLimits, deliver: Callable[[HttpRequest], None], welcome_body: Callable[[], None], clock: Callable[[], float]
+        self,
+        limits: HttpLimits,
+        budget: BodyBudget,
+        deliver: Callable[[HttpRequest], None],
+        welcome_body: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         """Keep the collaborators.
 
         Args:
             limits: what is too much.
+            budget: what the bodies of all connections count against.
             deliver: takes each complete request, within `feed`.
             welcome_body: called when a caller waits for "100 Continue" before it sends its body.
             clock: monotonic seconds.
@@ -52,7 +59,10 @@ class HttpReader:
         self.state = Reading.NOTHING
         self.since = clock()
         """When the state was entered."""
+        self.held_bytes = 0
+        """Bytes of bodies that were taken from the budget and not given back."""
         self._limits = limits
+        self._budget = budget
         self._deliver = deliver
         self._welcome_body = welcome_body
         self._clock = clock
@@ -101,6 +111,11 @@ class HttpReader:
         if self.state is Reading.BODY and passed > limits.body_seconds + self._body_bytes / limits.body_bytes_per_second:
             return _too_slow("body", limits.body_seconds)
         return None
+
+    def give_back(self, size: int) -> None:
+        """Free the bytes of bodies that are no longer needed."""
+        self.held_bytes -= size
+        self._budget.give(size)
 
     def unfinished(self) -> HttpRequest:
         """Return what is known of the request that is being read, for its refusal."""
@@ -154,6 +169,9 @@ class HttpReader:
         self._body_bytes += len(body)
         if self._body_bytes > self._limits.body_bytes:
             self._stop(body_too_large(self._limits))
+        if not self._budget.take(len(body)):
+            self._stop(Overloaded("too many large bodies are being handled: retry later", retry_after_seconds=1.0))
+        self.held_bytes += len(body)
         self._parts.append(body)
 
     def on_message_complete(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from penstock.contracts.errors import NotFound, Overloaded, ServingError, UnsupportedMedia
 from services.chassis.deadline import NEVER, deadline_after
 from services.router import http_encoding as encoding
+from services.router.http_budget import BodyBudget
 from services.router.http_errors import as_serving_error, error_reply
 from services.router.http_exchange import Face, HttpReply, HttpRequest, Pending, Translation
 from services.router.http_head import HttpLimits
@@ -46,6 +47,7 @@ class HttpService:
     ) -> None:
         """Keep the collaborators."""
         self.limits = limits or HttpLimits()
+        self.budget = BodyBudget(self.limits.all_bodies_bytes)
         self.is_draining = False
         self.counts: dict[tuple[str, int], int] = {}
         """Answers by (method, status), since the start."""

@@ -193,3 +193,24 @@ async def test_connections_beyond_the_limit_are_refused_with_when_to_come_back()
 
     assert status_of(received) == 503
     assert b"retry-after: 1" in received
+
+
+@on_uvloop
+async def test_bodies_of_all_connections_together_are_bounded_and_given_back():
+    limits = HttpLimits(all_bodies_bytes=10_000)
+    async with serving(HttpOptions(port=0, limits=limits)) as stand:
+        _, holder = await asyncio.open_connection("127.0.0.1", stand.port)
+        holder.write(head("content-length: 9001") + b"a" * 9_000)
+        while stand.front.service.budget.held_bytes < 9_000:
+            await asyncio.sleep(0.001)
+        refused = await stand.raw(head("content-length: 2000") + b"a" * 2_000)
+        holder.close()
+        while stand.front.service.budget.held_bytes:
+            await asyncio.sleep(0.001)
+        served = await stand.raw((head("content-length: 2000") + b"a" * 2_000) * 20, until_close=False, answers=20)
+        held = stand.front.service.budget.held_bytes
+
+    assert status_of(refused) == 503
+    assert b"retry-after: 1" in refused
+    assert served.count(b"HTTP/1.1 400") == 20
+    assert held == 0
