@@ -158,7 +158,7 @@ class Dispatch:
 
     def _place(self, chunk: Chunk, deployment: Deployment) -> None:
         reachable = self._candidates(deployment)
-        link = placement.choose([link for link, _ in reachable], chunk.rows_left, self._random)
+        link = placement.choose([link for link, _ in reachable if not link.is_clogged], chunk.rows_left, self._random)
         if link is None:
             self._refuse(chunk, _no_room(deployment) if reachable else _nobody(deployment))
             return

@@ -30,6 +30,8 @@ from services.mesh.placement import Rotation
 PING_SECONDS = 0.1
 SILENCE_SECONDS = 0.4
 CONNECT_SECONDS = 2.0
+UNREAD_LIMIT_BYTES = 64 * 1024 * 1024
+"""Bytes that may wait for a worker to read them; rows are bounded by its credit, but not their size."""
 BACKOFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 log = structlog.get_logger(__name__)
@@ -92,6 +94,11 @@ class Link(asyncio.Protocol):
     def is_up(self) -> bool:
         """Whether chunks may be placed on it."""
         return self._is_welcome and not self.is_draining and not self.is_silent
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether the worker leaves so much unread that more would only fill this process's memory."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > UNREAD_LIMIT_BYTES
 
     def takes(self, replica_id: int) -> bool:
         """Whether a replica is in rotation."""

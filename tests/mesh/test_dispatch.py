@@ -242,3 +242,18 @@ async def test_an_answer_to_a_request_that_does_not_exist_changes_nothing(worker
         await ledger.until(1)
 
         assert isinstance(ledger.failures[1], DeadlineExceeded)
+
+
+async def test_a_worker_that_does_not_read_fills_no_memory(workers: list[FakeWorker], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.mesh.link.UNREAD_LIMIT_BYTES", 10_000)
+    ledger = Ledger()
+    async with dispatching(workers[:1]) as (dispatch, table):
+        workers[0].connections[0].transport.pause_reading()
+        deployment = table.resolve("echo")
+        sent = 0
+        while not ledger.failures and sent < 100_000:
+            dispatch.send(chunk_of(ledger, deployment, range(64)), deployment, time.monotonic())
+            dispatch.flush()
+            sent += 64
+
+        assert {error.reason for error in ledger.failures.values()} == {"REPLICA_OVERLOADED"}
