@@ -27,7 +27,7 @@ class Outcome:
 
     code: int
     printed: str
-    entered: frozenset[tuple[str, int]]
+    entered: frozenset[tuple[str, int]] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
