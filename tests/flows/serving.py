@@ -78,7 +78,7 @@ def serving(folder: Path, repository: Path, *options: str) -> Iterator[Served]:
         process = subprocess.Popen([*command, *ports, *options], stdout=out, stderr=out, start_new_session=True)
     served = Served(process, state, log)
     try:
-        served.until(lambda: (state / "serve.json").exists(), seconds=READY_SECONDS)
+        served.until((state / "serve.json").exists, seconds=READY_SECONDS)
         yield served
     finally:
         if process.poll() is None:
