@@ -15,6 +15,10 @@ from services.router.json_tensors import array_of, dumps, plain
 from services.router.oip_json import AnswerForm
 
 
+Response = pb.ModelInferResponse
+"""The parsed form; here is the one place of the HTTP face that knows the generated message."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a model answered, output by output."""
@@ -26,6 +30,11 @@ class Answer:
     """By name, in the order of the response; BF16 widened, BYTES as `str`."""
 
 
+def parse(payload: bytes) -> Response:
+    """Return the message."""
+    return Response.FromString(payload)
+
+
 def render(payload: bytes, form: AnswerForm) -> tuple[bytes, int | None]:
     """Return the body of an OIP answer, and the length of its JSON when tensors follow it.
 
@@ -33,7 +42,7 @@ def render(payload: bytes, form: AnswerForm) -> tuple[bytes, int | None]:
         OutputContract: the response does not hold one entry of raw contents an output.
         InvalidInput: an output that JSON cannot hold was not asked for in binary form.
     """
-    response = pb.ModelInferResponse.FromString(payload)
+    response = parse(payload)
     blobs: list[bytes] = []
     outputs: list[dict[str, Any]] = []
     for output, raw in zip(response.outputs, _raws(response), strict=True):
@@ -66,7 +75,7 @@ def read(payload: bytes) -> Answer:
         OutputContract: the response does not hold one entry of raw contents an output.
         InvalidInput: BYTES that are not UTF-8; JSON cannot hold them.
     """
-    response = pb.ModelInferResponse.FromString(payload)
+    response = parse(payload)
     outputs = {
         output.name: array_of(output.name, DataType(output.datatype), tuple(output.shape), raw)
         for output, raw in zip(response.outputs, _raws(response), strict=True)
@@ -84,7 +93,7 @@ def as_json(document: Any) -> bytes:
     return orjson.dumps(document)
 
 
-def _raws(response: pb.ModelInferResponse) -> list[bytes]:
+def _raws(response: Response) -> list[bytes]:
     raws = list(response.raw_output_contents)
     if len(raws) != len(response.outputs):
         raise OutputContract(f"{len(raws)} entries of raw contents for {len(response.outputs)} outputs")

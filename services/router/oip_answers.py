@@ -14,9 +14,8 @@ import numpy as np
 import orjson
 
 from penstock.contracts.tensors import DataType
-from penstock.oip.v2 import inference_pb2 as pb
 from services.router.json_tensors import dumps
-from services.router.oip_answer import render
+from services.router.oip_answer import Response, parse, render
 from services.router.oip_json import AnswerForm
 from services.router.oip_wire import varint
 
@@ -79,7 +78,7 @@ class OipAnswers:
 
     def _learn(self, payload: bytes, start: int) -> None:
         rest = payload[start:]
-        kind = _kind_of(pb.ModelInferResponse.FromString(rest), rest)
+        kind = _kind_of(parse(rest), rest)
         if kind is None:
             return
         if self._count >= _KINDS_LIMIT:
@@ -96,7 +95,7 @@ def _head(raw: bytes) -> bytes:
     return b"\x32" + varint(len(raw))
 
 
-def _kind_of(response: pb.ModelInferResponse, rest: bytes) -> _Kind | None:
+def _kind_of(response: Response, rest: bytes) -> _Kind | None:
     """Return the kind of an answer; None for one that is better parsed each time."""
     raws = response.raw_output_contents
     if response.id or response.parameters or not response.outputs or len(raws) != len(response.outputs):
@@ -139,7 +138,7 @@ def _written(kind: _Kind, payload: bytes, start: int, identity: bytes, form: Ans
 
 
 def _texts(kind: _Kind, binary: tuple[bool, ...]) -> tuple[bytes, ...]:
-    response = pb.ModelInferResponse.FromString(kind.sample)
+    response = parse(kind.sample)
     outputs: list[dict[str, object]] = []
     for is_binary, output, raw in zip(binary, response.outputs, response.raw_output_contents, strict=True):
         described: dict[str, object] = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
