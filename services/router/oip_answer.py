@@ -14,7 +14,6 @@ from penstock.oip.v2 import inference_pb2 as pb
 from services.router.json_tensors import array_of, dumps, plain
 from services.router.oip_json import AnswerForm
 
-
 Response = pb.ModelInferResponse
 """The parsed form; here is the one place of the HTTP face that knows the generated message."""
 
