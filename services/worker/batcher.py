@@ -252,7 +252,6 @@ class Batcher:
         self._reporter.dropped(self._queue.expire(now), now)
         for running in self._running:
             if running.is_dead(now):
-                log.warning("execution_stopped", model=self.config.model, version=self.config.version, rows=running.batch.rows)
                 running.stop(now)
             elif running.is_stuck(now):
                 running.is_reported = True

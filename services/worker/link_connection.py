@@ -25,8 +25,8 @@ from google.protobuf.message import DecodeError
 from penstock.contracts.errors import InvalidInput, ReplicaGone, ServingError
 from penstock.v1 import link_pb2 as pb
 from services.mesh.frames import PROTOCOL_VERSION, FrameBuffer, FrameTooLong
-from services.worker.answer_frame import AnswerFrame
-from services.worker.chunk_decoding import decode
+from services.worker.link_answers import AnswerFrame
+from services.worker.link_chunks import decode
 from services.worker.link_ports import Lookup, WorkTaker
 from services.worker.work import OutputPart, Timing, Work
 
@@ -153,8 +153,10 @@ class LinkConnection(asyncio.Protocol):
             self._flush()
 
     def close(self) -> None:
-        """Send what is owed and end the connection."""
-        if self._transport is not None:
+        """Send what is owed and end the connection; a router that does not read gets nothing more."""
+        if self._is_paused:
+            self._cut()
+        elif self._transport is not None:
             self._flush()
             self._transport.close()
 

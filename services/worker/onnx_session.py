@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,8 @@ from services.worker.providers import GPU_PROVIDERS, capable_providers, provider
 from services.worker.session import Provider, RunHandle, SessionConfig, Terminated
 
 log = structlog.get_logger(__name__)
+
+LOG_SECONDS = 1.0
 
 BF16_TYPE = "tensor(bfloat16)"
 BF16_NUMBER = 16
@@ -55,6 +58,8 @@ class OnnxSession:
         self._session = session
         self._provider = provider
         self._name = name
+        self._logged_at = -LOG_SECONDS
+        self._unlogged = 0
         self._bf16_inputs = frozenset(one.name for one in session.get_inputs() if one.type == BF16_TYPE)
         self._bf16_outputs = frozenset(one.name for one in session.get_outputs() if one.type == BF16_TYPE)
 
@@ -83,8 +88,17 @@ class OnnxSession:
         except Exception as error:
             if handle is not None and handle.is_terminated:
                 raise Terminated from error
-            log.warning("execution_failed", model=self._name, provider=self.provider, error=str(error))
+            self._log_failure(error)
             raise ExecutionFailed("the model's execution failed; the worker's log says why") from error
+
+    def _log_failure(self, error: Exception) -> None:
+        """Log at most one failure a second: a poison row fails several executions, and a bad client sends many of them."""
+        now = monotonic()
+        if now - self._logged_at < LOG_SECONDS:
+            self._unlogged += 1
+            return
+        log.warning("execution_failed", model=self._name, provider=self.provider, error=str(error), unlogged=self._unlogged)
+        self._logged_at, self._unlogged = now, 0
 
     def _run_bf16(self, feeds: Mapping[str, AnyArray], outputs: Sequence[str], options: Any) -> list[AnyArray]:
         values = {name: _ort_value(array, is_bf16=name in self._bf16_inputs) for name, array in feeds.items()}

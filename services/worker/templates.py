@@ -8,7 +8,6 @@ from array import array
 from penstock.contracts.errors import InvalidInput
 from penstock.contracts.signature import GivenInput, Signature, check_inputs
 from penstock.contracts.tensors import element_count
-from penstock.v1 import link_pb2 as pb
 from services.worker.work import Template, TemplateInput
 
 TEMPLATES = 1024
@@ -26,13 +25,18 @@ class TemplateBook:
         self._groups: dict[object, int] = {}
         self._made = 0
 
-    def template_of(self, chunk: pb.Chunk) -> Template:
+    def template_of(self, inputs: tuple[tuple[int, bytes], ...], outputs: bytes, rows: int) -> Template:
         """Return the template of a chunk; equal descriptions give the same object.
+
+        Args:
+            inputs: position in the signature and packed int64 shape of each input that is present.
+            outputs: positions of the wanted outputs, packed uint32; empty for all.
+            rows: rows of one request.
 
         Raises:
             InvalidInput: the description does not fit the signature.
         """
-        key = (tuple([(one.input_index, one.shape) for one in chunk.inputs]), chunk.outputs, chunk.rows_per_request)
+        key = (inputs, outputs, rows)
         template = self._known.get(key)
         if template is None:
             template = self._checked(key)

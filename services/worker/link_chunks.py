@@ -29,7 +29,8 @@ def decode(
     Raises:
         InvalidInput: no request of the chunk can be read or run.
     """
-    template = templates.template_of(chunk)
+    described = tuple([(one.input_index, one.shape) for one in chunk.inputs])
+    template = templates.template_of(described, chunk.outputs, chunk.rows_per_request)
     if len(chunk.columns) != len(template.inputs):
         raise MalformedBody(f"the chunk carries {len(chunk.columns)} columns for {len(template.inputs)} inputs")
     priority_class = _CLASSES.get(chunk.priority_class)

@@ -12,7 +12,7 @@ from penstock.contracts.errors import InvalidInput
 from penstock.contracts.signature import Signature, TensorSpec
 from penstock.contracts.tensors import DataType
 from penstock.v1 import link_pb2 as pb
-from services.worker.chunk_decoding import decode
+from services.worker.link_chunks import decode
 from services.worker.templates import TEMPLATES, TemplateBook
 from services.worker.work import PriorityClass
 from tests.worker.links import chunk, packed
@@ -70,7 +70,7 @@ def test_templates_are_forgotten_before_they_are_too_many():
     )
     book = TemplateBook(shape)
     for width in range(1, TEMPLATES + 10):
-        book.template_of(pb.Chunk(rows_per_request=1, inputs=[pb.InputTemplate(shape=packed_shape(1, width))]))
+        book.template_of(((0, packed_shape(1, width)),), b"", 1)
 
     assert len(book._known) < 20
 

@@ -6,7 +6,7 @@ import struct
 
 from penstock.contracts.errors import DeadlineExceeded
 from penstock.v1 import link_pb2 as pb
-from services.worker.answer_frame import AnswerFrame
+from services.worker.link_answers import AnswerFrame
 from services.worker.work import OutputPart, Timing
 
 TIMING = Timing(1, 2, 3)
