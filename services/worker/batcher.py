@@ -4,6 +4,10 @@ Each deployment has its own queue and its own instances, so that deployments do 
 is below `inline_seconds` runs on the loop at once, which saves two thread switches; anything else runs in an instance's thread while
 the loop goes on reading frames and answering pings. Nothing here happens once a request: a wave of chunks is one turn of `_turn`.
 
+Measured in November 2026 (`python -m tests.worker.measure_batcher`; 2 vCPU EPYC that others used as well; tiny model, one-row requests
+with deadlines, from the bytes of a frame to those of its answers without sockets): 68, 17, 4.6, 1.4, 1.1 CPU-microseconds a request at 1,
+4, 16, 64, 256 in flight, of which ONNX Runtime takes 4.7, 1.2, 0.3, 0.1, 0.1. What is left of a wave of one is spread thin: about 10 to
+read it, 10 to queue and take it, 12 around the model, 8 to report, 15 for three turns of the loop.
 """
 
 from __future__ import annotations
