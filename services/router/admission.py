@@ -59,7 +59,7 @@ class Bucket:
 class Tenant:
     """One tenant and what it uses now."""
 
-    __slots__ = ("_allowed", "_requests", "_rows", "policy", "rejected_requests", "rows_in_flight", "wave")
+    __slots__ = ("_allowed", "_is_unlimited", "_requests", "_rows", "policy", "rejected_requests", "rows_in_flight", "wave")
 
     def __init__(self, policy: TenantPolicy) -> None:
         """Start with full buckets and nothing in flight."""
@@ -74,6 +74,7 @@ class Tenant:
         self._requests = Bucket(policy.requests_per_second, policy.burst_seconds)
         self._rows = Bucket(policy.rows_per_second, policy.burst_seconds)
         self._allowed: dict[str, bool] = {}
+        self._is_unlimited = policy.requests_per_second == policy.rows_per_second == policy.max_rows_in_flight == UNLIMITED
 
     def open(self, now: float) -> None:
         """Fill the buckets; once a wave."""
@@ -82,6 +83,9 @@ class Tenant:
 
     def admit(self, rows: int) -> ServingError | None:
         """Take one request of `rows` rows, or say when to come back; what is taken is in flight until `release`."""
+        if self._is_unlimited:
+            self.rows_in_flight += rows
+            return None
         policy = self.policy
         if self._requests.tokens < 1.0:
             return self._refuse("requests", policy.requests_per_second, self._requests.seconds_until(1.0))

@@ -22,6 +22,10 @@ ID_LIMIT = 256
 """Longest request id, in characters."""
 
 
+Parts = tuple[Target, Learnt, list[bytes], Parameters, bytes]
+"""An `Understood` without its names: making a named tuple for every request cost 0.45 of 3.2 µs."""
+
+
 class Understood(NamedTuple):
     """One request, ready to be admitted."""
 
@@ -65,8 +69,8 @@ class Understanding:
             else:
                 target.deployment = newest
 
-    def __call__(self, payload: bytes) -> Understood:
-        """Understand a request.
+    def __call__(self, payload: bytes) -> Parts:
+        """Understand a request; the parts are those of `Understood`, in its order.
 
         Raises:
             NotUnderstood: it breaks the protocol or its model's signature, or names nothing that is served.
@@ -87,9 +91,9 @@ class Understanding:
         found = target.book.recognise(payload, start)
         if found is None:
             return self._in_full(payload, start, payload[:key_end])
-        return Understood(target, found[0], found[1], parameters, identity)
+        return target, found[0], found[1], parameters, identity
 
-    def _in_full(self, payload: bytes, start: int | None, name: bytes) -> Understood:
+    def _in_full(self, payload: bytes, start: int | None, name: bytes) -> Parts:
         target: Target | None = None
         try:
             request = parse(payload)
@@ -101,7 +105,7 @@ class Understanding:
             raise NotUnderstood(error, target) from None
         if name and name not in self._known:
             self._remember(name, request.model_name, request.model_version)
-        return Understood(target, learnt, parts, parameters, identity)
+        return target, learnt, parts, parameters, identity
 
     def _resolve(self, request: pb.ModelInferRequest, parameters: Parameters, identity: bytes) -> Target:
         key = parameters.routing_key or identity
