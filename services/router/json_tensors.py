@@ -8,7 +8,8 @@ are flat in row-major order, or nested exactly as the shape says.
 Out of bytes: numbers as the shortest text that gives the same value of the data type; BYTES as strings, which must be UTF-8. JSON has no
 NaN and no infinity: they become `null`. Who needs them, or bytes that are no text, asks for the binary form.
 
-`struct` packs and checks ranges in one C call: 1.1 µs for 8 numbers, 0.17 ms for 10,000, where NumPy takes 2.5 µs and 0.35 ms.
+`struct` packs and checks ranges in one C call; with the check of types 1.5 µs for 8 numbers and 0.24 ms for 10,000. NumPy takes 2.3 µs
+and 0.16 ms without that check, which it cannot do: to it `true` is 1 and `"1"` a number.
 """
 
 from __future__ import annotations

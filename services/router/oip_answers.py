@@ -3,7 +3,7 @@
 Answers to requests of one shape differ in their id and in the bytes of their tensors, nothing else. The first one of a kind is parsed
 (oip_answer) and, if all its tensors have fixed sizes, remembered: the bytes in front of and between its tensors, and the JSON that goes
 around their values. The next one is recognised by those bytes, wherever they stand. What is not recognised is parsed, every time.
-A JSON answer of 8 numbers costs 2.7 instead of 8.6 µs, a binary one 1.3 instead of 5.0 µs.
+A JSON answer of 8 numbers costs 3.2 instead of 8.0 µs, a binary one 2.2 instead of 4.5 µs.
 """
 
 from __future__ import annotations

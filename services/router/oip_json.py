@@ -6,7 +6,7 @@ tensors leave here as raw contents, so that what follows has one form to deal wi
 judged where gRPC requests are judged.
 
 Clients of one shape send the same JSON again and again in front of their binary tensors. A description that held neither an id nor
-JSON values is kept with its translation, so that the next request is one look-up and one join: 1.9 instead of 13 µs.
+JSON values is kept with its translation, so that the next request is one look-up and one join: 1.5 instead of 11 µs.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Both are found without a second parse. Every member of an object has one colon, 
 objects have keys, none was repeated; only a surplus, which also comes from colons inside strings, needs a closer look. Nesting is
 bounded by the number of opening brackets; only bodies with more than DEPTH_LIMIT of them are measured. The walk ends when it has
 met as many objects as the body has opening braces, which is before it would look into arrays of numbers.
-Cost on one core (2026-11): 0.9 µs on top of orjson's 1.7 µs for an OIP request of 8 numbers, 3 % for one of 10,000.
+Cost on one core (2026-11-22): 1.8 µs on top of orjson's 0.6 µs for an OIP request of 8 numbers, 45 on top of 270 µs for one of 10,000.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from penstock.contracts.errors import MalformedBody, RequestTooLarge
 DEPTH_LIMIT = 64
 """Deepest nesting of arrays and objects."""
 VALUES_LIMIT = 2 * 1024 * 1024
-"""Most values of one document: a parsed number takes 32 bytes and 60 ns of an event loop that others share. Larger tensors travel in
-binary form."""
+"""Most values of one document. A parsed number takes 32 bytes, and reading and packing it 130 ns of an event loop that others share: 270 ms
+for two million. Larger tensors travel in binary form."""
 _SMALL_BYTES = VALUES_LIMIT * 2
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _KIND_NAMES: dict[type[object], str] = {
