@@ -14,10 +14,11 @@ from google.protobuf.message import DecodeError
 
 from penstock.contracts.errors import InvalidInput
 from penstock.oip.v2 import inference_pb2 as pb
+from services.router.field_limits import PARAMETER_LIMIT, check_counts
 
 MODEL, VERSION, ID, PARAMETERS, INPUTS, OUTPUTS, RAW = 0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A
-PARAMETER_LIMIT = 64
-"""Most parameters of one request."""
+PARAMETER_BYTES = 2048
+"""Longest parameters that are scanned, and so remembered by whoever asks what they mean."""
 MAX_PRIORITY = 2**31 - 1
 ALLOWED_TRITON = frozenset({"triton_enable_empty_final_response", "triton_final_response"})
 
@@ -57,7 +58,7 @@ def scan(payload: bytes) -> tuple[int, int, int, int] | None:
             tag = payload[end]
         id_end = end
         while tag == PARAMETERS:
-            if payload[end + 1] > 127:
+            if payload[end + 1] > 127 or end - id_end > PARAMETER_BYTES:
                 return None
             end += 2 + payload[end + 1]
             tag = payload[end]
@@ -70,8 +71,9 @@ def parse(payload: bytes) -> pb.ModelInferRequest:
     """Parse the whole request.
 
     Raises:
-        InvalidInput: the bytes are no ModelInferRequest.
+        InvalidInput: the bytes are no ModelInferRequest, or one that lists too much.
     """
+    check_counts(payload)
     try:
         return pb.ModelInferRequest.FromString(payload)
     except DecodeError:

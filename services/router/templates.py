@@ -17,11 +17,12 @@ from penstock.contracts.signature import GivenInput, Signature, check_inputs, ch
 from penstock.contracts.tensors import DataType, check_byte_count
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Template
+from services.router.field_limits import INPUT_LIMIT
 from services.router.typed_contents import raw_of
 
-INPUT_LIMIT = 256
-"""Most inputs or outputs that a request may list; counted before anything is allocated for them."""
 TEMPLATES_PER_TARGET = 1024
+PREFIX_LIMIT_BYTES = 4096
+"""Longest description that is remembered; a longer one is parsed every time, or callers could fill the memory with descriptions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +132,8 @@ class TemplateBook:
             return base
         tags = [b"\x3a" + varint(len(raw)) for raw in raws]
         tail = b"".join(part for tag, raw in zip(tags, raws, strict=True) for part in (tag, raw))
-        if not payload.endswith(tail) or len(payload) - len(tail) <= start:
+        described = len(payload) - len(tail) - start
+        if not payload.endswith(tail) or not 0 < described <= PREFIX_LIMIT_BYTES:
             return base
         prefix = payload[start : len(payload) - len(tail) + len(tags[0])]
         places: list[tuple[int, int, bytes]] = []

@@ -28,6 +28,8 @@ from penstock.contracts.errors import InvalidInput, TenantForbidden, Unauthentic
 from services.router.admission import Tenant, TenantPolicy
 
 KNOWN_KEYS_LIMIT = 100_000
+KNOWN_KEY_CHARACTERS = 128
+"""Longest key that is remembered: an open server takes any key, and would remember megabytes of them."""
 TENANT_FIELDS = frozenset(
     {"name", "requests_per_second", "rows_per_second", "burst_seconds", "max_rows_in_flight", "models", "admin", "keys"}
 )
@@ -78,7 +80,7 @@ class Tenants:
         if tenant is not None:
             return tenant
         if self.anonymous is not None:
-            if len(self.known) < KNOWN_KEYS_LIMIT:
+            if len(self.known) < KNOWN_KEYS_LIMIT and len(key or "") <= KNOWN_KEY_CHARACTERS:
                 self.known[key] = self.anonymous
             return self.anonymous
         if key is None:

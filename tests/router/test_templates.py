@@ -12,7 +12,7 @@ from penstock.contracts.signature import Signature, TensorSpec
 from penstock.contracts.tensors import DataType
 from penstock.oip.v2 import inference_pb2 as pb
 from services.router.scan import scan
-from services.router.templates import TemplateBook
+from services.router.templates import PREFIX_LIMIT_BYTES, TemplateBook
 
 PAIR = Signature(
     inputs=(
@@ -55,6 +55,17 @@ def test_a_recognised_request_yields_what_a_parse_would(asked: list[tuple[int, i
         assert learnt.template.rows == rows
         assert learnt.template.shapes == ((rows, 2), (rows, width))
         assert learnt.template.input_positions == (0, 1)
+
+
+def test_a_long_description_is_not_remembered():
+    book = TemplateBook(PAIR)
+    for name in ("k" * 100, "k" * PREFIX_LIMIT_BYTES):
+        asked = request()
+        asked.inputs[0].parameters[name].bool_param = True
+        payload = asked.SerializeToString()
+        book.read(asked, payload, start_of(payload))
+
+        assert (book.recognise(payload, start_of(payload)) is not None) == (len(name) == 100)
 
 
 def test_the_second_request_of_a_shape_is_recognised():

@@ -16,6 +16,7 @@ from penstock.contracts.errors import (
     Unauthenticated,
 )
 from penstock.oip.v2 import inference_pb2 as pb
+from services.router.tenants import KNOWN_KEY_CHARACTERS, Tenants
 from tests.mesh.conftest import FakeWorker
 from tests.router.inference_stand import Stand, request, standing
 
@@ -122,3 +123,11 @@ async def test_every_outcome_is_counted_by_tenant_and_code(keys: Stand):
     assert (count("echo", "small", "OK"), count("echo", "small", "QUOTA"), count("", "unknown", "UNAUTHENTICATED")) == (5, 3, 1)
     triton = keys.metrics.triton.of("echo", "1")
     assert (triton.request_success, triton.rejected) == (5, 3)
+
+
+def test_an_open_server_remembers_short_keys_only():
+    tenants = Tenants()
+    for key in ("k" * KNOWN_KEY_CHARACTERS, "k" * (KNOWN_KEY_CHARACTERS + 1)):
+        assert tenants.of(key) is tenants.anonymous
+
+    assert set(tenants.known) == {None, "k" * KNOWN_KEY_CHARACTERS}
