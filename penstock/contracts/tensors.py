@@ -47,15 +47,11 @@ class DataType(Enum):
     FP64 = "FP64"
     BYTES = "BYTES"
 
-    @property
-    def itemsize(self) -> int | None:
-        """Bytes of one element; None for BYTES."""
-        return _ITEMSIZE[self]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The NumPy type that views it: uint16 for BF16, object for BYTES."""
-        return _DTYPE[self]
+    # Set below, once: as properties over a table every look-up hashed an enum member.
+    itemsize: int | None
+    """Bytes of one element; None for BYTES."""
+    dtype: np.dtype[Any]
+    """The NumPy type that views it: uint16 for BF16, object for BYTES."""
 
     @property
     def is_floating(self) -> bool:
@@ -79,7 +75,9 @@ _DTYPE: dict[DataType, np.dtype[Any]] = {
     DataType.FP64: np.dtype("<f8"),
     DataType.BYTES: np.dtype("O"),
 }
-_ITEMSIZE: dict[DataType, int | None] = {kind: None if kind is DataType.BYTES else dtype.itemsize for kind, dtype in _DTYPE.items()}
+for _kind, _dtype in _DTYPE.items():
+    _kind.dtype = _dtype
+    _kind.itemsize = None if _kind is DataType.BYTES else _dtype.itemsize
 _FLOATING = frozenset({DataType.FP16, DataType.BF16, DataType.FP32, DataType.FP64})
 _BY_NUMPY: dict[np.dtype[Any], DataType] = {dtype: kind for kind, dtype in _DTYPE.items() if kind not in (DataType.BF16, DataType.BYTES)}
 _BY_NAME = {kind.value: kind for kind in DataType}

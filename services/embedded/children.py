@@ -55,6 +55,7 @@ def _router(settings: EmbeddedSettings, name: str, served: Addresses, folder: Ru
         "host": settings.host,
         "http_port": served.http_port,
         "grpc_port": served.grpc_port,
+        "metrics_port": served.metrics_port,
         "reuse_port": True,
         "tenants_file": str(settings.tenants_file.absolute()) if settings.tenants_file else None,
         "drain_seconds": settings.drain_seconds,

@@ -152,34 +152,38 @@ class _Stream:
     def _take(self, payload: bytes) -> None:
         """Hand one request over; raises what breaks the rules of the stream."""
         request_id, wants_final = "", False
+        request_id, wants_final = "", False
         answer: asyncio.Future[bytes] | ServingError
         try:
             request = decode(pb.ModelInferRequest, payload)
-            request_id, wants_final = request.id, request.parameters[FINAL_WANTED].bool_param
-            self._check_model(request.model_name)
-            answer = self._submit(payload)
-        except _RuleBroken:
-            raise
         except ServingError as error:
             answer = error
+        else:
+            request_id, wants_final = request.id, request.parameters[FINAL_WANTED].bool_param
+            self._check_model(request.model_name)
+            answer = self._submitted(payload)
         self._in_flight += 1
         self._in_flight_bytes += len(payload)
         self._line.put_nowait(_Taken(request_id=request_id, wants_final=wants_final, size=len(payload), answer=answer))
 
     def _check_model(self, model: str) -> None:
+        """Refuse, and so end the stream, when a message breaks the stream's own rules."""
         if not model:
-            raise _RuleBroken("a request of a stream must name its model", reason="BAD_NAME", field="model_name")
+            raise InvalidInput("a request of a stream must name its model", reason="BAD_NAME", field="model_name")
         if self._model not in (None, model):
-            raise _RuleBroken(
+            raise InvalidInput(
                 f"a stream keeps to one model: this one is for {self._model!r}; open another stream for {model[:64]!r}",
                 reason="BAD_NAME",
                 field="model_name",
             )
         self._model = model
 
-    def _submit(self, payload: bytes) -> asyncio.Future[bytes]:
+    def _submitted(self, payload: bytes) -> asyncio.Future[bytes] | ServingError:
         deadline = min(self._caller.deadline, time.monotonic() + INFER_SECONDS)
-        return self._buffer.submit(payload, key=self._caller.key, deadline=deadline, trace=self._caller.trace)
+        try:
+            return self._buffer.submit(payload, key=self._caller.key, deadline=deadline, trace=self._caller.trace)
+        except ServingError as error:
+            return error
 
     async def _message(self, entry: _Taken) -> bytes:
         try:
@@ -196,10 +200,6 @@ class _Stream:
         # Protobuf messages merge by concatenation: the answer is passed on, and marked, without being parsed.
         body = answer + _FINAL_BYTES if entry.wants_final else answer
         return b"".join((_INFER_RESPONSE_TAG, _varint(len(body)), body))
-
-
-class _RuleBroken(InvalidInput):
-    """A message that ends its stream."""
 
 
 def _draining() -> Draining:

@@ -43,7 +43,12 @@ class PlatformRoutes:
         return HttpReply(200, as_json({"version": self._server_version()}))
 
     def _metrics(self, _request: HttpRequest, _names: PathNames) -> HttpReply:
-        raise NotFound(f"metrics are served on port {self._metrics_port}: GET http://<host>:{self._metrics_port}/metrics", field="path")
+        where = (
+            f"on port {self._metrics_port}: GET http://<host>:{self._metrics_port}/metrics"
+            if self._metrics_port
+            else "on a port of their own"
+        )
+        raise NotFound(f"metrics are served {where}", field="path")
 
     def _server_version(self) -> str:
         return self._control.directory.server_metadata().version
