@@ -1,0 +1,61 @@
+"""An open loop of calls: each leaves on its own schedule, whatever became of those before it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.faults.caller import Caller
+from tests.faults.ledger import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is asked."""
+
+    rate: float = 100.0
+    """Calls a second."""
+    models: tuple[str, ...] = ("alpha", "beta")
+    rows: tuple[int, ...] = (1, 1, 1, 2, 7)
+    """Drawn from."""
+    deadline_seconds: float = 5.0
+
+
+@dataclass
+class Load:
+    """A load that runs until it is stopped; nonces go on over the loads of a test."""
+
+    caller: Caller
+    plan: Plan = field(default_factory=Plan)
+    random: Random = field(default_factory=lambda: Random(0))
+    nonces: int = 0
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, seconds: float = float("inf")) -> None:
+        """Ask for so many seconds or until `stop`; return when every call has ended."""
+        self._stop.clear()
+        async with asyncio.TaskGroup() as group:
+            started, count = time.monotonic(), 0
+            while not self._stop.is_set() and time.monotonic() < started + seconds:
+                self.nonces += 1
+                count += 1
+                group.create_task(self._ask(self.nonces))
+                await asyncio.sleep(max(0.0, started + count / self.plan.rate - time.monotonic()))
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stop.set()
+
+    async def _ask(self, nonce: int) -> None:
+        plan = self.plan
+        rows = self.random.choice(plan.rows)
+        await self.caller.ask(self.random.choice(plan.models), nonce, rows=rows, deadline_seconds=plan.deadline_seconds)
+
+
+def percentile(entries: Sequence[Entry], share: float) -> float:
+    """Return the time in which this share of the answered calls was answered, in seconds; 0 without any."""
+    taken = sorted(entry.seconds for entry in entries if entry.is_ok)
+    return taken[min(len(taken) - 1, int(share * len(taken)))] if taken else 0.0
