@@ -106,6 +106,8 @@ def _grpcio(options: GrpcOptions, control: Control, clock: Clock, *, target: str
             reuse_port=options.reuse_port and not is_local,
             message_limit_bytes=options.message_limit_bytes,
             max_concurrent_streams=options.max_concurrent_streams,
+            # What the native front let in must not be refused for what it adds.
+            max_metadata_bytes=16_384 if is_local else 8192,
             # The native front's one connection to the others is nobody's client and stays.
             connection_seconds=None if is_local else 300.0,
             idle_seconds=None if is_local else 300.0,

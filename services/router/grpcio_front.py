@@ -41,7 +41,7 @@ class GrpcioOptions:
     message_limit_bytes: int = MESSAGE_LIMIT_BYTES
     open_calls_limit: int = 16_384
     max_concurrent_streams: int = 1024
-    max_metadata_bytes: int = 16_384
+    max_metadata_bytes: int = 8192
     keepalive_seconds: float = 60.0
     connection_seconds: float | None = 300.0
     """Age at which a connection is asked to go, so that clients spread again; calls on it may take 600 s more. None: never."""
@@ -55,7 +55,8 @@ class GrpcioOptions:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", int(self.reuse_port)),
             ("grpc.max_concurrent_streams", self.max_concurrent_streams),
-            ("grpc.max_metadata_size", self.max_metadata_bytes // 2),
+            # One limit: between two, grpcio refuses by chance.
+            ("grpc.max_metadata_size", self.max_metadata_bytes),
             ("grpc.absolute_max_metadata_size", self.max_metadata_bytes),
             ("grpc.keepalive_time_ms", int(self.keepalive_seconds * 1000)),
             ("grpc.keepalive_timeout_ms", 20_000),

@@ -71,7 +71,7 @@ class NativeFrontOptions:
     io_threads: int = 1
     max_concurrent_streams: int = 1024
     """Calls in flight of one connection; a client with more waits."""
-    max_metadata_bytes: int = 16_384
+    max_metadata_bytes: int = 8192
     keepalive_seconds: float = 60.0
     """Quiet time after which a connection is pinged; it is closed when 20 s later there is no answer."""
 
@@ -225,16 +225,21 @@ class NativeFront:
     def _pump(self) -> None:
         receive = self._native.recv_batch_details
         while (events := receive(BATCH_LIMIT)) is not None:
-            try:
-                wave = self._columns(events, time.monotonic())
-            except Exception:
-                log.exception("native_front_pump_failed", calls=len(events))
-                self._refuse([event[1] for event in events if not event[0]], Internal("internal error"))
-                continue
-            if wave.cancelled:
-                self._open.difference_update(wave.cancelled)
-            self._waves.append(wave)
-            self._signal()
+            self._hand_over(events)
+            # Else the last messages, of any size, would live until the next ones arrive.
+            del events
+
+    def _hand_over(self, events: list[Any]) -> None:
+        try:
+            wave = self._columns(events, time.monotonic())
+        except Exception:
+            log.exception("native_front_pump_failed", calls=len(events))
+            self._refuse([event[1] for event in events if not event[0]], Internal("internal error"))
+            return
+        if wave.cancelled:
+            self._open.difference_update(wave.cancelled)
+        self._waves.append(wave)
+        self._signal()
 
     def _columns(self, events: list[Any], now: float) -> Wave:
         """Write events into columns; calls that may not enter are refused here and leave no trace in the wave."""

@@ -1,0 +1,125 @@
+"""A real serve under attack: what its processes are, what they cost, and whether it still serves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from penstock.oip.v2 import inference_pb2 as pb
+from tests.flows.serving import Served, serving
+from tests.hostile.http2 import MODEL_INFER
+from tests.hostile.models import write_repository
+
+MESSAGE_LIMIT_BYTES = 4 << 20
+"""What the serve accepts; small, so that what is larger is quickly made."""
+FLAT_BYTES = 8 << 20
+"""How much memory a thousand refusals may leave behind."""
+GOOD_SECONDS = 1.0
+"""How long the next good request may take; a hundredth of it on a machine of our own."""
+
+Outcome = tuple[grpc.StatusCode, str | None]
+
+
+def good_request(**fields: Any) -> pb.ModelInferRequest:
+    """Return a request that `echo` answers."""
+    request = pb.ModelInferRequest(model_name="echo", **fields)
+    request.inputs.add(name="x", datatype="FP32", shape=[1, 3])
+    request.raw_input_contents.append(bytes(12))
+    return request
+
+
+GOOD = good_request().SerializeToString()
+
+
+@dataclass
+class Target:
+    """A serve, the processes that it had when it was whole, and a client of good will."""
+
+    served: Served
+    is_native: bool
+    channel: grpc.Channel
+    process_ids: Sequence[int]
+
+    @property
+    def address(self) -> str:
+        """Where gRPC is."""
+        return self.served.grpc
+
+    def call(self, payload: bytes, *, path: str = MODEL_INFER, channel: grpc.Channel | None = None, **how: Any) -> Outcome:
+        """Call, and return status and reason."""
+        try:
+            (channel or self.channel).unary_unary(path)(payload, **{"timeout": 10, **how})
+        except grpc.RpcError as error:
+            reason = dict(error.trailing_metadata() or ()).get("penstock-reason")
+            assert reason is None or len(error.details()) <= 512  # without a reason the words are the library's
+            return error.code(), reason
+        return grpc.StatusCode.OK, None
+
+    def assert_unharmed(self) -> None:
+        """Same processes, and the next good request is served at once."""
+        started_at = time.monotonic()
+        assert self.call(GOOD) == (grpc.StatusCode.OK, None)
+        assert time.monotonic() - started_at < GOOD_SECONDS
+        assert self.process_ids == _children(self.served)
+        for process_id in self.process_ids:
+            os.kill(process_id, 0)
+
+    def resident_bytes(self) -> int:
+        """Return the memory of router and worker."""
+        pages = sum(int(Path(f"/proc/{process_id}/statm").read_text().split()[1]) for process_id in self.process_ids)
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def assert_memory_returns_to(self, before: int) -> None:
+        """Within seconds router and worker have again what they had, but for FLAT_BYTES."""
+        give_up_at = time.monotonic() + 5.0
+        while self.resident_bytes() - before > FLAT_BYTES and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+        assert self.resident_bytes() - before <= FLAT_BYTES
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that the router had since `forget_peak`."""
+        lines = Path(f"/proc/{self.process_ids[0]}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) << 10
+
+    def forget_peak(self) -> None:
+        """Let `peak_bytes` begin at what there is now."""
+        Path(f"/proc/{self.process_ids[0]}/clear_refs").write_text("5")
+
+    def router_cpu_seconds(self) -> float:
+        """Return the processor time that the router has used."""
+        fields = Path(f"/proc/{self.process_ids[0]}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def mistakes(self) -> list[str]:
+        """Return the lines of the log that tell of a mistake of ours."""
+        lines = self.served.log.read_text().splitlines()
+        return [line for line in lines if '"level":"error"' in line or "Traceback" in line or "panicked" in line]
+
+
+@contextmanager
+def attacked(folder: Path, *options: str, is_native: bool = True) -> Iterator[Target]:
+    """Serve while the block lasts; the log must not tell of any mistake of ours."""
+    engine = () if is_native else ("--set", "router.native_front=false")
+    limit = ("--set", f"router.message_limit_bytes={MESSAGE_LIMIT_BYTES}")
+    state = Path(os.environ["XDG_RUNTIME_DIR"]) / folder.name
+    state.mkdir()
+    with serving(state, write_repository(folder), *limit, *engine, *options) as served:
+        channel = grpc.insecure_channel(served.grpc, options=[("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)])
+        with channel:
+            grpc.channel_ready_future(channel).result(10)
+            target = Target(served, is_native, channel, _children(served))
+            with suppress(AssertionError):  # the first request of a model may take its time
+                target.assert_unharmed()
+            yield target
+            assert target.mistakes() == []
+
+
+def _children(served: Served) -> list[int]:
+    return [served.child("router-0"), served.child("worker-0")]
