@@ -19,10 +19,10 @@ from services.router import answers
 from services.router.admission import Tenant
 from services.router.calls import Calls
 from services.router.front import Front, Wave
+from services.router.intake import Intake
 from services.router.outcomes import RouterMetrics
 from services.router.shared_answers import SharedAnswers
 from services.router.targets import Target
-from services.router.templates import Learnt
 from services.router.tenants import Tenants
 from services.router.tracing import RequestTracer
 from services.router.understanding import NotUnderstood, Understanding, Understood
@@ -31,23 +31,6 @@ LONGEST_DEADLINE_SECONDS = 60.0
 """Deadline of a call that brings none, and the longest that any call may bring."""
 REQUESTS_IN_FLIGHT_LIMIT = 65_536
 """Requests of this process beyond which calls are refused at the door."""
-
-
-class Intake:
-    """One wave while it is taken in."""
-
-    __slots__ = ("cut", "errors", "front", "now", "opened", "refused", "wave")
-
-    def __init__(self, front: Front, wave: Wave, now: float) -> None:
-        """Start with nothing opened."""
-        self.front = front
-        self.wave = wave
-        self.now = now
-        self.opened: dict[tuple[Learnt, int], tuple[Chunk, Calls]] = {}
-        self.cut: list[Chunk] = []
-        """Chunks that are full."""
-        self.refused: list[int] = []
-        self.errors: list[ServingError] = []
 
 
 class Inference:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import xxhash
 
@@ -11,12 +10,10 @@ from penstock.contracts.errors import CallerLeft, DeadlineExceeded, ServingError
 from services.router.admission import Tenant
 from services.router.calls import Calls, Waiter
 from services.router.front import Front
+from services.router.intake import Intake
 from services.router.result_cache import ResultCache
 from services.router.targets import Target
 from services.router.understanding import Understood
-
-if TYPE_CHECKING:
-    from services.router.inference import Intake
 
 
 class SharedAnswers:
