@@ -41,8 +41,8 @@ demo: setup ## Build real models, serve them, and send real rows over gRPC, HTTP
 bench: setup ## Measure requests a second and CPU a request, next to a bare grpc.aio server
 	$(BIN)/python -m bench $(ARGS)
 
-faults: setup ## Kill and stop workers under load and count what callers see
-	$(BIN)/pytest tests/faults $(ARGS)
+faults: setup ## Break things under load at random, check every answer, write RELIABILITY.md (about 40 minutes, resumable)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 protos: setup ## Regenerate the code in penstock/v1 and penstock/oip
 	$(BIN)/python protos/generate.py
