@@ -36,7 +36,7 @@ from penstock.contracts.model_config_values import (
     WarmupValues,
 )
 from penstock.contracts.model_graph import GraphSignature, GraphTensor
-from penstock.contracts.model_text import EMBEDDING_OUTPUT, TEXT_INPUT, TextPlan
+from penstock.contracts.model_text import EMBEDDING_OUTPUT, TEXT_INPUT, TOKEN_COUNT_OUTPUT, TextPlan
 
 __all__ = [
     "BACKEND",
@@ -45,6 +45,7 @@ __all__ = [
     "EMBEDDING_OUTPUT",
     "PLATFORM",
     "TEXT_INPUT",
+    "TOKEN_COUNT_OUTPUT",
     "All",
     "CompletedModel",
     "DynamicBatching",

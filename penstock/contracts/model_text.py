@@ -1,7 +1,8 @@
 """Decides how a model that reads tokens is served as one that reads text.
 
 A version folder that holds a tokenizer beside a sentence-embedding model is served with one BYTES input, `text`, and one floating
-output, `embedding`. A model that merely has a tokenizer next to it (a classifier, a language model) is served with its own tensors,
+output, `embedding`, beside the number of tokens of each text, `token_count`. A model that merely has a tokenizer next to it
+(a classifier, a language model) is served with its own tensors,
 unless its configuration has a table `text`.
 """
 
@@ -20,6 +21,7 @@ TEXT_INPUT = "text"
 """Name of a text model's input."""
 
 EMBEDDING_OUTPUT = "embedding"
+TOKEN_COUNT_OUTPUT = "token_count"  # noqa: S105 - a name, no password
 """Name of a text model's output."""
 
 TOKEN_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
@@ -74,7 +76,10 @@ def text_tensors(plan: TextPlan) -> GraphSignature:
     rows = plan.batch_symbol or None
     return GraphSignature(
         inputs=(GraphTensor(name=TEXT_INPUT, onnx_type="tensor(string)", shape=(rows,), is_text=True),),
-        outputs=(GraphTensor(name=EMBEDDING_OUTPUT, onnx_type="tensor(float)", shape=(rows, plan.size)),),
+        outputs=(
+            GraphTensor(name=EMBEDDING_OUTPUT, onnx_type="tensor(float)", shape=(rows, plan.size)),
+            GraphTensor(name=TOKEN_COUNT_OUTPUT, onnx_type="tensor(int64)", shape=(rows, 1)),
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from tokenizers import Encoding, Tokenizer
 
 from penstock.contracts.errors import ExecutionFailed, LoadFailed
 from penstock.contracts.model_config import Pooling
-from penstock.contracts.model_text import TEXT_INPUT, TextPlan
+from penstock.contracts.model_text import TEXT_INPUT, TOKEN_COUNT_OUTPUT, TextPlan
 from penstock.contracts.tensors import AnyArray
 from services.worker.session import ModelSession, RunHandle
 
@@ -30,7 +30,7 @@ Floats = NDArray[np.float32]
 
 
 class TextSession:
-    """Texts in (`text`, `str` objects of any shape with one text a row), vectors out (`embedding`, FP32[-1, size])."""
+    """Texts in (`text`, `str` objects of any shape with one text a row), out `embedding` FP32[-1, size] and `token_count` INT64[-1, 1]."""
 
     def __init__(self, inner: ModelSession, tokenizer: Tokenizer, plan: TextPlan, *, pad_id: int = 0) -> None:
         """Put a tokenizer that neither pads nor exceeds the model's limit before a session."""
@@ -53,13 +53,21 @@ class TextSession:
         texts = cast("list[str]", feeds[TEXT_INPUT].ravel().tolist())
         encoded = self._encode(texts)
         lengths = [len(one) for one in encoded]
+        if set(outputs) <= {TOKEN_COUNT_OUTPUT}:
+            vectors = np.zeros((len(texts), 0), dtype=np.float32)
+        else:
+            vectors = self._embedded(encoded, lengths, handle)
+        counts = np.array(lengths, dtype=np.int64).reshape(-1, 1)
+        return [counts if name == TOKEN_COUNT_OUTPUT else vectors for name in outputs]
+
+    def _embedded(self, encoded: Sequence[Encoding], lengths: Sequence[int], handle: RunHandle | None) -> Floats:
         vectors: Floats | None = None
         for group in length_groups(lengths):
             part = self._embed([encoded[position] for position in group], handle)
             if vectors is None:
-                vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
+                vectors = np.empty((len(encoded), part.shape[1]), dtype=np.float32)
             vectors[group] = part
-        return [np.zeros((0, max(0, self._plan.size)), dtype=np.float32) if vectors is None else vectors for _ in outputs]
+        return np.zeros((0, max(0, self._plan.size)), dtype=np.float32) if vectors is None else vectors
 
     def _encode(self, texts: list[str]) -> list[Encoding]:
         try:

@@ -18,7 +18,10 @@ def test_a_sentence_model_beside_its_tokenizer_reads_text_and_gives_embeddings()
     model = completed(None, SENTENCES, has_tokenizer=True)
 
     assert model.signature.inputs == (TensorSpec(name="text", datatype=DataType.BYTES, shape=(-1,), symbols=("B",), is_text=True),)
-    assert model.signature.outputs == (TensorSpec(name="embedding", datatype=DataType.FP32, shape=(-1, 384), symbols=("B", "")),)
+    assert model.signature.outputs == (
+        TensorSpec(name="embedding", datatype=DataType.FP32, shape=(-1, 384), symbols=("B", "")),
+        TensorSpec(name="token_count", datatype=DataType.INT64, shape=(-1, 1), symbols=("B", "")),
+    )
     assert model.signature.max_batch_size == 64
     assert model.config.text == TextOptions()
     assert model.text is not None

@@ -86,6 +86,16 @@ def test_texts_of_very_different_lengths_keep_their_order():
     assert np.allclose(together, alone, atol=1e-5)
 
 
+def test_tokens_are_counted_as_the_model_reads_them():
+    texts = {"text": np.array(["one", "two two two", "one " * 50], dtype=object)}
+    counts, vectors = session(max_length=8).run(texts, ["token_count", "embedding"])
+    (alone,) = session(max_length=8).run(texts, ["token_count"])
+
+    assert counts.tolist() == alone.tolist() == [[3], [5], [8]]
+    assert counts.dtype == np.int64
+    assert vectors.shape == (3, 4)
+
+
 def test_a_file_that_is_no_tokenizer_is_refused():
     plan = session()._plan
     with pytest.raises(LoadFailed):
