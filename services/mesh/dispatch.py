@@ -196,6 +196,7 @@ class Dispatch:
 
     def link_changed(self, link: Link) -> None:
         """Note that a link went up, down or began to drain."""
+        self._table.reach(link.target.instance_id, is_lost=link.is_lost)
         self._changed()
 
     def link_lost(self, link: Link, chunks: list[Chunk]) -> None:

@@ -96,6 +96,11 @@ class Link(asyncio.Protocol):
         return self._is_welcome and not self.is_draining and not self.is_silent
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the worker is silent or not connected; one that was never reached yet is not lost, but says nothing either."""
+        return self.is_silent or not self._is_welcome
+
+    @property
     def is_clogged(self) -> bool:
         """Whether the worker leaves so much unread that more would only fill this process's memory."""
         return self._transport is not None and self._transport.get_write_buffer_size() > UNREAD_LIMIT_BYTES

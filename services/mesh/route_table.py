@@ -5,8 +5,9 @@ with the higher revision wins. A deployment is one version with all replicas of 
 only when its replicas, digest or configuration change, so that what others keep per deployment (templates, counters) stays valid.
 
 A model without a declared route is served by its newest version that no worker is still loading; while a newer one is loading
-somewhere the previous one keeps the traffic. `penstock.traffic.<version>` parameters declare weights in basis points and
-`penstock.alias.<name>` parameters other names of versions; `latest` always is the newest version that serves.
+somewhere the previous one keeps the traffic. What a lost worker last said about itself counts for nothing in this.
+`penstock.traffic.<version>` parameters declare weights in basis points and `penstock.alias.<name>` parameters other names of versions;
+`latest` always is the newest version that serves.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class RouteTable:
         self._routes: dict[str, Route] = {}
         self._aliases: dict[str, dict[str, str]] = {}
         self._known: dict[str, dict[str, ReplicaState]] = {}
+        self._lost: set[str] = set()
 
     def apply(self, worker_id: str, status: WorkerStatus | None) -> bool:
         """Take a worker's newest status, None when the worker is gone; return whether anything changed."""
@@ -82,6 +84,18 @@ class RouteTable:
             if held is not None and held.instance_id == status.instance_id and held.revision >= status.revision:
                 return False
             self._statuses[worker_id] = status
+        self._rebuild()
+        return True
+
+    def reach(self, instance_id: str, *, is_lost: bool) -> bool:
+        """Note whether a worker instance was lost; return whether that is news.
+
+        Its replicas stay known and callable by version, but choose no version for others any more: a worker that died while it loaded
+        would otherwise hold the new version back, and keep the traffic on an old one that only itself still had.
+        """
+        if (instance_id in self._lost) == is_lost:
+            return False
+        (self._lost.add if is_lost else self._lost.discard)(instance_id)
         self._rebuild()
         return True
 
@@ -149,6 +163,7 @@ class RouteTable:
 
     def _rebuild(self) -> None:
         self.revision += 1
+        self._lost &= {status.instance_id for status in self._statuses.values()}
         replicas = [
             (status.instance_id, replica) for status in self._statuses.values() for replica in status.replicas if replica.state in HELD
         ]
@@ -174,7 +189,8 @@ class RouteTable:
         if declared and set(declared) <= set(ready) and _is_whole(declared):
             backends = tuple(Backend(version=version, weight_basis_points=int(weight)) for version, weight in sorted(declared.items()))
             return Route(model=model, backends=backends, revision=self.revision)
-        return single(model, self._newest(model, newest_first), revision=self.revision)
+        reachable = [version for version in newest_first if any(one.instance_id not in self._lost for one in ready[version].replicas)]
+        return single(model, self._newest(model, reachable or newest_first), revision=self.revision)
 
     def _newest(self, model: str, newest_first: Sequence[str]) -> str:
         for version in newest_first:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import struct
 import time
 
 import pytest
 
 from penstock.contracts.errors import DeadlineExceeded, NoReadyReplica, Overloaded, WorkerLost
+from penstock.contracts.worker_status import ReplicaState
 from penstock.v1 import link_pb2 as pb
-from tests.mesh.conftest import FakeWorker, echo
+from tests.mesh.conftest import FakeWorker, echo, replica
 from tests.mesh.ledger import Ledger, chunk_of, dispatching
 
 
@@ -191,6 +193,20 @@ async def test_a_deadline_is_kept_although_the_worker_says_nothing(workers: list
 
         assert isinstance(ledger.failures[1], DeadlineExceeded)
         assert dispatch.links[0].rows_in_flight == 0
+
+
+async def test_a_worker_that_dies_while_it_loads_does_not_keep_the_traffic_on_what_only_itself_had(workers: list[FakeWorker]):
+    async with dispatching(workers) as (dispatch, table):
+        old, new = replica(version="1", replica_id=1), replica(version="2", replica_id=2)
+        loading = dataclasses.replace(new, state=ReplicaState.LOADING)
+        dispatch.follow(workers[0].worker_id, dataclasses.replace(workers[0].status(), revision=9, replicas=(old, loading)))
+        dispatch.follow(workers[1].worker_id, dataclasses.replace(workers[1].status(), revision=9, replicas=(new,)))
+
+        assert table.resolve("echo").version == "1"
+        workers[0].kill()
+        async with asyncio.timeout(5):
+            while table.resolve("echo").version != "2":
+                await asyncio.sleep(0.001)
 
 
 async def test_a_refusal_before_execution_is_sent_to_another_replica(workers: list[FakeWorker]):

@@ -43,6 +43,26 @@ def test_while_a_newer_version_loads_anywhere_the_previous_one_keeps_the_traffic
     assert len(table.resolve("echo").replicas) == 2
 
 
+def test_a_lost_worker_neither_holds_a_version_back_nor_serves_the_previous_one():
+    old, new = replica(version="1", replica_id=1), replica(version="2", replica_id=2)
+    loading = dataclasses.replace(new, state=ReplicaState.LOADING)
+    table = table_of(status("a", new), status("b", old, loading))
+
+    assert table.resolve("echo").version == "1"
+    assert table.reach("b", is_lost=True)
+    assert table.resolve("echo").version == "2"
+    assert not table.reach("b", is_lost=True)
+    assert table.reach("b", is_lost=False)
+    assert table.resolve("echo").version == "1"
+
+
+def test_when_every_worker_is_lost_the_routes_stay_as_they_were():
+    table = table_of(status("a", replica(version="1", replica_id=1), replica(version="2", replica_id=2)))
+    table.reach("a", is_lost=True)
+
+    assert table.resolve("echo").version == "2"
+
+
 def test_new_files_of_the_serving_version_do_not_move_its_traffic_to_an_older_one():
     old, serving = replica(version="1", replica_id=1), replica(version="2", replica_id=2)
     reloading = dataclasses.replace(serving, replica_id=3, state=ReplicaState.LOADING, digest="new")
