@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 WIDTH = 4
-NUMBERS = {"alpha": 1, "beta": 2, "slow": 3, "fragile": 4, "wide": 5, "poison": 6}
+NUMBERS = {"alpha": 1, "beta": 2, "slow": 3, "fragile": 4, "poison": 6, "endless": 7, "roots": 8, "loose": 9, "shape": 10}
 SPINS = 8_000
 """Turns of `slow`'s loop: some 20 ms."""
 LOWEST = -(2**63)
@@ -22,6 +22,14 @@ BAD_ROW = {"dividend": 7, "divisor": 1}
 """`fragile` refuses to compute a row that holds these."""
 KILLER = {"dividend": LOWEST, "divisor": 0}
 """`fragile` dies of a row that holds these: the processor cannot divide the lowest number by -1."""
+
+LIMITS = {"slow": 4, "fragile": 64}
+NEGATIVE = -1
+"""`roots` and `loose` have no number to answer for a row that holds this in its third place; `roots` says so."""
+DROPPED = 666
+"""`shape` leaves rows out that hold this in their third place."""
+FOR_EVER = 2**62
+"""`endless` goes round that often for a row that holds this in its second place."""
 
 I64 = TensorProto.INT64
 
@@ -53,9 +61,8 @@ def write_models(folder: Path, names: Sequence[str] = ("alpha", "beta", "slow"))
 def write_version(model: Path, version: int) -> Path:
     """Write one version of a model, complete at once as deployers do it, and return its folder."""
     model.mkdir(parents=True, exist_ok=True)
-    limits = {"slow": 4, "wide": 0}
-    if not (model / "model.toml").exists():
-        (model / "model.toml").write_text(f"max_batch_size = {limits.get(model.name, 64)}\n" if model.name != "wide" else "")
+    settings = f"max_batch_size = {LIMITS.get(model.name, 4096)}\n" + ("reject_non_finite = true\n" if model.name == "roots" else "")
+    (model / "model.toml").write_text(settings)
     staged = model.parent.parent / f".staged-{model.name}-{version}"
     staged.mkdir(parents=True)
     onnx.save(graph(model.name, version), staged / "model.onnx")
@@ -65,7 +72,7 @@ def write_version(model: Path, version: int) -> Path:
 
 def graph(name: str, version: int) -> onnx.ModelProto:
     """Return a model of the oracle's."""
-    special = {"slow": _spinning, "fragile": _dividing, "poison": _dying}.get(name, _nothing)
+    special = {"slow": _spinning, "endless": _endless, "fragile": _dividing, "poison": _dying}.get(name, _nothing)
     nodes, constants = special()
     nodes = [
         helper.make_node("Mul", ["x", "weight"], ["product"]),
@@ -77,6 +84,8 @@ def graph(name: str, version: int) -> onnx.ModelProto:
     constants += [_number("weight", 2 * version + 1), _number("bias", 7 * version + 1000 * NUMBERS.get(name, 0)), _list("axis", 1)]
     inputs = [helper.make_tensor_value_info("x", I64, ["rows", WIDTH])]
     outputs = [helper.make_tensor_value_info("y", I64, ["rows", WIDTH]), helper.make_tensor_value_info("total", I64, ["rows"])]
+    for more in MORE.get(name, ()):
+        more(nodes, constants, outputs)
     made = helper.make_graph(nodes, name, inputs, outputs, constants)
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
@@ -90,6 +99,21 @@ def _nothing() -> Parts:
 
 def _spinning() -> Parts:
     """Go round a loop SPINS times, negating zero."""
+    nodes, constants = _loop("turns")
+    return nodes, [*constants, _number("turns", SPINS)]
+
+
+def _endless() -> Parts:
+    """Go round a loop as often as the largest second number of a row says."""
+    nodes, constants = _loop("turns")
+    asked = [
+        helper.make_node("Gather", ["x", "second"], ["asked"], axis=1),
+        helper.make_node("ReduceMax", ["asked"], ["turns"], keepdims=0),
+    ]
+    return [*asked, *nodes], [*constants, _list("second", 1)]
+
+
+def _loop(turns: str) -> Parts:
     scalars = [helper.make_tensor_value_info(name, kind, []) for name, kind in (("turn", I64), ("go", TensorProto.BOOL), ("value", I64))]
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Neg", ["value"], ["negated"])],
@@ -100,9 +124,9 @@ def _spinning() -> Parts:
     nodes = [
         helper.make_node("ReduceMin", ["x"], ["least"], keepdims=0),
         helper.make_node("Mul", ["least", "zero"], ["start"]),
-        helper.make_node("Loop", ["turns", "always", "start"], ["nothing"], body=body),
+        helper.make_node("Loop", [turns, "always", "start"], ["nothing"], body=body),
     ]
-    return nodes, [_number("zero", 0), _number("turns", SPINS), helper.make_tensor("always", TensorProto.BOOL, [], [True])]
+    return nodes, [_number("zero", 0), helper.make_tensor("always", TensorProto.BOOL, [], [True])]
 
 
 def _dividing() -> Parts:
@@ -135,3 +159,30 @@ def _number(name: str, value: int) -> onnx.TensorProto:
 
 def _list(name: str, value: int) -> onnx.TensorProto:
     return helper.make_tensor(name, I64, [1], [value])
+
+
+def _with_root(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], outputs: list[onnx.ValueInfoProto]) -> None:
+    """Answer the square root of the third number as well: no number for a negative one."""
+    constants.append(_list("third", 2))
+    nodes += [
+        helper.make_node("Gather", ["x", "third"], ["square"], axis=1),
+        helper.make_node("Cast", ["square"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Sqrt", ["real"], ["root"]),
+    ]
+    outputs.append(helper.make_tensor_value_info("root", TensorProto.FLOAT, ["rows", 1]))
+
+
+def _with_kept(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], outputs: list[onnx.ValueInfoProto]) -> None:
+    """Answer the rows themselves as well, without those that hold DROPPED."""
+    constants += [_number("third", 2), _number("dropped", DROPPED)]
+    nodes += [
+        helper.make_node("Gather", ["x", "third"], ["tested"], axis=1),
+        helper.make_node("Equal", ["tested", "dropped"], ["is_dropped"]),
+        helper.make_node("Not", ["is_dropped"], ["is_kept"]),
+        helper.make_node("Compress", ["x", "is_kept"], ["kept"], axis=0),
+    ]
+    outputs.append(helper.make_tensor_value_info("kept", I64, ["rows", WIDTH]))
+
+
+MORE = {"roots": (_with_root,), "loose": (_with_root,), "shape": (_with_kept,)}
+"""What models answer beside `y` and `total`."""

@@ -80,7 +80,8 @@ def _schedules(sums: dict[str, Any], kinds: dict[str, Any], worst: list[str]) ->
         "## Random schedules",
         "",
         (
-            f"{sums['failed']} of {sums['schedules']} schedules broke an invariant{bound}: {sums['faults']} faults, {sums['calls']} calls, of "
+            f"{sums['failed']} of {sums['schedules']} schedules broke an invariant{bound}: "
+            f"{sums['faults']} faults, {sums['calls']} calls, of "
             f"which {sums['answered']} were answered rightly and {sums['refused']} refused with a typed error that the faults explain."
         ),
         (

@@ -1,7 +1,6 @@
-"""Workers die, hang and are drained under load; callers see answers.
+"""Workers die, hang, drain and are replaced under load; callers see answers.
 
-The load is an open loop of idempotent calls with one try each, so that nothing a client library does hides a failure. Every answer is
-checked against the number that was asked for.
+The load is an open loop of idempotent calls with one try each, so that nothing a client library does hides a failure.
 """
 
 from __future__ import annotations
@@ -10,149 +9,194 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import numpy as np
-import pytest
+from tests.faults import invariants as inv
+from tests.faults.caller import Caller
+from tests.faults.figures import record
+from tests.faults.ledger import Kind, Ledger
+from tests.faults.load import Load, Plan, percentile
+from tests.faults.oracle import write_models, write_version
+from tests.faults.truths import held_true
+from tests.faults.world import World, world
 
-from penstock import AsyncClient, ClientOptions, ServingError
-from penstock.client.retry import RetryPolicy
-from tests.flows.models import write_repository
-from tests.flows.serving import Served, serving
-
-ONE_TRY = ClientOptions(timeout_seconds=10.0, connections=2, retries=RetryPolicy(attempts=1))
-RATE = 100
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    repository = write_repository(tmp_path_factory.mktemp("models"))
-    folder = Path(os.environ["XDG_RUNTIME_DIR"]) / "faults"
-    folder.mkdir()
-    with serving(folder, repository, "--workers", "2") as running:
-        yield running
+PLAN = Plan(rate=80.0, models=("alpha", "slow"), rows=(1, 1, 2))
+GONE = {"UNAVAILABLE", "NO_READY_REPLICA", "WORKER_LOST", "REPLICA_GONE", "MODEL_LOADING"}
 
 
-@dataclass
-class Ledger:
-    """What was asked and what came of it."""
-
-    answered: int = 0
-    wrong: list[int] = field(default_factory=list)
-    failed: dict[int, str] = field(default_factory=dict)
-    slowest_seconds: float = 0.0
-
-
-async def load(served: Served, seconds: float, ledger: Ledger, stop: asyncio.Event | None = None) -> None:
-    """Ask RATE times a second, each call on its own schedule."""
-    async with AsyncClient(served.grpc, ONE_TRY) as client, asyncio.TaskGroup() as group:
-        started = time.monotonic()
-        for number in range(int(seconds * RATE)):
-            if stop is not None and stop.is_set():
-                break
-            group.create_task(_ask(client, number, ledger))
-            await asyncio.sleep(max(0.0, started + (number + 1) / RATE - time.monotonic()))
-
-
-async def _ask(client: AsyncClient, number: int, ledger: Ledger) -> None:
-    asked_at = time.monotonic()
-    try:
-        answer = await client.predict("echo", {"x": np.full((1, 4), number, np.float32)})
-    except ServingError as error:
-        ledger.failed[number] = f"{error.reason}: {error.message}"
-        return
-    ledger.slowest_seconds = max(ledger.slowest_seconds, time.monotonic() - asked_at)
-    if answer["y"].tolist() != [[number] * 4] or answer["total"].tolist() != [4 * number]:
-        ledger.wrong.append(number)
-    ledger.answered += 1
-
-
-def both_workers_serve(served: Served) -> bool:
-    lines = served.get("/v2/models/echo/ready")[0] == 200 and served.events("link_up")
-    return bool(lines) and len(alive([served.child("worker-0"), served.child("worker-1")])) == 2 and _links_up(served) == 2
-
-
-def _links_up(served: Served) -> int:
-    import urllib.request
-
-    with urllib.request.urlopen(f"http://{served.record['metrics']}/metrics", timeout=5) as response:
-        lines = response.read().decode().splitlines()
-    return int(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("penstock_link_up{")))
-
-
-def alive(process_ids: list[int]) -> list[int]:
-    return [pid for pid in process_ids if Path(f"/proc/{pid}").exists()]
-
-
-async def test_a_killed_worker_costs_no_caller_an_answer(served: Served):
-    await asyncio.to_thread(served.until, lambda: both_workers_serve(served))
-    ledger = Ledger()
-    loading = asyncio.create_task(load(served, 4.0, ledger))
-    for _ in range(3):
-        await asyncio.sleep(0.8)
-        os.kill(served.child("worker-0"), signal.SIGKILL)
-        await asyncio.to_thread(served.until, lambda: both_workers_serve(served))
-    await loading
-
-    assert ledger.failed == {}
-    assert ledger.wrong == []
-    assert ledger.answered == 4 * RATE
-
-
-async def test_a_stopped_worker_is_out_of_rotation_and_costs_no_caller_an_answer(served: Served):
-    await asyncio.to_thread(served.until, lambda: both_workers_serve(served))
-    ledger = Ledger()
-    loading = asyncio.create_task(load(served, 4.0, ledger))
-    await asyncio.sleep(0.5)
-    stopped = served.child("worker-1")
-    os.kill(stopped, signal.SIGSTOP)
-    try:
-        await asyncio.to_thread(served.until, lambda: _links_up(served) == 1)
-        await asyncio.sleep(0.5)
-    finally:
-        os.kill(stopped, signal.SIGCONT)
-    await loading
-    await asyncio.to_thread(served.until, lambda: both_workers_serve(served))
-
-    assert ledger.failed == {}
-    assert ledger.wrong == []
-    # 0.4 s of silence end it, `make bench` holds the figure; here only that nobody waits for a deadline
-    assert ledger.slowest_seconds < 5.0
-
-
-async def test_sigterm_finishes_every_call_in_flight_and_leaves_nobody_behind(tmp_path: Path, short_dir: Path):
-    repository = write_repository(tmp_path / "models")
-    with serving(short_dir, repository) as running:
-        ledger, stop = Ledger(), asyncio.Event()
-        children = [running.child("worker-0"), running.child("router-0")]
-        loading = asyncio.create_task(load(running, 6.0, ledger, stop))
-        await asyncio.sleep(1.0)
-        running.process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(running.process.wait, 40)
-        stop.set()
+async def under_load(running: World, ledger: Ledger, strike: Callable[[], Awaitable[None]], plan: Plan = PLAN) -> list[inv.Counted]:
+    """Ask all the time while `strike` happens; return the router's counters before and after."""
+    before = running.counted()
+    async with Caller(running.target, ledger) as caller:
+        load = Load(caller, plan)
+        loading = asyncio.create_task(load.run())
+        await asyncio.sleep(0.4)
+        await strike()
+        await asyncio.sleep(0.4)
+        load.stop()
         await loading
-
-        assert running.process.returncode == 0
-        assert ledger.wrong == []
-        assert ledger.answered >= RATE // 2
-        assert {text.partition(":")[0] for text in ledger.failed.values()} <= {"DRAINING", "UNAVAILABLE"}
-        assert alive(children) == []
+    return [before, running.counted()]
 
 
-async def test_a_hot_swap_under_load_fails_no_call(served: Served, tmp_path_factory: pytest.TempPathFactory):
-    await asyncio.to_thread(served.until, lambda: both_workers_serve(served))
-    repository = Path(str(served.record["repository"]))
-    ledger = Ledger()
-    loading = asyncio.create_task(load(served, 5.0, ledger))
-    await asyncio.sleep(0.5)
-    staged = tmp_path_factory.mktemp("staged") / "2"
-    staged.mkdir()
-    (staged / "model.onnx").write_bytes((repository / "echo" / "1" / "model.onnx").read_bytes())
-    staged.rename(repository / "echo" / "2")
-    await loading
-    served.until(lambda: b'"versions":["2"]' in served.get("/v2/models/echo")[1])
+async def until(running: World, condition: Callable[[], bool]) -> float:
+    """Wait for something; return how long it took."""
+    started = time.monotonic()
+    await asyncio.to_thread(running.served.until, condition)
+    return time.monotonic() - started
 
-    assert ledger.failed == {}
-    assert ledger.wrong == []
+
+async def test_p2_a_worker_killed_in_the_middle_of_batches_costs_nobody_an_answer(running: World, ledger: Ledger):
+    took = 0.0
+
+    async def kill() -> None:
+        nonlocal took
+        running.signal("worker-0", signal.SIGKILL)
+        await until(running, lambda: running.links_up() == 1)
+        took = await until(running, running.is_settled)
+
+    counted = await under_load(running, ledger, kill)
+
+    held_true(running, ledger)
+    assert [entry.outcomes[0] for entry in ledger.entries() if not entry.is_ok] == []
+    assert inv.amplification(counted) == []
+    record("P2", capacity_back_s=took, p50_ms=1000 * percentile(ledger.entries(), 0.5), p99_ms=1000 * percentile(ledger.entries(), 0.99))
+
+
+async def test_p8_a_stopped_worker_is_out_of_rotation_and_costs_nobody_an_answer(running: World, ledger: Ledger):
+    took = 0.0
+
+    async def stop() -> None:
+        nonlocal took
+        stopped = running.signal("worker-1", signal.SIGSTOP)
+        try:
+            took = await until(running, lambda: running.links_up() == 1)
+            await asyncio.sleep(0.3)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        await until(running, running.is_settled)
+
+    await under_load(running, ledger, stop)
+
+    held_true(running, ledger)
+    assert [entry.outcomes[0] for entry in ledger.entries() if not entry.is_ok] == []
+    # 0.4 s of silence end it; here only that nobody waits for a deadline
+    assert max(entry.seconds for entry in ledger.entries()) < PLAN.deadline_seconds
+    record("P8", out_of_rotation_s=took, slowest_ms=1000 * max(entry.seconds for entry in ledger.entries()))
+
+
+async def test_p5_without_any_worker_callers_are_told_to_come_back_and_then_answered(running: World, ledger: Ledger):
+    lifted_at = 0.0
+
+    async def kill_all() -> None:
+        nonlocal lifted_at
+        for name in running.workers:
+            running.signal(name, signal.SIGKILL)
+        lifted_at = time.monotonic()
+        await until(running, running.is_settled)
+        await asyncio.sleep(1.0)
+
+    await under_load(running, ledger, kill_all)
+    lost = [entry.outcomes[0] for entry in ledger.entries() if not entry.is_ok]
+
+    held_true(running, ledger)
+    assert lost
+    assert {outcome.reason for outcome in lost} <= GONE
+    took = inv.seconds_to_live(ledger.entries(), lifted_at)
+    assert took is not None
+    record("P5", answers_again_s=took, refused=len(lost))
+
+
+async def test_p1_an_idle_worker_that_dies_gets_no_traffic_before_it_is_warm(running: World, ledger: Ledger):
+    running.signal("worker-0", signal.SIGKILL)
+    took = 0.0
+
+    async def wait() -> None:
+        nonlocal took
+        took = await until(running, lambda: len(running.served.events("child_died")) > 0 and running.is_settled())
+
+    await under_load(running, ledger, wait, Plan(rate=80.0))
+
+    held_true(running, ledger)
+    assert [entry.outcomes[0] for entry in ledger.entries() if not entry.is_ok] == []
+    record("P1", capacity_back_s=took)
+
+
+async def test_p19_a_hot_swap_and_the_death_of_a_worker_meanwhile_cost_nobody_an_answer(running: World, ledger: Ledger):
+    async def swap() -> None:
+        write_version(running.repository / "beta", 2)
+        await until(running, lambda: any(line["version"] == "2" for line in running.served.events("replica_loading")))
+        running.signal("worker-1", signal.SIGKILL)
+        await until(running, lambda: running.is_settled({"beta": "2"}))
+
+    await under_load(running, ledger, swap, Plan(rate=80.0, models=("beta",)))
+
+    held_true(running, ledger)
+    assert [entry.outcomes[0] for entry in ledger.entries() if not entry.is_ok] == []
+    assert {entry.outcomes[0].version for entry in ledger.entries()} == {"1", "2"}
+
+
+async def test_p11_a_terminated_router_finishes_what_it_took_and_is_started_again(running: World, ledger: Ledger):
+    lifted_at = 0.0
+
+    async def end() -> None:
+        nonlocal lifted_at
+        old = running.signal("router-0", signal.SIGTERM)
+        lifted_at = time.monotonic()
+        await until(running, lambda: not Path(f"/proc/{old}/exe").exists())
+        died = [line for line in running.served.events("child_died") if line["child"] == "router-0"]
+        assert died == [] or died[-1]["status"] == "exit code 0"
+        await until(running, running.is_settled)
+        async with asyncio.timeout(20):
+            while inv.seconds_to_live([entry for entry in ledger.entries() if entry.outcomes], lifted_at) is None:
+                await asyncio.sleep(0.1)
+
+    await under_load(running, ledger, end)
+    told = {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed}
+
+    held_true(running, ledger, may_be_unknown=True)
+    assert told <= {"DRAINING", "NO_READY_REPLICA", "MODEL_NOT_FOUND"} | GONE
+    # What was not refused was answered, or never reached a router: no call of the old one ends in silence.
+    assert {outcome.code for entry in ledger.entries() for outcome in entry.outcomes if outcome.kind is Kind.UNKNOWN} <= {"UNAVAILABLE"}
+    record("P11", answers_again_s=inv.seconds_to_live(ledger.entries(), lifted_at) or 0.0)
+
+
+async def test_p18_without_its_supervisor_nothing_goes_on_running(tmp_path: Path, short_dir: Path):
+    with world(short_dir, write_models(tmp_path / "models", ("alpha",))) as running:
+        children = [running.served.child(name) for name in (*running.workers, "router-0")]
+        running.served.process.send_signal(signal.SIGKILL)
+        started = time.monotonic()
+        while any(_is_alive(process_id) for process_id in children):
+            assert time.monotonic() < started + 15.0
+            await asyncio.sleep(0.01)
+        record("P18", orphans_gone_s=time.monotonic() - started)
+
+
+async def test_sigterm_finishes_every_call_in_flight_and_leaves_nobody_behind(tmp_path: Path, short_dir: Path, ledger: Ledger):
+    with world(short_dir, write_models(tmp_path / "models", ("alpha", "slow")), workers=1) as running:
+        children = [running.served.child(name) for name in (*running.workers, "router-0")]
+
+        async def end() -> None:
+            running.served.process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(running.served.process.wait, 40)
+
+        async with Caller(running.target, ledger) as caller:
+            load = Load(caller, PLAN)
+            loading = asyncio.create_task(load.run())
+            await asyncio.sleep(0.8)
+            await end()
+            load.stop()
+            await loading
+
+        held_true(running, ledger, may_be_unknown=True)
+        assert running.served.process.returncode == 0
+        assert sum(entry.is_ok for entry in ledger.entries()) >= 40
+        assert {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed} <= {"DRAINING"}
+        assert not [process_id for process_id in children if _is_alive(process_id)]
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False

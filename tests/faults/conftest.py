@@ -1,0 +1,39 @@
+"""One serve for all rows that do not end it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.ledger import Ledger
+from tests.faults.oracle import NUMBERS, write_models
+from tests.faults.world import World, world
+
+MODELS = tuple(name for name in NUMBERS if name != "poison")
+
+
+@pytest.fixture(scope="session")
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = Path(os.environ["XDG_RUNTIME_DIR"]) / "w"
+    folder.mkdir()
+    with world(folder, write_models(tmp_path_factory.mktemp("models"), MODELS)) as running:
+        running.settle(dict.fromkeys(MODELS, "1"))
+        yield running
+
+
+@pytest.fixture
+async def running(_shared: World) -> World:
+    """Return a serve with two workers, all of whose parts run."""
+    _shared.heal()
+    await asyncio.to_thread(_shared.settle)
+    return _shared
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Return an empty ledger."""
+    return Ledger()
