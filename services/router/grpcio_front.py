@@ -21,6 +21,7 @@ from penstock.contracts.oip_reflection import REFLECTED_SERVICES, reflection_poo
 from services.router.call_buffer import CallBuffer
 from services.router.front import Wave
 from services.router.grpc_errors import AdministratorsOnly, ErrorTranslation, MethodHandler
+from services.router.grpc_logs import silence_callers
 from services.router.grpc_service import Service
 from services.router.tenants import Tenants
 from services.router.tls_files import TlsFiles, server_credentials
@@ -98,6 +99,7 @@ class GrpcioFront:
         Raises:
             OSError: the address cannot be bound, or a certificate cannot be read.
         """
+        silence_callers()
         interceptors = (ErrorTranslation(), AdministratorsOnly(self._tenants, "/grpc.reflection."))
         self._server = grpc.aio.server(interceptors=interceptors, options=self._options.channel_options())
         for service in self._services:

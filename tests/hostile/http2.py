@@ -65,6 +65,11 @@ class Frame:
         """The code of RST_STREAM or GOAWAY."""
         return struct.unpack(">I", self.payload[-4:] if self.kind == RST_STREAM else self.payload[4:8])[0]
 
+    @property
+    def ends_stream(self) -> bool:
+        """Whether nothing follows on its stream."""
+        return self.kind == RST_STREAM or (self.kind in {DATA, HEADERS} and bool(self.flags & END_STREAM))
+
     def told(self, name: str) -> str | None:
         """Return a status that a block of headers holds: `grpc-status` or `status` (for :status)."""
         return next((value for found, value in _statuses(self.payload) if found == name), None)

@@ -57,17 +57,20 @@ class Target:
         try:
             (channel or self.channel).unary_unary(path)(payload, **{"timeout": 10, **how})
         except grpc.RpcError as error:
-            reason = dict(error.trailing_metadata() or ()).get("penstock-reason")
-            assert reason is None or len(error.details()) <= 512  # without a reason the words are the library's
-            return error.code(), reason
-        return grpc.StatusCode.OK, None
+            failure = error
+        else:
+            return grpc.StatusCode.OK, None
+        reason = dict(failure.trailing_metadata() or ()).get("penstock-reason")
+        assert reason is None or len(failure.details()) <= 512  # without a reason the words are the library's
+        return failure.code(), reason
 
     def assert_unharmed(self) -> None:
         """Same processes, and the next good request is served at once."""
         started_at = time.monotonic()
-        assert self.call(GOOD) == (grpc.StatusCode.OK, None)
-        assert time.monotonic() - started_at < GOOD_SECONDS
-        assert self.process_ids == _children(self.served)
+        outcome, took = self.call(GOOD), time.monotonic() - started_at
+        assert outcome == (grpc.StatusCode.OK, None), outcome
+        assert took < GOOD_SECONDS, f"{took:.2f} s"
+        assert self.process_ids == _children(self.served), "a process was started again"
         for process_id in self.process_ids:
             os.kill(process_id, 0)
 
@@ -81,7 +84,8 @@ class Target:
         give_up_at = time.monotonic() + 5.0
         while self.resident_bytes() - before > FLAT_BYTES and time.monotonic() < give_up_at:
             time.sleep(0.05)
-        assert self.resident_bytes() - before <= FLAT_BYTES
+        grown = self.resident_bytes() - before
+        assert grown <= FLAT_BYTES, f"{grown >> 10} KiB more"
 
     def peak_bytes(self) -> int:
         """Return the most memory that the router had since `forget_peak`."""
@@ -118,7 +122,8 @@ def attacked(folder: Path, *options: str, is_native: bool = True) -> Iterator[Ta
             with suppress(AssertionError):  # the first request of a model may take its time
                 target.assert_unharmed()
             yield target
-            assert target.mistakes() == []
+            mistakes = target.mistakes()
+            assert not mistakes, "\n".join(mistakes)[:3000]
 
 
 def _children(served: Served) -> list[int]:

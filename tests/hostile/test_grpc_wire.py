@@ -1,0 +1,249 @@
+"""Hostile HTTP/2: frames that no gRPC library would send, floods, and clients that never read.
+
+Floods are bounded in count, and so in time. What is owed: the connection or the call ends, or what is sent costs little; everybody else is
+served meanwhile. Where the engines differ the row says how. pygrpc-native 0.5.0 answers every PING and SETTINGS, however many there are:
+0.3 µs each, so a flood buys less of our processor than it costs of the sender's; it also takes `grpc-timeout` that it cannot read for none.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+import pytest
+
+from tests.hostile import http2
+from tests.hostile.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, NO_WINDOW, Wire, connected, frame, grpc_headers, grpc_message
+from tests.hostile.stand import GOOD, Target
+
+OK, DEADLINE_EXCEEDED, EXHAUSTED, UNIMPLEMENTED, INTERNAL, INVALID, UNAVAILABLE = 0, 4, 8, 12, 13, 3, 14
+CLOSED = "closed"
+OPEN = "open"
+Ending = int | str
+CPU_SECONDS = 1.0
+"""How much processor time of the router a flood may take; one that lasts longer may take a core meanwhile."""
+PUSHES = 100
+
+
+def ending(wire: Wire, *, seconds: float = 2.0) -> Ending:
+    """Wait for how stream 1 ends: its grpc-status, CLOSED with the connection, or OPEN."""
+    wire.until(lambda: wire.status() is not None or wire.count(http2.GOAWAY), seconds=seconds)
+    status = wire.status()
+    return status if status is not None else CLOSED if wire.is_closed or wire.count(http2.GOAWAY) else OPEN
+
+
+def with_header(name: bytes, value: bytes) -> Callable[[Wire], None]:
+    return lambda wire: wire.call(GOOD, headers=grpc_headers(more=[(name, value)]))
+
+
+def with_body(body: bytes, *, encoding: bytes | None = None) -> Callable[[Wire], None]:
+    """Return an act that calls with these bytes instead of one message."""
+
+    def act(wire: Wire) -> None:
+        more = [] if encoding is None else [(b"grpc-encoding", encoding)]
+        wire.send(HEADERS, grpc_headers(more=more), flags=END_HEADERS, stream=1)
+        wire.send(DATA, body, flags=END_STREAM, stream=1)
+
+    return act
+
+
+@dataclass(frozen=True)
+class Row:
+    """One call that only raw frames can express."""
+
+    name: str
+    act: Callable[[Wire], object]
+    native: Ending
+    grpcio: Ending
+
+
+ROWS = [
+    Row("a good call", lambda wire: wire.call(GOOD), OK, OK),
+    Row("IG3 message cut off", with_body(grpc_message(GOOD)[:-3]), INTERNAL, OPEN),
+    Row("IG3 no message", with_body(b""), INTERNAL, OPEN),
+    Row("IG1 4 GiB announced", with_body(struct.pack(">BI", 0, 2**32 - 1)), INTERNAL, EXHAUSTED),
+    Row("IG12 name not ASCII", with_header(b"x-\xff", b"a"), CLOSED, INTERNAL),
+    Row("IG12 name in capitals", with_header(b"X-A", b"a"), CLOSED, INTERNAL),
+    Row("IG12 value not ASCII", with_header(b"x-a", b"\xff\xfe"), OK, OK),
+    Row("IG12 -bin that is no base64", with_header(b"a-bin", b"!!!!"), OK, INTERNAL),
+    Row("IG13 deadline 0", with_header(b"grpc-timeout", b"0n"), DEADLINE_EXCEEDED, DEADLINE_EXCEEDED),
+    Row("IG13 negative deadline", with_header(b"grpc-timeout", b"-1S"), OK, INTERNAL),
+    Row("IG13 deadline in no unit", with_header(b"grpc-timeout", b"abc"), OK, INTERNAL),
+    Row("IG13 11,000 years", with_header(b"grpc-timeout", b"99999999H"), OK, OK),
+    Row("IG22 unknown compression", with_body(grpc_message(GOOD, is_compressed=True), encoding=b"foo"), UNIMPLEMENTED, INTERNAL),
+    Row("IG22 compressed without saying how", with_body(grpc_message(GOOD, is_compressed=True)), INTERNAL, INTERNAL),
+    Row("IG22 gzip that is none", with_body(grpc_message(GOOD, is_compressed=True), encoding=b"gzip"), INTERNAL, INTERNAL),
+    Row("IG23 id with a line break", with_header(b"x-request-id", b"a\r\nb"), CLOSED, INVALID),
+    Row("IG23 id with an escape", with_header(b"x-request-id", b"a\x1b[31m"), CLOSED, INVALID),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_call_against_the_rules_ends_as_its_engine_owes(row: Row, target: Target):
+    with connected(target.address) as wire:
+        row.act(wire)
+
+        expected = row.native if target.is_native else row.grpcio
+        assert ending(wire, seconds=0.3 if expected == OPEN else 2.0) == expected
+    target.assert_unharmed()
+
+
+def rapid_reset(number: int) -> bytes:
+    streams = range(200 * number + 1, 200 * number + 201, 2)
+    reset = struct.pack(">I", 8)
+    return b"".join(
+        frame(HEADERS, grpc_headers(), flags=END_HEADERS, stream=one) + frame(http2.RST_STREAM, reset, stream=one) for one in streams
+    )
+
+
+def whole_calls_reset(number: int) -> bytes:
+    call, body, reset = grpc_headers(), grpc_message(GOOD), struct.pack(">I", 8)
+    streams = range(200 * number + 1, 200 * number + 201, 2)
+    return b"".join(
+        frame(HEADERS, call, flags=END_HEADERS, stream=one)
+        + frame(DATA, body, flags=END_STREAM, stream=one)
+        + frame(http2.RST_STREAM, reset, stream=one)
+        for one in streams
+    )
+
+
+def after_headers(sent: bytes, *, flags: int) -> Callable[[int], bytes]:
+    return lambda number: (b"" if number else frame(HEADERS, grpc_headers(), flags=flags, stream=1)) + sent
+
+
+MANY_HEADERS = b"".join(frame(http2.CONTINUATION, http2.literal(b"x%d" % number, b"y" * 1000), stream=1) for number in range(100))
+
+
+@dataclass(frozen=True)
+class Flood:
+    """Frames without end: what is pushed each time, and whether the engines end the connection for it."""
+
+    name: str
+    push: Callable[[int], bytes]
+    native: Ending
+    grpcio: Ending
+
+
+FLOODS = [
+    Flood("10,000 calls opened and reset", rapid_reset, CLOSED, OPEN),
+    Flood("10,000 whole calls reset", whole_calls_reset, CLOSED, OPEN),
+    Flood("10 MB of headers in CONTINUATION", after_headers(MANY_HEADERS, flags=0), CLOSED, EXHAUSTED),
+    Flood("empty CONTINUATION", after_headers(frame(http2.CONTINUATION, stream=1) * 1000, flags=0), CLOSED, CLOSED),
+    Flood("100,000 SETTINGS", lambda _: frame(http2.SETTINGS, struct.pack(">HI", 3, 100)) * 1000, OPEN, OPEN),
+    Flood("100,000 PING", lambda _: frame(http2.PING, b"12345678") * 1000, OPEN, CLOSED),
+    Flood("100,000 empty DATA", after_headers(frame(DATA, stream=1) * 1000, flags=END_HEADERS), CLOSED, CLOSED),
+    Flood("100,000 WINDOW_UPDATE", lambda _: frame(http2.WINDOW_UPDATE, struct.pack(">I", 1)) * 1000, OPEN, OPEN),
+]
+
+
+@pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.name)
+def test_ig20_a_flood_ends_or_costs_little_while_others_are_served(flood: Flood, target: Target):
+    expected = flood.native if target.is_native else flood.grpcio
+    _push(flood, target)  # the first time buffers grow to their size
+    memory, cpu, started_at = target.resident_bytes(), target.router_cpu_seconds(), time.monotonic()
+    ended = _push(flood, target)
+
+    assert ended == expected
+    assert target.router_cpu_seconds() - cpu < max(CPU_SECONDS, time.monotonic() - started_at)
+    target.assert_memory_returns_to(memory)
+
+
+def _push(flood: Flood, target: Target) -> Ending:
+    """Push it all, others calling meanwhile; return how it ended."""
+    with connected(target.address) as wire:
+        for number in range(PUSHES):
+            wire.push(flood.push(number))
+            wire.until(lambda: wire.is_closed, seconds=0.001)
+            if number % 20 == 0:
+                target.assert_unharmed()
+        ended = ending(wire, seconds=0.2)
+        return CLOSED if wire.is_closed else ended
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + b"a" * 200, bytes(range(256)) * 4],
+    ids=["HTTP/1.1", "TLS", "random bytes"],
+)
+def test_ig19_another_protocol_on_the_port_is_hung_up_on_without_a_word_in_the_log(sent: bytes, target: Target):
+    host, _, port = target.address.rpartition(":")
+    lines = target.served.log.read_text().count("\n")
+    memory = target.resident_bytes()
+    for _ in range(300):
+        with socket.create_connection((host, int(port)), timeout=5) as opened:
+            opened.sendall(sent)
+            while _received(opened):
+                pass
+
+    assert target.served.log.read_text().count("\n") - lines <= 3
+    target.assert_memory_returns_to(memory)
+    target.assert_unharmed()
+
+
+def test_ig21_streams_beyond_those_of_one_connection_are_refused_one_by_one(target: Target):
+    with connected(target.address) as wire:
+        for number in range(1100):
+            wire.send(HEADERS, grpc_headers(), flags=END_HEADERS, stream=2 * number + 1)
+        wire.until(lambda: wire.count(http2.RST_STREAM) >= 76, seconds=5)
+        refused = [one for one in wire.frames if one.kind == http2.RST_STREAM]
+
+        assert [one.error_code for one in refused] == [7] * 76  # REFUSED_STREAM: 1,024 are open
+        target.assert_unharmed()
+    target.assert_unharmed()
+
+
+def test_ig20_a_window_of_zero_holds_its_own_call_only(target: Target):
+    with connected(target.address, settings=NO_WINDOW) as held:
+        held.call(GOOD)
+
+        assert held.until(lambda: held.http_status() == 200)
+        assert held.status() is None  # the answer waits for a window
+        target.assert_unharmed()
+        held.send(http2.WINDOW_UPDATE, struct.pack(">I", 1 << 20), stream=1)
+        assert held.until(lambda: held.status() == OK)
+
+
+def test_ig18_a_client_that_never_reads_costs_little_and_is_forgotten(target: Target):
+    target.assert_unharmed()
+    memory = target.resident_bytes()
+    late = grpc_headers(more=[(b"grpc-timeout", b"1S")])
+    with connected(target.address, settings=NO_WINDOW, receive_bytes=4096) as wire:
+        for number in range(1000):
+            wire.call(GOOD, stream=2 * number + 1, headers=late)
+        target.assert_unharmed()
+        is_cut = wire.until(lambda: len({one.stream for one in wire.frames if one.ends_stream}) == 1000, seconds=2)
+
+        # grpcio cuts at the deadline. What the native engine was given it keeps until the connection ends: at most the answers of
+        # 1,024 streams, whose owner must answer its PING every minute.
+        assert is_cut == (not target.is_native)
+        target.assert_memory_returns_to(memory)
+    target.assert_memory_returns_to(memory)
+    target.assert_unharmed()
+
+
+def test_a_thousand_connections_that_break_the_rules_leave_memory_as_it_was(target: Target):
+    acts = [row.act for row in ROWS if (row.native if target.is_native else row.grpcio) != OPEN]
+
+    def bombard(count: int) -> None:
+        for number in range(count):
+            with connected(target.address) as wire:
+                acts[number % len(acts)](wire)
+
+    bombard(200)
+    target.assert_unharmed()
+    memory = target.resident_bytes()
+    bombard(1000)
+
+    target.assert_memory_returns_to(memory)
+    assert target.call(GOOD) == (grpc.StatusCode.OK, None)
+
+
+def _received(opened: socket.socket) -> bytes:
+    try:
+        return opened.recv(4096)
+    except ConnectionResetError:
+        return b""
