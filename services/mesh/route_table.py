@@ -72,10 +72,12 @@ class RouteTable:
         self._aliases: dict[str, dict[str, str]] = {}
         self._known: dict[str, dict[str, ReplicaState]] = {}
         self._lost: set[str] = set()
+        self._missed: dict[str, frozenset[str]] = {}
 
     def apply(self, worker_id: str, status: WorkerStatus | None) -> bool:
         """Take a worker's newest status, None when the worker is gone; return whether anything changed."""
         held = self._statuses.get(worker_id)
+        self._miss(worker_id, held, status)
         if status is None:
             if held is None:
                 return False
@@ -135,8 +137,18 @@ class RouteTable:
                 return found
         raise self._refusal(model, version)
 
+    def _miss(self, worker_id: str, held: WorkerStatus | None, status: WorkerStatus | None) -> None:
+        """Remember what a worker had that went away, until it is back and says what it has: till then nobody can say "no such model"."""
+        if status is not None and (status.replicas or held is None or held.instance_id == status.instance_id):
+            if status.replicas:
+                self._missed.pop(worker_id, None)
+        elif held is not None and held.replicas:
+            self._missed[worker_id] = frozenset(replica.model for replica in held.replicas if replica.state in HELD)
+
     def _refusal(self, model: str, version: str) -> Exception:
         known = self._known.get(model)
+        if known is None and any(model in missed for missed in self._missed.values()):
+            return NoReadyReplica(f"the worker that held model {model!r} is being started again", retry_after_seconds=1.0)
         if known is None:
             try:
                 check_model_name(model)

@@ -99,6 +99,28 @@ def test_a_worker_that_is_gone_serves_nothing():
     table.apply("a", None)
 
     assert list(table.models()) == []
+    with pytest.raises(NoReadyReplica):
+        table.resolve("echo")
+
+
+@pytest.mark.parametrize("went", [None, status("a", instance="a-again")], ids=["ended", "started again"])
+def test_a_model_of_a_worker_that_is_started_again_is_not_unknown_meanwhile(went: WorkerStatus | None):
+    table = table_of(status("a", replica()))
+    table.apply("a", went)
+
+    with pytest.raises(NoReadyReplica):
+        table.resolve("echo")
+    with pytest.raises(ModelNotFound):
+        table.resolve("other")
+    table.apply("a", status("a", replica(model="other"), instance="a-again", revision=2))
+    with pytest.raises(ModelNotFound):
+        table.resolve("echo")
+
+
+def test_a_model_that_a_running_worker_gave_up_is_unknown():
+    table = table_of(status("a", replica()))
+    table.apply("a", status("a", revision=2))
+
     with pytest.raises(ModelNotFound):
         table.resolve("echo")
 
