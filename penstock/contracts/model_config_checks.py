@@ -101,6 +101,12 @@ class Table:
         """Take a table, empty when it is not given."""
         return Table(self._take(key, {}), self._at(key))
 
+    def names(self, key: str) -> dict[str, object]:
+        """Take a table whose keys are names of the caller's own, empty when it is not given."""
+        value = self._take(key, {})
+        require(isinstance(value, Mapping), self._at(key), f"must be a table, got {_shown(value)}")
+        return dict(cast("Mapping[str, object]", value))
+
     def tables(self, key: str) -> tuple[Table, ...]:
         """Take a list of tables, empty when it is not given."""
         value = self._take(key, ())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import cast
+from typing import TypeVar, cast
 
 from penstock.contracts.model_config_checks import Table, invalid, require
 from penstock.contracts.model_config_scheduling import Specific
@@ -23,8 +23,11 @@ from penstock.contracts.model_config_values import ExecutionOptions, GoldenExamp
 PREFIX = "penstock."
 """Start of the keys of parameters that are settings of ours."""
 
-TABLES = ("execution", "text", "golden", "reject_non_finite", "text_inputs")
+TABLES = ("aliases", "execution", "golden", "reject_non_finite", "text", "text_inputs", "traffic")
 """Keys at the top of `model.toml` that Triton's configuration does not have."""
+
+BY_NAME = frozenset({"aliases", "traffic"})
+"""Tables whose keys are names, which may hold dots: they travel as one parameter each."""
 
 _TRITON = {"intra_op_thread_count": "intra_op_threads", "inter_op_thread_count": "inter_op_threads"}
 
@@ -43,6 +46,8 @@ class OwnOptions:
     text: TextOptions | None = None
     golden: tuple[GoldenExample, ...] = ()
     text_inputs: tuple[str, ...] = ()
+    aliases: Mapping[str, str]
+    traffic: Mapping[str, int]
 
 
 def split_parameters(parameters: Mapping[str, str]) -> tuple[OwnOptions, dict[str, str]]:
@@ -84,6 +89,8 @@ def read_options(tree: Mapping[str, object]) -> OwnOptions:
         text=_read_text(table.table("text")) if table.has("text") else None,
         golden=tuple(_read_golden(one) for one in table.tables("golden")),
         text_inputs=table.texts("text_inputs"),
+        aliases=_read_names(table.names("aliases"), "aliases", str),
+        traffic=_read_names(table.names("traffic"), "traffic", int),
     )
     for one in (specific, policy, cache, table):
         one.close()
@@ -107,6 +114,10 @@ def own_parameters(config: ModelConfig) -> dict[str, str]:
     text_inputs = [tensor.name for tensor in config.inputs if tensor.is_text]
     if text_inputs:
         tree["text_inputs"] = text_inputs
+    if config.aliases:
+        tree["aliases"] = dict(sorted(config.aliases.items()))
+    if config.traffic:
+        tree["traffic"] = dict(sorted(config.traffic.items()))
     threads = {key: str(execution.pop(name)) for key, name in _TRITON.items() if name in execution}
     if execution:
         tree["execution"] = execution
@@ -117,7 +128,7 @@ def flattened(tree: Mapping[str, object], path: str = PREFIX) -> dict[str, str]:
     """Return nested tables as parameters; an empty table is one, for `[text]` alone says something."""
     flat: dict[str, str] = {}
     for key, value in tree.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and key not in BY_NAME:
             flat |= flattened(cast("Tree", value), f"{path}{key}.")
         else:
             flat[path + key] = _encoded(value)
@@ -127,6 +138,18 @@ def flattened(tree: Mapping[str, object], path: str = PREFIX) -> dict[str, str]:
 def is_number(version: str) -> bool:
     """Whether a version is one that Triton could name: a number in its usual form that fits 63 bits."""
     return version.isascii() and version.isdigit() and str(int(version)) == version and int(version) < 2**63
+
+
+N = TypeVar("N", str, int)
+
+
+def _read_names(content: Mapping[str, object], where: str, kind: type[N]) -> dict[str, N]:
+    values: dict[str, N] = {}
+    for name, value in content.items():
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise invalid(f"{where}.{name}", f"must be {'text' if kind is str else 'a whole number'}, got {str(value)[:40]!r}")
+        values[name] = value
+    return values
 
 
 def _read_execution(table: Table) -> ExecutionOptions:

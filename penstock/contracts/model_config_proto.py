@@ -66,6 +66,8 @@ def from_proto(proto: pb.ModelConfig) -> ModelConfig:
         execution=own.execution,
         text=own.text,
         reject_non_finite=own.reject_non_finite,
+        aliases=own.aliases,
+        traffic=own.traffic,
         default_model_filename=proto.default_model_filename or None,
         parameters=parameters,
         ignored=ignored,

@@ -12,7 +12,8 @@ from enum import Enum
 
 from penstock.contracts.model_config_checks import check_file, require
 from penstock.contracts.model_config_scheduling import DynamicBatching, InstanceGroup, Latest, VersionPolicy
-from penstock.contracts.names import check_model_name
+from penstock.contracts.names import check_model_name, check_version_name
+from penstock.contracts.routes import WHOLE
 from penstock.contracts.tensors import DataType
 
 
@@ -177,6 +178,10 @@ class ModelConfig:
     text: TextOptions | None = None
     reject_non_finite: bool = False
     """Inputs with NaN or infinite values are refused."""
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Other names of versions, by alias; callers address them like versions."""
+    traffic: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Share of each version in basis points, for callers who name none; empty means that the newest version gets all of it."""
     default_model_filename: str | None = None
     """Name of the model's file in a version folder; None means model.onnx."""
     parameters: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -189,6 +194,11 @@ class ModelConfig:
         if self.name:
             check_model_name(self.name)
         check_file(self.default_model_filename, "default_model_filename")
+        for name in (*self.aliases, *self.aliases.values(), *self.traffic):
+            check_version_name(name)
+        shares = sum(self.traffic.values())
+        is_whole = not self.traffic or (shares == WHOLE and min(self.traffic.values()) >= 0)
+        require(is_whole, "traffic", f"shares are basis points of 0 or more that sum to {WHOLE}, got {shares}")
         for where, tensors in (("input", self.inputs), ("output", self.outputs)):
             names = [tensor.name for tensor in tensors]
             twice = next((name for name in names if names.count(name) > 1), None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from google.protobuf.message import DecodeError
 
@@ -16,11 +18,11 @@ from penstock.oip.v2 import model_config_pb2
 WHOLE = 10_000
 """All of a route's traffic, in basis points."""
 
-TRAFFIC_PARAMETER = "penstock.traffic."
-"""Prefix of the model parameters that declare a version's share in basis points."""
+TRAFFIC_PARAMETER = "penstock.traffic"
+"""Model parameter that declares shares: a JSON object from version to basis points."""
 
-ALIAS_PARAMETER = "penstock.alias."
-"""Prefix of the model parameters that give a version another name."""
+ALIASES_PARAMETER = "penstock.aliases"
+"""Model parameter that gives versions other names: a JSON object from alias to version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +77,23 @@ def single(model: str, version: str, *, revision: int = 0) -> Route:
     return Route(model=model, backends=(Backend(version=version, weight_basis_points=WHOLE),), revision=revision)
 
 
-def declared_parameters(model_config: bytes) -> Mapping[str, str]:
-    """Return the parameters of a serialised ModelConfig; none when the bytes cannot be read."""
+def declared_aliases(model_config: bytes) -> Mapping[str, str]:
+    """Return the aliases that a serialised ModelConfig declares, none when it cannot be read."""
+    return {name: version for name, version in _declared(model_config, ALIASES_PARAMETER).items() if isinstance(version, str)}
+
+
+def declared_backends(model_config: bytes) -> tuple[Backend, ...]:
+    """Return the shares that a serialised ModelConfig declares; none when they are not a whole."""
+    shares = {version: share for version, share in _declared(model_config, TRAFFIC_PARAMETER).items() if isinstance(share, int)}
+    if sum(shares.values()) != WHOLE:
+        return ()
+    return tuple(Backend(version=version, weight_basis_points=share) for version, share in sorted(shares.items()))
+
+
+def _declared(model_config: bytes, parameter: str) -> dict[str, object]:
     try:
         parsed = model_config_pb2.ModelConfig.FromString(model_config)
-    except DecodeError:
+        content = json.loads(parsed.parameters[parameter].string_value or "{}")
+    except (DecodeError, ValueError):
         return {}
-    return {key: value.string_value for key, value in parsed.parameters.items()}
+    return cast("dict[str, object]", content) if isinstance(content, dict) else {}

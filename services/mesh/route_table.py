@@ -4,10 +4,9 @@ Pure: `apply` takes one worker's status, everything else answers from the tables
 with the higher revision wins. A deployment is one version with all replicas of it that are ready; it is replaced by a new value
 only when its replicas, digest or configuration change, so that what others keep per deployment (templates, counters) stays valid.
 
-A model without a declared route is served by its newest version that no worker is still loading; while a newer one is loading
-somewhere the previous one keeps the traffic. What a lost worker last said about itself counts for nothing in this.
-`penstock.traffic.<version>` parameters declare weights in basis points and `penstock.alias.<name>` parameters other names of versions;
-`latest` always is the newest version that serves.
+A model is served by its newest version that no worker is still loading; while a newer one is loading somewhere the previous one keeps
+the traffic. What a lost worker last said about itself counts for nothing in this. The configuration of the newest ready version may
+declare shares (`[traffic]` of model.toml) and other names of versions (`[aliases]`); `latest` is the newest version that has traffic.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 
 from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplica, VersionNotFound
 from penstock.contracts.names import check_model_name, version_order
-from penstock.contracts.routes import ALIAS_PARAMETER, TRAFFIC_PARAMETER, WHOLE, Backend, Route, declared_parameters, single
+from penstock.contracts.routes import Backend, Route, declared_aliases, declared_backends, single
 from penstock.contracts.signature import Signature
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 
@@ -48,7 +47,8 @@ class Deployment:
     response_cache: bool = False
     response_cache_ttl_seconds: float = 0.0
     priority_levels: int = 0
-    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    shares: tuple[Backend, ...] = ()
 
     def is_same(self, other: Deployment) -> bool:
         """Whether nothing that others derive from it differs, the replicas aside."""
@@ -197,10 +197,9 @@ class RouteTable:
 
     def _routed(self, model: str, ready: Mapping[str, Deployment]) -> Route:
         newest_first = sorted(ready, key=version_order, reverse=True)
-        declared = _declared(ready[newest_first[0]].parameters, TRAFFIC_PARAMETER)
-        if declared and set(declared) <= set(ready) and _is_whole(declared):
-            backends = tuple(Backend(version=version, weight_basis_points=int(weight)) for version, weight in sorted(declared.items()))
-            return Route(model=model, backends=backends, revision=self.revision)
+        shares = ready[newest_first[0]].shares
+        if shares and all(backend.version in ready for backend in shares if backend.weight_basis_points):
+            return Route(model=model, backends=shares, revision=self.revision)
         reachable = [version for version in newest_first if any(one.instance_id not in self._lost for one in ready[version].replicas)]
         return single(model, self._newest(model, reachable or newest_first), revision=self.revision)
 
@@ -214,7 +213,7 @@ class RouteTable:
         newest = max(ready, key=version_order)
         backends = self._routes[model].backends
         serving = max((backend.version for backend in backends if backend.weight_basis_points), key=version_order)
-        return {LATEST: serving} | _declared(ready[newest].parameters, ALIAS_PARAMETER)
+        return {LATEST: serving, **ready[newest].aliases}
 
 
 def _is_behind(status: WorkerStatus, model: str, version: str) -> bool:
@@ -251,13 +250,6 @@ def _deployment(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | None
         response_cache=newest.response_cache,
         response_cache_ttl_seconds=newest.response_cache_ttl_seconds,
         priority_levels=newest.priority_levels,
-        parameters=declared_parameters(newest.model_config),
+        aliases=declared_aliases(newest.model_config),
+        shares=declared_backends(newest.model_config),
     )
-
-
-def _declared(parameters: Mapping[str, str], prefix: str) -> dict[str, str]:
-    return {key.removeprefix(prefix): value for key, value in parameters.items() if key.startswith(prefix)}
-
-
-def _is_whole(weights: Mapping[str, str]) -> bool:
-    return all(weight.isdecimal() for weight in weights.values()) and sum(map(int, weights.values())) == WHOLE

@@ -16,7 +16,7 @@ from penstock.contracts.model_config import from_json, from_pbtxt, from_toml
         ("[execution]\nspining = true", "unknown key 'execution.spining'; did you mean 'spinning'?"),
         ("[dynamic_batching.default_queue_policy]\nmax_queue = 1", "unknown key 'dynamic_batching.default_queue_policy.max_queue'"),
         ("[[golden]]\nfile = 'a'\ntolerance = 1", "unknown key 'golden[0].tolerance'; did you mean"),
-        ("wholly_other = 1", "unknown key 'wholly_other'; known here: backend"),
+        ("wholly_other = 1", "unknown key 'wholly_other'; known here: aliases, backend"),
         ("parameters = {'penstock.reject_nonfinite' = true}", "unknown key 'reject_nonfinite'; did you mean 'reject_non_finite'?"),
         ("max_batch_size = 'a'", "max_batch_size: must be a whole number, got 'a'"),
         ("max_batch_size = true", "max_batch_size: must be a whole number, got True"),

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.contracts.errors import InvalidInput
-from penstock.contracts.routes import Backend, Route, declared_parameters, single
-from penstock.oip.v2 import model_config_pb2
+from penstock.contracts.model_config import from_proto, from_toml, to_bytes, to_proto
+from penstock.contracts.routes import Backend, Route, declared_aliases, declared_backends, single
 
 
 def split(first: int) -> Route:
@@ -65,9 +65,32 @@ def test_one_version_takes_everything():
     assert single("m", "3").choose(b"") == "3"
 
 
-def test_parameters_come_from_the_models_configuration():
-    config = model_config_pb2.ModelConfig(name="m")
-    config.parameters["penstock.alias.champion"].string_value = "2"
+def test_shares_and_aliases_come_from_the_models_configuration():
+    declared = from_toml('[aliases]\nchampion = "v3.1"\n[traffic]\n"v3.1" = 7000\n"2" = 3000\n')
+    wire = to_bytes(declared)
 
-    assert declared_parameters(config.SerializeToString()) == {"penstock.alias.champion": "2"}
-    assert declared_parameters(b"\xff\xff") == {}
+    assert declared_aliases(wire) == {"champion": "v3.1"}
+    assert declared_backends(wire) == (Backend(version="2", weight_basis_points=3000), Backend(version="v3.1", weight_basis_points=7000))
+    assert from_proto(to_proto(declared)) == declared
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xff", b""])
+def test_a_configuration_that_declares_nothing_shares_nothing(raw: bytes):
+    assert (declared_aliases(raw), declared_backends(raw)) == ({}, ())
+
+
+IMPOSSIBLE = [
+    ('[traffic]\n"1" = 9999', "traffic"),
+    ('[traffic]\n"1" = "all"', "traffic.1"),
+    ("[aliases]\nchampion = 1", "aliases.champion"),
+    ('[aliases]\n"a/b" = "1"', "model_version"),
+    ('[traffic]\n"1" = 11000\n"2" = -1000', "traffic"),
+]
+
+
+@pytest.mark.parametrize(("text", "where"), IMPOSSIBLE)
+def test_impossible_shares_and_aliases_are_refused_by_name(text: str, where: str):
+    with pytest.raises(InvalidInput) as refused:
+        from_toml(text)
+
+    assert refused.value.field == where

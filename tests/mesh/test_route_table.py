@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplica, VersionNotFound
+from penstock.contracts.model_config import from_toml, to_bytes
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
-from penstock.oip.v2 import model_config_pb2
 from services.mesh.route_table import RouteTable
 from tests.mesh.conftest import replica
 
@@ -145,29 +145,25 @@ def test_a_name_that_could_not_be_a_models_is_invalid():
         table_of().resolve("a/b")
 
 
-def configured(version: str, replica_id: int, **parameters: str) -> ReplicaStatus:
-    config = model_config_pb2.ModelConfig(name="echo")
-    for key, value in parameters.items():
-        config.parameters["penstock." + key.replace("__", ".")].string_value = value
-    return dataclasses.replace(replica(version=version, replica_id=replica_id), model_config=config.SerializeToString())
+def configured(version: str, replica_id: int, text: str = "") -> ReplicaStatus:
+    return dataclasses.replace(replica(version=version, replica_id=replica_id), model_config=to_bytes(from_toml(text)))
 
 
 def test_declared_weights_share_the_traffic():
-    shares = {"traffic__1": "9000", "traffic__2": "1000"}
-    table = table_of(status("a", configured("1", 1), configured("2", 2, **shares)))
+    table = table_of(status("a", configured("1", 1), configured("2", 2, '[traffic]\n"1" = 9000\n"2" = 1000\n')))
     chosen = [table.resolve("echo", routing_key=b"user-%d" % n).version for n in range(2000)]
 
     assert 120 <= chosen.count("2") <= 280
 
 
-def test_weights_that_do_not_add_up_are_not_followed():
-    table = table_of(status("a", configured("1", 1), configured("2", 2, traffic__1="9000")))
+def test_weights_of_versions_that_are_not_ready_are_not_followed():
+    table = table_of(status("a", configured("2", 2, '[traffic]\n"1" = 9000\n"2" = 1000\n')))
 
     assert table.resolve("echo").version == "2"
 
 
 def test_a_declared_alias_names_a_version():
-    table = table_of(status("a", configured("1", 1), configured("2", 2, alias__champion="1")))
+    table = table_of(status("a", configured("1", 1), configured("2", 2, '[aliases]\nchampion = "1"\n')))
 
     assert table.resolve("echo", "champion").version == "1"
 

@@ -1,0 +1,102 @@
+"""What a model's own configuration decides at the router: aliases, weights, the result cache, refused numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from penstock import Client, ServingError
+from penstock.contracts.errors import VersionNotFound
+from tests.flows.serving import Served, serving
+
+CONFIG = """
+version_policy = { all = {} }
+response_cache = { enable = true, ttl_seconds = 60.0 }
+
+[aliases]
+champion = "1"
+
+[traffic]
+1 = 7000
+2 = 3000
+"""
+
+
+def write_versions(folder: Path) -> Path:
+    """Two versions of `scaled`, which multiply by their number."""
+    for version in (1, 2):
+        graph = helper.make_graph(
+            [helper.make_node("Mul", ["x", "k"], ["y"])],
+            "scaled",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("rows", 1))],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("rows", 1))],
+            [helper.make_tensor("k", TensorProto.FLOAT, [1], [float(version)])],
+        )
+        path = folder / "scaled" / str(version) / "model.onnx"
+        path.parent.mkdir(parents=True)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    (folder / "scaled" / "model.toml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = Path(os.environ["XDG_RUNTIME_DIR"]) / "routing"
+    folder.mkdir()
+    with serving(folder, write_versions(tmp_path_factory.mktemp("models"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> Iterator[Client]:
+    with Client(served.grpc) as opened:
+        yield opened
+
+
+def asked(client: Client, value: float, **options: str) -> tuple[str, float]:
+    prediction = client.predict("scaled", {"x": np.array([[value]], np.float32)}, **options)  # type: ignore[arg-type]
+    return prediction.version, float(prediction["y"][0, 0])
+
+
+def test_callers_are_shared_by_weight_and_stay_where_they_are(client: Client):
+    first = [asked(client, 3.0, routing_key=f"user-{number}") for number in range(300)]
+    again = [asked(client, 5.0, routing_key=f"user-{number}") for number in range(300)]
+
+    assert [version for version, _ in first] == [version for version, _ in again]
+    assert 50 <= sum(version == "2" for version, _ in first) <= 130
+    assert all(value == 3.0 * int(version) for version, value in first)
+
+
+def test_a_version_or_an_alias_of_it_can_be_addressed(client: Client):
+    assert asked(client, 2.0, version="2") == ("2", 4.0)
+    assert asked(client, 2.0, version="champion") == ("1", 2.0)
+    assert asked(client, 2.0, version="latest") == ("2", 4.0)
+    with pytest.raises(VersionNotFound):
+        asked(client, 2.0, version="loser")
+
+
+def test_the_same_question_is_computed_once(served: Served, client: Client):
+    def executed() -> int:
+        (statistics,) = client.statistics("scaled", "2").model_stats
+        return int(statistics.inference_count)
+
+    before = executed()
+    answers = {asked(client, 77.0, version="2") for _ in range(20)}
+
+    assert answers == {("2", 154.0)}
+    assert executed() - before == 1
+
+
+def test_an_answer_of_one_version_is_never_given_for_another(client: Client):
+    assert [asked(client, 11.0, version=version)[1] for version in ("1", "2", "1", "2")] == [11.0, 22.0, 11.0, 22.0]
+
+
+def test_errors_of_the_product_are_one_tree(client: Client):
+    with pytest.raises(ServingError):
+        client.predict("nobody", [[1.0]])
