@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from penstock.contracts.errors import CallerLeft, DeadlineExceeded, InvalidInput, ModelNotFound, Overloaded, ServingError
+import structlog
+
+from penstock.contracts.errors import CallerLeft, DeadlineExceeded, Internal, InvalidInput, ModelNotFound, Overloaded, ServingError
 from services.mesh.chunk import CHUNK_LIMIT, Answered, Chunk
 from services.mesh.dispatch import Dispatch
 from services.router import answers
@@ -31,6 +33,8 @@ LONGEST_DEADLINE_SECONDS = 60.0
 """Deadline of a call that brings none, and the longest that any call may bring."""
 REQUESTS_IN_FLIGHT_LIMIT = 65_536
 """Requests of this process beyond which calls are refused at the door."""
+
+log = structlog.get_logger(__name__)
 
 
 class Inference:
@@ -165,8 +169,12 @@ class Inference:
         offsets = range(answer.count) if released is None else released
         if not offsets:
             return
-        built = answers.payloads(calls, answer, offsets)
         positions = answer.positions()
+        try:
+            built = answers.payloads(calls, answer, offsets)
+        except Exception as error:  # noqa: BLE001 - translated; what left here would end the link that everybody's answers come by
+            self.failed(chunk, [positions[offset] for offset in offsets], _untold(error))
+            return
         is_whole = released is None and len(calls.call_ids) == answer.count and answer.indices is None
         wanted = range(len(built)) if is_whole else [positions[offset] for offset in offsets]
         calls.front.respond_many(calls.call_ids if is_whole else [calls.call_ids[position] for position in wanted], built)
@@ -244,6 +252,14 @@ class Inference:
                     self._tracer.end(span, calls.target, seconds, error)
                     if error is None:
                         calls.target.outcomes.keep_exemplar(span, seconds)
+
+
+def _untold(error: Exception) -> ServingError:
+    """Return what callers are told of an answer that could not be put into words."""
+    if isinstance(error, ServingError):
+        return error
+    log.error("answer_not_told", exc_info=error)
+    return Internal("internal error")
 
 
 def _door(deadline: float, now: float, priority: int, levels: int, in_flight: int) -> ServingError | None:

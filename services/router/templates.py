@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.contracts.errors import InvalidInput, NotImplementedHere
-from penstock.contracts.signature import GivenInput, Signature, check_inputs, check_outputs
+from penstock.contracts.signature import GivenInput, Signature, TensorSpec, check_inputs, check_outputs
 from penstock.contracts.tensors import DataType, check_byte_count
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Template
+from services.router.classification import check_count
 from services.router.field_limits import INPUT_LIMIT
 from services.router.typed_contents import raw_of
 
@@ -187,16 +188,18 @@ def _wanted(signature: Signature, request: pb.ModelInferRequest) -> tuple[tuple[
     outputs = check_outputs(signature, [one.name for one in request.outputs])
     if not request.outputs:
         return outputs, (0,) * len(outputs)
-    classes = tuple(_classes(one) for one in request.outputs)
+    rows = signature.has_batch_dimension
+    specs = [signature.outputs[position] for position in outputs]
+    classes = tuple(_classes(one, spec, has_batch_dimension=rows) for one, spec in zip(request.outputs, specs, strict=True))
     order = sorted(range(len(outputs)), key=outputs.__getitem__)
     return tuple(outputs[i] for i in order), tuple(classes[i] for i in order)
 
 
-def _classes(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> int:
+def _classes(output: pb.ModelInferRequest.InferRequestedOutputTensor, spec: TensorSpec, *, has_batch_dimension: bool) -> int:
     if "classification" not in output.parameters:
         return 0
     value = output.parameters["classification"]
     count = value.int64_param or value.uint64_param
     if value.WhichOneof("parameter_choice") not in {"int64_param", "uint64_param"} or count < 0 or count > 2**31:
         raise InvalidInput("parameter 'classification' must be a number of classes", reason="BAD_PARAMETER", field=output.name)
-    return count
+    return check_count(spec, count, has_batch_dimension=has_batch_dimension) if count else 0

@@ -19,8 +19,9 @@ from penstock.contracts.errors import (
     VersionNotFound,
 )
 from penstock.oip.v2 import inference_pb2 as pb
+from penstock.v1.link_pb2 import Answer, Chunk
 from services.router.front import Wave
-from tests.mesh.conftest import FakeWorker
+from tests.mesh.conftest import FakeWorker, echo
 from tests.router.inference_stand import Stand, request, standing, wave_of
 
 
@@ -215,3 +216,53 @@ def test_any_mix_of_requests_is_answered_right(mix: list[tuple[int, str, str, bo
                 far.kill()
 
     asyncio.run(scenario())
+
+
+def classified(count: int) -> pb.ModelInferRequest:
+    asked = request([[1, 2]])
+    asked.outputs.add(name="y").parameters["classification"].int64_param = count
+    return asked
+
+
+async def test_more_classes_than_the_model_has_are_refused_before_a_worker_is_asked(stand: Stand, worker: FakeWorker):
+    stand.take(classified(3), classified(2))
+    await stand.front.until(2)
+
+    assert stand.front.errors[1].reason == "BAD_PARAMETER"
+    assert list(stand.front.answers) == [2]
+    assert [chunk.count for chunk in worker.chunks] == [1]
+
+
+async def test_an_answer_that_cannot_be_told_fails_its_own_callers_and_leaves_the_link_up(stand: Stand, worker: FakeWorker):
+    def narrow(chunk: Chunk) -> Answer:
+        answer = Answer(chunk_id=chunk.chunk_id, count=chunk.count)
+        answer.outputs.add(shape=np.array([1, 1], "<i8").tobytes(), raw=bytes(4 * chunk.count))
+        return answer
+
+    worker.answer = narrow
+    stand.take(classified(2), classified(2))
+    await stand.front.until(2)
+    worker.answer = echo
+    stand.take(request([[5, 6]]), first_id=10)
+    await stand.front.until(3)
+
+    assert [stand.front.errors[call].reason for call in (1, 2)] == ["BAD_PARAMETER"] * 2
+    assert rows_of(stand.front.answers[10]) == [[5, 6]]
+    assert len(worker.connections) == 1
+    assert stand.inference.requests_in_flight == 0
+
+
+async def test_a_mistake_in_telling_an_answer_is_an_internal_error_of_its_own_callers(
+    stand: Stand, worker: FakeWorker, caplog: pytest.LogCaptureFixture
+):
+    def shapeless(chunk: Chunk) -> Answer:
+        answer = Answer(chunk_id=chunk.chunk_id, count=chunk.count)
+        answer.outputs.add(shape=b"odd", raw=bytes(8 * chunk.count))
+        return answer
+
+    worker.answer = shapeless
+    stand.take(classified(2))
+    await stand.front.until(1)
+
+    assert (stand.front.errors[1].reason, stand.front.errors[1].message) == ("INTERNAL", "internal error")
+    assert len(worker.connections) == 1
