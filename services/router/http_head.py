@@ -100,7 +100,7 @@ def size_problem(head_bytes: int, target: bytes, headers: int, fields: dict[byte
             f"more than {limits.headers} headers, or more than {limits.head_bytes} bytes of them", reason="HEADERS_TOO_LARGE"
         )
     announced = fields.get(b"content-length")
-    if announced is not None and len(announced) > 7 and int(announced) > limits.body_bytes:
+    if announced is not None and int(announced) > limits.body_bytes:
         return body_too_large(limits)
     return None
 

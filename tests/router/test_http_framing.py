@@ -98,6 +98,14 @@ async def test_a_chunked_body_over_the_limit_is_refused_while_it_is_read():
 
 
 @on_uvloop
+async def test_an_announced_body_over_a_small_limit_is_refused_before_it_is_sent():
+    async with serving(HttpOptions(port=0, limits=HttpLimits(body_bytes=1000))) as stand:
+        received = await stand.raw(head("content-length: 1001"))
+
+    assert status_of(received) == 413
+
+
+@on_uvloop
 async def test_a_body_of_many_tiny_chunks_is_refused():
     async with serving(HttpOptions(port=0, limits=HttpLimits(chunks=1000))) as stand:
         received = await stand.raw(head("transfer-encoding: chunked") + b"1\r\n{\r\n" * 1001)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from penstock.contracts.errors import MalformedBody, RequestTooLarge
 from services.router import strict_json
-from services.router.strict_json import DEPTH_LIMIT, loads, loads_object
+from services.router.strict_json import DEPTH_LIMIT, OBJECTS_LIMIT, loads, loads_object
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -98,3 +98,11 @@ def test_a_body_that_is_no_object_is_named(body, kind):
 
 def test_integers_keep_all_64_bits():
     assert loads(b"[18446744073709551615,-9223372036854775808]") == [2**64 - 1, -(2**63)]
+
+
+def test_more_objects_than_the_limit_are_refused_before_they_are_read_and_braces_in_texts_are_no_objects():
+    with pytest.raises(RequestTooLarge, match="objects"):
+        loads(b"[" + b"{}," * OBJECTS_LIMIT + b"{}]")
+
+    assert len(loads(b"[" + b"{}," * (OBJECTS_LIMIT - 1) + b"{}]")) == OBJECTS_LIMIT
+    assert loads(b'["' + b"{" * (OBJECTS_LIMIT + 1) * 2 + b'"]')
