@@ -50,8 +50,6 @@ def loads(body: bytes) -> Any:
         MalformedBody: not JSON, repeated keys, or nested deeper than DEPTH_LIMIT.
         RequestTooLarge: more than VALUES_LIMIT values or OBJECTS_LIMIT objects.
     """
-    if len(body) > OBJECTS_LIMIT * 2 and _count(body, b"{") > OBJECTS_LIMIT and _STRING.sub(b"", body).count(b"{") > OBJECTS_LIMIT:
-        raise RequestTooLarge(f"more than {OBJECTS_LIMIT} objects in one JSON body: send less at once")
     if len(body) > _SMALL_BYTES and _count(body, b",") > VALUES_LIMIT:
         raise RequestTooLarge(f"more than {VALUES_LIMIT} values in one JSON body: send large tensors in binary form")
     try:
@@ -98,18 +96,21 @@ def _count(body: bytes, character: bytes) -> int:
 
 
 def _keys(value: Any, objects: int) -> int:
-    """Count the keys of all objects, level by level; stop after as many objects as there can be."""
+    """Count the keys of all objects, level by level; stop after as many objects as there can be, or may be."""
     keys = 0
     waiting = [value]
+    left = min(objects, OBJECTS_LIMIT + 1)
     for one in waiting:
         if type(one) is dict:
             keys += len(one)
-            objects -= 1
-            if not objects:
+            left -= 1
+            if not left:
                 break
             waiting += [inner for inner in one.values() if type(inner) is list or type(inner) is dict]
         elif type(one) is list and not _CONTAINERS.isdisjoint(map(type, one)):
             waiting += [inner for inner in one if type(inner) is list or type(inner) is dict]
+    if not left and objects > OBJECTS_LIMIT:
+        raise RequestTooLarge(f"more than {OBJECTS_LIMIT} objects in one JSON body: send less at once")
     return keys
 
 

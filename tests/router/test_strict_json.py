@@ -100,7 +100,7 @@ def test_integers_keep_all_64_bits():
     assert loads(b"[18446744073709551615,-9223372036854775808]") == [2**64 - 1, -(2**63)]
 
 
-def test_more_objects_than_the_limit_are_refused_before_they_are_read_and_braces_in_texts_are_no_objects():
+def test_more_objects_than_the_limit_are_refused_and_braces_in_texts_are_no_objects():
     with pytest.raises(RequestTooLarge, match="objects"):
         loads(b"[" + b"{}," * OBJECTS_LIMIT + b"{}]")
 
