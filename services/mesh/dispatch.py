@@ -233,9 +233,8 @@ class Dispatch:
             listener(now)
         for chunk in self.in_flight():
             if chunk.earliest_deadline <= now:
-                positions = [position for position in chunk.expired_positions(now) if chunk.take(position)]
-                for position in positions:
-                    self._take_back(chunk, position)
+                # One by one: the link forgets the chunk with the last of them, and takes no rows back for what it does not know.
+                positions = [position for position in chunk.expired_positions(now) if self.cancel(chunk, position)]
                 if positions:
                     self.counters.expired_requests += len(positions)
                     chunk.sink.failed(chunk, positions, DeadlineExceeded("the deadline passed before the worker answered"))

@@ -195,6 +195,21 @@ async def test_a_deadline_is_kept_although_the_worker_says_nothing(workers: list
         assert dispatch.links[0].rows_in_flight == 0
 
 
+async def test_requests_that_expire_together_give_all_their_rows_back(workers: list[FakeWorker]):
+    workers[0].answer = lambda chunk: None
+    ledger = Ledger()
+    async with dispatching(workers[:1]) as (dispatch, table):
+        deployment = table.resolve("echo")
+        chunk = chunk_of(ledger, deployment, range(5), deadline=time.monotonic() + 0.05)
+        dispatch.send(chunk, deployment, time.monotonic())
+        dispatch.flush()
+        await ledger.until(5)
+
+        assert {type(error) for error in ledger.failures.values()} == {DeadlineExceeded}
+        assert [link.rows_in_flight for link in dispatch.links] == [0]
+        assert [len(link.open) for link in dispatch.links] == [0]
+
+
 async def test_a_worker_that_dies_while_it_loads_does_not_keep_the_traffic_on_what_only_itself_had(workers: list[FakeWorker]):
     async with dispatching(workers) as (dispatch, table):
         old, new = replica(version="1", replica_id=1), replica(version="2", replica_id=2)
