@@ -84,7 +84,8 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_lost(exc)
         self._is_ending = True
         self._line.clear()
-        self._reader.give_back(self._reader.held_bytes)
+        self._served = None
+        self._reader.close()
         if self._pending is not None:
             self._pending.future.cancel()
         if self._task is not None:

@@ -117,6 +117,14 @@ class HttpReader:
         self.held_bytes -= size
         self._budget.give(size)
 
+    def close(self) -> None:
+        """Let go of what was read; nothing may be fed afterwards.
+
+        Reader, parser and connection know one another, so they live until the collector comes by; bodies must not.
+        """
+        self._parts = []
+        self.give_back(self.held_bytes)
+
     def unfinished(self) -> HttpRequest:
         """Return what is known of the request that is being read, for its refusal."""
         path, query = path_of(self._target) if self._target else (b"/", b"")
@@ -192,6 +200,7 @@ class HttpReader:
     def _stop(self, problem: ServingError) -> None:
         """End parsing: an exception out of a callback makes the parser give up."""
         self._problem = problem
+        self._parts = []
         raise Refused(problem)
 
     def _check_unfinished_head(self) -> None:

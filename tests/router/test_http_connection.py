@@ -1,11 +1,14 @@
 """Connections: order, pipelining, callers who leave or do not read."""
 
 import asyncio
+import gc
 import json
 import socket
 import time
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from services.router.http_front import HttpOptions
 from services.router.http_head import HttpLimits
@@ -163,3 +166,38 @@ async def test_what_comes_behind_connection_close_is_not_served():
 
     assert ids(received) == ["a"]
     assert len(stand.loop.seen) == 1
+
+
+@pytest.mark.parametrize("ending", ["left", "refused", "answered"])
+@on_uvloop
+async def test_bodies_go_with_their_connections_without_waiting_for_a_collector(ending):
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    limits = HttpLimits(body_bytes=(4 if ending == "refused" else 16) * 1024 * 1024)
+    head = b"POST /v2/models/echo/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n"
+    if ending == "refused":
+        head = b"POST /v2/models/echo/infer HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n895440\r\n"
+    sent = head + b" " * (3_000_000 if ending == "left" else 9_000_000)
+
+    async with serving(HttpOptions(port=0, limits=limits)) as stand:
+
+        async def once() -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+            writer.write(sent)
+            if ending == "left":
+                await until(lambda: stand.front.service.budget.held_bytes > 2_900_000)
+            else:
+                await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            await until(lambda: stand.front.service.budget.held_bytes == 0)
+
+        gc.disable()
+        try:
+            await once()
+            before = resident()
+            for _ in range(10):
+                await once()
+            assert resident() - before < 8 * 1024 * 1024
+        finally:
+            gc.enable()
