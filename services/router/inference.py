@@ -94,7 +94,7 @@ class Inference:
         except NotUnderstood as refusal:
             raise self._refusal(tenant, refusal) from None
         if tenant.policy.models is not None and not tenant.may_call(target.name):
-            raise self._counted(tenant, target, ModelNotFound(f"model {target.name!r} is not known here (penstock models list)"))
+            raise self._counted(tenant, target, _absent(target.name))
         deadline = wave.deadlines[index]
         if deadline > now + LONGEST_DEADLINE_SECONDS:  # noqa: PLR1730 - `min` costs a call
             deadline = now + LONGEST_DEADLINE_SECONDS
@@ -235,10 +235,16 @@ class Inference:
             outcomes.count(calls.tenants[position].policy.name, "OK", 1)
 
     def _refusal(self, tenant: Tenant, refusal: NotUnderstood) -> ServingError:
+        error = refusal.error
+        if tenant.policy.models is not None and (
+            isinstance(error, ModelNotFound) or (refusal.model and not tenant.may_call(refusal.model))
+        ):
+            # A model of others is refused in the very words of one that does not exist, and neither advises names of others.
+            error = _absent(refusal.model)
         if refusal.target is None:
-            self._metrics.refuse(tenant.policy.name, refusal.error)
-            return refusal.error
-        return self._counted(tenant, refusal.target, refusal.error)
+            self._metrics.refuse(tenant.policy.name, error)
+            return error
+        return self._counted(tenant, refusal.target, error)
 
     def _counted(self, tenant: Tenant, target: Target, error: ServingError) -> ServingError:
         target.outcomes.fail(error, tenant.policy.name)
@@ -252,6 +258,10 @@ class Inference:
                     self._tracer.end(span, calls.target, seconds, error)
                     if error is None:
                         calls.target.outcomes.keep_exemplar(span, seconds)
+
+
+def _absent(model: str) -> ModelNotFound:
+    return ModelNotFound(f"model {model[:64]!r} is not known here (penstock models list)", field="model_name")
 
 
 def _untold(error: Exception) -> ServingError:

@@ -39,12 +39,13 @@ class Understood(NamedTuple):
 
 
 class NotUnderstood(Exception):
-    """A request that is refused; carries the target when it is known, so that the refusal is counted there."""
+    """A request that is refused; carries the model's name and the target as far as they are known."""
 
-    def __init__(self, error: ServingError, target: Target | None) -> None:
-        """Keep both."""
+    def __init__(self, error: ServingError, model: str, target: Target | None) -> None:
+        """Keep them: who may not call the model is refused in other words, and refusals are counted by target."""
         super().__init__(error.message)
         self.error = error
+        self.model = model
         self.target = target
 
 
@@ -94,15 +95,16 @@ class Understanding:
         return target, found[0], found[1], parameters, identity
 
     def _in_full(self, payload: bytes, start: int | None, name: bytes) -> Parts:
-        target: Target | None = None
+        model, target = "", None
         try:
             request = parse(payload)
+            model = request.model_name
             parameters = interpret(request)
             identity = id_field(_checked(request.id))
             target = self._resolve(request, parameters, identity)
             learnt, parts = target.book.read(request, payload, start)
         except ServingError as error:
-            raise NotUnderstood(error, target) from None
+            raise NotUnderstood(error, model, target) from None
         if name and name not in self._known:
             self._remember(name, request.model_name, request.model_version)
         return target, learnt, parts, parameters, identity
@@ -115,7 +117,7 @@ class Understanding:
         try:
             return self.target_of(self._table.resolve(model, version, parameters.routing_key or identity))
         except ServingError as error:
-            raise NotUnderstood(error, None) from None
+            raise NotUnderstood(error, model, None) from None
 
     def target_of(self, deployment: Deployment) -> Target:
         """Return what the router keeps of a deployment."""
@@ -137,7 +139,7 @@ class Understanding:
         try:
             parameters = parameters_in(encoded)
         except ServingError as error:
-            raise NotUnderstood(error, target) from None
+            raise NotUnderstood(error, target.name if target is not None else "", target) from None
         if len(self._parameters) >= KNOWN_LIMIT:
             self._parameters.clear()
         self._parameters[encoded] = parameters

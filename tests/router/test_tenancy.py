@@ -103,6 +103,18 @@ async def test_a_model_that_is_not_the_tenants_looks_absent(keys: Stand):
     assert isinstance(keys.front.errors[1], ModelNotFound)
 
 
+async def test_a_model_of_others_and_none_at_all_are_refused_in_the_same_words(keys: Stand):
+    broken = request([[1, 2]])
+    broken.inputs[0].shape[1] = 7
+    absent = request([[1, 2]], model="ecko")
+    version = request([[1, 2]], model_version="77")
+    keys.take(request([[1, 2]]), broken, version, absent, key="key-wide")
+    told = [keys.front.errors[number] for number in (1, 2, 3, 4)]
+
+    assert {type(error) for error in told} == {ModelNotFound}
+    assert {error.message.replace("ecko", "echo") for error in told} == {told[0].message}
+
+
 async def test_an_invalid_tenants_file_changes_nothing(keys: Stand, tmp_path: Path):
     broken = tmp_path / "broken.toml"
     broken.write_text("[[tenants]]\nname = 'x'\nrequests_per_second = -1\n")
