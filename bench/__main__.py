@@ -1,9 +1,9 @@
-"""`python -m bench`: penstock next to a bare grpc.aio server, one core for each server, the generator on the other.
+"""`python -m bench`: penstock, its peers, a bare grpc.aio server and the limit, one core for each server, the generator on the other.
 
-Rules: the whole server tree is pinned to core 0 and the generator to core 1; all servers of a comparison are alive at once and loads
-rotate between them, because one machine's speed changes by a factor of two within minutes; medians and ranges of the rounds are kept,
-never the best. Before anything is timed, answers are checked, and after every load the servers' own counts are compared with the
-generator's.
+Rules: the whole server tree is pinned to core 0 and the generator to core 1; all servers of a comparison are alive at once, as far as
+memory allows, and loads rotate between them, because one machine's speed changes by a factor of two within minutes; medians and ranges
+of the rounds are kept, never the best. Before anything is timed, answers are checked, and after every load the servers' own counts are
+compared with the generator's.
 """
 
 from __future__ import annotations
@@ -11,68 +11,74 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import report
+from bench import generators, plot, report
+from bench.arena import Arena
 from bench.figures import Figures
-from bench.load import GrpcLoad, NoGenerator, ensure_h2load, measure, warm_up
-from bench.model import build_repository, request_bytes
-from bench.servers import Server, echo_server, penstock_server
+from bench.model import build_repository, rows, session
+from bench.race import grpc_race, http_race
 
-IN_FLIGHT = (4, 16, 64, 256)
-RESULTS = Path(__file__).parent / "results"
+PARTS: Mapping[str, Callable[[Arena], None]] = {"grpc": grpc_race, "http": http_race}
+"""In the order in which they run."""
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main() -> int:
-    """Run all loads and write the results."""
+    """Run the parts and write the results."""
     options = _options()
     try:
-        h2load = ensure_h2load()
-    except NoGenerator as error:
+        for name in generators.PACKAGES:
+            generators.ensure(name)
+    except generators.NoGenerator as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    figures = Figures()
-    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder, ExitStack() as stack:
-        work = Path(folder)
-        build_repository(work / "models")
-        body = work / "request.bin"
-        body.write_bytes(request_bytes())
-        servers = [stack.enter_context(penstock_server(work)), stack.enter_context(echo_server(work))]
-        for server in servers:
-            server.check()
-        for number in range(options.rounds):
-            for in_flight in IN_FLIGHT:
-                for server in servers:
-                    load = GrpcLoad(port=server.port, body=body, in_flight=in_flight, seconds=options.seconds)
-                    _one(figures, server, load, h2load)
-            report.say(f"round {number + 1} of {options.rounds} is done")
-    report.derive(figures, IN_FLIGHT)
-    report.write(figures, RESULTS / "latest.json")
-    report.show(figures, IN_FLIGHT)
+    figures, started_at = Figures(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
+        arena = _arena(Path(folder), options, figures)
+        for name in options.only:
+            PARTS[name](arena)
+            report.say(f"{name}: done after {time.monotonic() - started_at:.0f} s in all")
+    # A part of the table never passes for the whole.
+    kind = "latest" if options.only == list(PARTS) and not options.plain else "partial"
+    report.write(figures, options.results / f"{kind}.json")
+    (options.results / f"{kind}.svg").write_text(plot.svg(figures.by_name, f"{report.machine()} · {report.commit()} · {report.command()}"))
+    report.show(figures)
     return 0
 
 
-def _one(figures: Figures, server: Server, load: GrpcLoad, h2load: Path) -> None:
-    warm_up(h2load, load)
-    before_cpu, before_count = server.cpu_seconds(), server.answered()
-    run = measure(h2load, load)
-    cpu, after_count = server.cpu_seconds() - before_cpu, server.answered()
-    count = None if after_count is None or before_count is None else after_count - before_count
-    if run.failed or (count is not None and abs(count - run.requests) > load.in_flight):
-        raise SystemExit(f"{server.name} at {load.in_flight} in flight: {run.failed} failed, {run.requests} sent, {count} answered")
-    name = f"{server.name}.grpc.c{load.in_flight}"
-    figures.add(f"{name}.requests_per_second", run.requests / run.seconds, "1/s")
-    figures.add(f"{name}.cpu_us_per_request", cpu / run.requests * 1e6, "us")
-    figures.add(f"{name}.p50_ms", run.p50_ms, "ms")
-    figures.add(f"{name}.p99_ms", run.p99_ms, "ms")
+def _arena(work: Path, options: argparse.Namespace, figures: Figures) -> Arena:
+    model = build_repository(work / "models")
+    (expected,) = session(model).run(None, {"x": rows()})
+    return Arena(
+        work=work,
+        model=model,
+        expected=expected,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        is_plain=options.plain,
+        figures=figures,
+    )
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="loads of each kind; medians are reported")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one load")
+    parser.add_argument("--only", type=_parts, default=list(PARTS), help=f"parts to run, by commas: {','.join(PARTS)}")
+    parser.add_argument("--plain", action="store_true", help="penstock without keys and traces")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     return parser.parse_args()
+
+
+def _parts(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    return [name for name in PARTS if name in names]
 
 
 if __name__ == "__main__":

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figures
+from bench.figures import Figure, Figures
+from bench.goals import verdicts
 
-GOALS = {"c64": 6.0}
-"""Least ratio of requests/s to the bare grpc.aio server."""
-P50_GOAL_MS = 0.5
-"""Most median latency at 4 calls in flight."""
+_WIDTH = 25
+_AT = re.compile(r"(?P<who>.+)\.c(?P<count>\d+)\.(?P<quantity>\w+)")
+"""Figures of a load at a number in flight."""
 
 
 def say(line: str) -> None:
@@ -24,19 +25,9 @@ def say(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
-def derive(figures: Figures, in_flight: Sequence[int]) -> None:
-    """Add the ratios to the bare server and the names that the goals use."""
-    for count in in_flight:
-        ours, bare = f"penstock.grpc.c{count}", f"grpc_aio.grpc.c{count}"
-        figures.ratio(f"online.grpc.c{count}.ratio_to.grpc_aio", f"{ours}.requests_per_second", f"{bare}.requests_per_second")
-        for name in ("requests_per_second", "p50_ms", "p99_ms", "cpu_us_per_request"):
-            for value in figures.by_name[f"{ours}.{name}"].values:
-                figures.add(f"online.grpc.c{count}.{name}", value, figures.by_name[f"{ours}.{name}"].unit)
-
-
 def write(figures: Figures, path: Path) -> None:
-    """Write every figure with how it came about."""
-    about = {"machine": _machine(), "commit": _commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    """Write every figure with how it came about, and what was left out with the reason."""
+    about = {"machine": machine(), "commit": commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "command": command()}
     entries: list[dict[str, Any]] = [
         {
             "name": name,
@@ -50,41 +41,48 @@ def write(figures: Figures, path: Path) -> None:
         }
         for name, figure in sorted(figures.by_name.items())
     ]
+    nothing = dict.fromkeys(("value", "median", "low", "high"))
+    entries += [{"name": name, "unit": "", "n": 0, **nothing, "reason": why, **about} for name, why in figures.left_out.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(entries, indent=1) + "\n")
 
 
-def show(figures: Figures, in_flight: Sequence[int]) -> None:
-    """Print the table."""
-    lines = [f"{'':24}" + "".join(f"{f'{count} in flight':>24}" for count in in_flight)]
-    rows = [("penstock", "requests_per_second", "requests/s"), ("grpc_aio", "requests_per_second", "requests/s")]
-    rows += [("penstock", "cpu_us_per_request", "CPU us/request"), ("grpc_aio", "cpu_us_per_request", "CPU us/request")]
-    rows += [("penstock", "p50_ms", "p50 ms"), ("penstock", "p99_ms", "p99 ms"), ("grpc_aio", "p50_ms", "p50 ms")]
-    for server, name, title in rows:
-        cells = [_cell(figures, f"{server}.grpc.c{count}.{name}") for count in in_flight]
-        lines.append(f"{server + ' ' + title:24}" + "".join(f"{cell:>24}" for cell in cells))
-    ratios = [_cell(figures, f"online.grpc.c{count}.ratio_to.grpc_aio") for count in in_flight]
-    lines.append(f"{'ratio of requests/s':24}" + "".join(f"{cell:>24}" for cell in ratios))
-    sys.stdout.write("\n".join(lines) + "\n" + "".join(line + "\n" for line in _verdicts(figures)))
+def show(figures: Figures) -> None:
+    """Print the table of loads, the single figures, what is missing, and the verdicts."""
+    lines = [*_loads(figures.by_name), "", *_singles(figures.by_name), ""]
+    lines += [f"left out: {name}: {why}" for name, why in figures.left_out.items()]
+    sys.stdout.write("\n".join([*lines, *verdicts(figures.by_name)]) + "\n")
 
 
-def _verdicts(figures: Figures) -> list[str]:
-    verdicts: list[str] = []
-    for place, least in GOALS.items():
-        ratio = figures.by_name[f"online.grpc.{place}.ratio_to.grpc_aio"].median
-        verdicts.append(f"{'holds' if ratio >= least else 'MISSES'}: {ratio:.1f} times the bare grpc.aio server at {place}, goal {least:g}")
-    p50 = figures.by_name["penstock.grpc.c4.p50_ms"].median
-    verdicts.append(f"{'holds' if p50 < P50_GOAL_MS else 'MISSES'}: p50 {p50:.2f} ms at 4 in flight, goal below {P50_GOAL_MS:g}")
-    return verdicts
+def _loads(figures: Mapping[str, Figure]) -> list[str]:
+    """Return a line a server and quantity, a column a number in flight."""
+    rows: dict[tuple[str, str], dict[int, Figure]] = {}
+    for name, figure in figures.items():
+        if at := _AT.fullmatch(name):
+            rows.setdefault((at["quantity"], at["who"]), {})[int(at["count"])] = figure
+    counts = sorted({count for row in rows.values() for count in row})
+    lines = ["median [lowest..highest]" + " " * 26 + "".join(f"{f'{count} in flight':>{_WIDTH}}" for count in counts)]
+    for (quantity, who), row in sorted(rows.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0])):
+        cells = "".join(f"{_cell(row[count]) if count in row else '':>{_WIDTH}}" for count in counts)
+        lines.append(f"{quantity:22}{who:28}{cells}")
+    return lines
 
 
-def _cell(figures: Figures, name: str) -> str:
-    figure = figures.by_name[name]
-    digits = 0 if figure.median >= 100 else 2
+_ORDER = {"requests_per_second": 0, "cpu_us_per_request": 1, "p50_ms": 2, "p99_ms": 3}
+
+
+def _singles(figures: Mapping[str, Figure]) -> list[str]:
+    """Return a line for each figure that has no number in flight."""
+    return [f"{name:50}{_cell(figure):>{_WIDTH}} {figure.unit}" for name, figure in sorted(figures.items()) if not _AT.fullmatch(name)]
+
+
+def _cell(figure: Figure) -> str:
+    digits = 0 if figure.median >= 100 else 3 if figure.median < 1 else 2
     return f"{figure.median:,.{digits}f} [{min(figure.values):,.{digits}f}..{max(figure.values):,.{digits}f}]"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Describe this machine."""
     model = next(
         (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ""
     )
@@ -92,7 +90,13 @@ def _machine() -> str:
     return f"{cores} x {model or platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def _commit() -> str:
+def command() -> str:
+    """Return how this run was started."""
+    return " ".join(["python -m bench", *sys.argv[1:]])
+
+
+def commit() -> str:
+    """Return what is checked out."""
     try:
         done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):

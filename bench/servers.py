@@ -1,132 +1,168 @@
-"""The servers of the race, each with its whole tree on one core."""
+"""What takes part in the race: how each server is asked, checked and counted, and how our own and the bare one are started."""
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
+import grpc
 
-from bench.model import FEATURES, NAME
-from penstock import Client
+from bench import bodies
+from bench.bodies import Body
+from bench.model import Floats
+from bench.trees import GENERATOR_CORE, Start, Tree, own_folder, running
+from penstock.oip.v2 import inference_pb2 as pb
+from penstock.oip.v2 import inference_pb2_grpc as stubs
 
-SERVER_CORE = 0
-START_SECONDS = 30.0
-ROOT = Path(__file__).parent.parent
-_TICK = os.sysconf("SC_CLK_TCK")
+KEY = "penstock_benchbenchbenchbenchbenchbench01"
+TENANTS = """\
+[[tenants]]
+name = "bench"
+requests_per_second = 10000000
+rows_per_second = 100000000
+max_rows_in_flight = 1000000
+keys = ["sha256:{digest}"]
+"""
+ASK_SECONDS = 5.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running server tree."""
+    """A running server tree and how it is spoken to."""
 
     name: str
-    process: subprocess.Popen[bytes]
-    port: int
-    metrics_port: int | None = None
+    tree: Tree
+    grpc_port: int | None = None
+    http_port: int | None = None
+    http_body: Callable[[Floats], Body] | None = None
+    """The body of its default HTTP encoding."""
+    count_url: str | None = None
+    counts: str = "nv_inference_request_success{"
+    """How the lines of answered requests begin in what `count_url` gives."""
+    answers_truly: bool = True
+    """False for the bare server, which runs no model."""
+    headers: Mapping[str, str] = field(default_factory=lambda: {"x-api-key": KEY})
 
-    def check(self) -> None:
-        """Ask once and look at the answer."""
-        with Client(f"127.0.0.1:{self.port}") as client:
-            answer = client.predict(NAME, {"x": np.linspace(-1, 1, FEATURES, dtype=np.float32).reshape(1, FEATURES)})
-        if answer["y"].shape != (1, 2):
-            raise SystemExit(f"{self.name} answered {answer['y'].shape}")
+    def check(self, rows: Floats, expected: Floats) -> None:
+        """Ask once in every encoding and compare the answers.
 
-    def cpu_seconds(self) -> float:
-        """Return the time that the tree has used; schedstat's nanoseconds where the kernel has them."""
-        return sum(_cpu_seconds(pid) for pid in _tree(self.process.pid))
+        Raises:
+            WrongAnswer: one differs.
+        """
+        if self.answers_truly:
+            for encoding, answer in self._answers(rows):
+                bodies.check(f"{self.name} ({encoding})", answer, expected)
+
+    def is_right(self, rows: Floats) -> bool:
+        """Whether it answers at all."""
+        try:
+            return all(answer.size > 0 for _, answer in self._answers(rows))
+        except (grpc.RpcError, OSError, http.client.HTTPException, ValueError, LookupError):
+            return False
 
     def answered(self) -> int | None:
         """Return how many requests the server says it answered; None when it does not say."""
-        if self.metrics_port is None:
+        if self.count_url is None:
             return None
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(self.count_url, timeout=ASK_SECONDS) as response:
             lines = response.read().decode().splitlines()
-        return int(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("nv_inference_request_success{")))
+        return int(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(self.counts)))
+
+    def ask_http(self, body: Body) -> Floats:
+        """Post one body and return the values of the answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=ASK_SECONDS)
+        try:
+            connection.request("POST", body.path, body.content, {**body.headers, **self.headers})
+            answer = connection.getresponse()
+            return bodies.http_answer(answer.read(), answer.getheader(bodies.LENGTH_HEADER))
+        finally:
+            connection.close()
+
+    def _answers(self, rows: Floats) -> Generator[tuple[str, Floats]]:
+        if self.grpc_port is not None:
+            with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}") as channel:
+                call: Callable[..., pb.ModelInferResponse] = stubs.GRPCInferenceServiceStub(channel).ModelInfer
+                yield (
+                    "gRPC",
+                    bodies.grpc_answer(call(bodies.infer_request(rows), timeout=ASK_SECONDS, metadata=tuple(self.headers.items()))),
+                )
+        if self.http_port is not None and self.http_body is not None:
+            yield "HTTP", self.ask_http(self.http_body(rows))
 
 
 @contextmanager
-def penstock_server(work: Path) -> Generator[Server]:
-    """Run `penstock serve` with keys, quotas, deadlines, validation and metrics as they always are."""
-    state = work / "state"
-    command = [str(Path(sys.executable).with_name("penstock")), "serve", str(work / "models"), "--state-dir", str(state)]
-    with _running("penstock", [*command, "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"], work) as process:
-        ports = _ports_of(process, state / "serve.json")
-        yield Server("penstock", process, ports["grpc"], ports["metrics"])
+def penstock_server(work: Path, *, is_plain: bool = False, name: str = "penstock") -> Generator[Server]:
+    """Run `penstock serve` with everything on: keys, quotas, deadlines, validation, metrics, 1 % of the requests traced.
+
+    A plain one has neither keys nor traces. When it ends, traces must have arrived at the collector.
+    """
+    if is_plain:
+        with _serving(work, name, [], None) as server:
+            yield server
+        return
+    tenants = work / "tenants.toml"
+    tenants.write_text(TENANTS.format(digest=hashlib.sha256(KEY.encode()).hexdigest()))
+    with _trace_sink(work) as (environment, exports), _serving(work, name, ["--tenants-file", str(tenants)], environment) as server:
+        yield server
+        if (server.answered() or 0) > 10_000 and not exports():
+            raise SystemExit(f"{name} sent no traces")
 
 
 @contextmanager
 def echo_server(work: Path) -> Generator[Server]:
     """Run a bare grpc.aio server that answers every call with the same bytes: what Python pays for gRPC alone."""
-    ready = work / "echo.json"
-    with _running("grpc_aio", [sys.executable, "-m", "bench.grpc_aio_echo", str(ready)], work) as process:
-        yield Server("grpc_aio", process, _ports_of(process, ready)["grpc"])
+    folder = own_folder(work, "grpc_aio")
+    ready = folder / "ready.json"
+    start = Start(name="grpc_aio", command=[sys.executable, "-m", "bench.grpc_aio_echo", str(ready)], log=folder / "log")
+    with running(start) as tree:
+        tree.wait_until(ready.exists)
+        yield Server(name="grpc_aio", tree=tree, grpc_port=json.loads(ready.read_text())["grpc"], answers_truly=False)
 
 
 @contextmanager
-def _running(name: str, command: list[str], work: Path) -> Generator[subprocess.Popen[bytes]]:
-    log = (work / f"{name}.log").open("wb")
-    with log, subprocess.Popen(_pinned(command), cwd=ROOT, stdout=log, stderr=log, start_new_session=True) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+def _serving(work: Path, name: str, options: list[str], environment: Mapping[str, str] | None) -> Generator[Server]:
+    folder = own_folder(work, name)
+    state = folder / "state"
+    serve = [str(Path(sys.executable).with_name("penstock")), "serve", str(work / "models"), "--state-dir", str(state)]
+    command = [*serve, "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *options]
+    with running(Start(name=name, command=command, log=folder / "log", environment=environment)) as tree:
+        record = state / "serve.json"
+        tree.wait_until(record.exists)
+        ports = {place: int(str(told).rpartition(":")[2]) for place, told in json.loads(record.read_text()).items() if place in PORTS}
+        yield Server(
+            name=name,
+            tree=tree,
+            grpc_port=ports["grpc"],
+            http_port=ports["http"],
+            http_body=bodies.json_body,
+            count_url=f"http://127.0.0.1:{ports['metrics']}/metrics",
+        )
 
 
-def _pinned(command: list[str]) -> list[str]:
-    taskset = shutil.which("taskset")
-    return [taskset, "-c", str(SERVER_CORE), *command] if taskset and (os.cpu_count() or 1) > 1 else command
+PORTS = ("grpc", "http", "metrics")
 
 
-def _ports_of(process: subprocess.Popen[bytes], path: Path) -> dict[str, int]:
-    """Wait until the server has written where it listens."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"the server ended with code {process.returncode}")
-        if path.exists():
-            written = json.loads(path.read_text())
-            return {name: int(str(written[name]).rpartition(":")[2]) for name in ("grpc", "metrics", "http") if name in written}
-        time.sleep(0.05)
-    raise SystemExit(f"the server did not start within {START_SECONDS:g} s")
-
-
-def _tree(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            children.setdefault(parent, []).append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, [])
-    return found
-
-
-def _cpu_seconds(pid: int) -> float:
-    try:
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICK
+@contextmanager
+def _trace_sink(work: Path) -> Generator[tuple[Mapping[str, str], Callable[[], int]]]:
+    """Run a collector on the generator's core; give the environment that sends it 1 % and how many exports it took."""
+    folder = own_folder(work, "sink")
+    place = folder / "sink.json"
+    command = [sys.executable, "-m", "bench.trace_sink", str(place)]
+    with running(Start(name="trace_sink", command=command, log=folder / "log", core=GENERATOR_CORE)) as tree:
+        tree.wait_until(place.exists)
+        environment = {
+            **os.environ,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{json.loads(place.read_text())['port']}",
+            "OTEL_EXPORTER_OTLP_INSECURE": "true",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": "0.01",
+        }
+        yield environment, lambda: int(json.loads(place.read_text())["exports"])

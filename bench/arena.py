@@ -1,0 +1,85 @@
+"""What all parts of a run share: the model, the settings, the figures, and servers that stand as long as memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from bench.environments import PeerAbsent
+from bench.figures import Figures
+from bench.model import Floats, rows
+from bench.servers import Server
+from bench.trees import CannotServe
+
+ROOMY_BYTES = 4 * 1024**3
+"""Available memory above which all servers of the race are alive at once."""
+
+Starter = Callable[[], AbstractContextManager[Server]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arena:
+    """One run of the bench."""
+
+    work: Path
+    model: Path
+    expected: Floats
+    """What the model says to `rows()`."""
+    rounds: int
+    seconds: float
+    is_plain: bool
+    figures: Figures
+
+
+class Paddock:
+    """Gives servers by name: all stay alive while there is memory, otherwise each is started for its turn and ended after it."""
+
+    def __init__(self, arena: Arena, starters: Mapping[str, Starter], *, required: tuple[str, ...]) -> None:
+        """Keep the starters; those that are not required may be absent, and are reported then."""
+        self._arena = arena
+        self._starters = dict(starters)
+        self._required = required
+        self._stays = available_bytes() > ROOMY_BYTES
+        self._alive: dict[str, Server] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End what is alive."""
+        self._stack.close()
+
+    @property
+    def names(self) -> list[str]:
+        """Who takes part, as far as known."""
+        return list(self._starters)
+
+    @contextmanager
+    def turn(self, name: str) -> Generator[Server | None]:
+        """Give a server that answers rightly; None when it cannot take part."""
+        with ExitStack() as once:
+            stack = self._stack if self._stays else once
+            try:
+                server = self._alive.get(name) or stack.enter_context(self._starters[name]())
+            except (PeerAbsent, CannotServe) as error:
+                if name in self._required:
+                    raise SystemExit(str(error)) from error
+                self._arena.figures.leave_out(f"peers.{name}", str(error))
+                del self._starters[name]
+                server = None
+            if server is not None:
+                if self._stays:
+                    self._alive[name] = server
+                server.check(rows(), self._arena.expected)
+            yield server
+
+
+def available_bytes() -> int:
+    """Return the memory that can be had."""
+    line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+    return int(line.split()[1]) * 1024

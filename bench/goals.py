@@ -1,0 +1,76 @@
+"""What the figures are held to. Pure: figures in, verdicts out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.figures import Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """A bound of one figure."""
+
+    figure: str
+    least: float | None = None
+    most: float | None = None
+    note: str = ""
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is within the bound."""
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    @property
+    def bound(self) -> str:
+        """The bound in words."""
+        return f"at least {self.least:,g}" if self.least is not None else f"at most {self.most:,g}"
+
+
+QUIET = "on a quiet machine"
+RATIOS = {"mosec": 1.2, "triton": 4.5, "mlserver": 30.0, "grpc_aio": 6.0}
+GOALS = (
+    Goal(figure="online.grpc.c64.requests_per_second", least=45_000, note=QUIET),
+    Goal(figure="online.grpc.c256.requests_per_second", least=50_000, note=QUIET),
+    *(Goal(figure=f"online.grpc.{place}.ratio_to.{peer}", least=least) for place in ("c64", "c256") for peer, least in RATIOS.items()),
+    Goal(figure="online.grpc.c4.p50_ms", most=0.4),
+    Goal(figure="online.http.json.c64.requests_per_second", least=15_000),
+    Goal(figure="online.http.binary.c64.requests_per_second", least=20_000),
+    Goal(figure="online.http.json.c64.ratio_to.mlserver", least=10),
+    Goal(figure="online.http.binary.c64.ratio_to.mlserver", least=10),
+    Goal(figure="online.tiny32.of_limit", least=0.85),
+    Goal(figure="online.trees32.of_limit", least=0.85),
+    Goal(figure="online.conv.of_limit", least=0.90),
+    Goal(figure="online.minilm.of_limit", least=0.95),
+    Goal(figure="router.added_p50_ms", most=0.3),
+    Goal(figure="overload.goodput", least=0.95),
+    Goal(figure="overload.shed_p50_ms", most=5.0),
+    Goal(figure="overload.shed_p99_ms", most=5.0),
+    Goal(figure="lifecycle.cold_start_seconds", most=3.0),
+    Goal(figure="lifecycle.hot_swap_failed", most=0),
+    Goal(figure="lifecycle.hot_swap_p99_ratio", most=2.0),
+)
+
+
+def verdicts(figures: Mapping[str, Figure]) -> list[str]:
+    """Return a line a goal that was measured: whether it holds, the value with its range, and the bound."""
+    lines: list[str] = []
+    for goal in GOALS:
+        figure = figures.get(goal.figure)
+        if figure is not None:
+            value = f"{figure.median:,.4g} [{min(figure.values):,.4g}..{max(figure.values):,.4g}]"
+            note = f", {goal.note}" if goal.note else ""
+            lines.append(f"{'holds ' if goal.holds(figure.median) else 'MISSES'}  {goal.figure:42} {value:34} goal {goal.bound}{note}")
+    lines.extend(_below_every_peer(figures))
+    return lines
+
+
+def _below_every_peer(figures: Mapping[str, Figure]) -> list[str]:
+    """Judge the goal that no single bound says: the median latency at 4 in flight is below that of every peer."""
+    ours = figures.get("online.grpc.c4.p50_ms")
+    theirs = {name: figure.median for name, figure in figures.items() if name.startswith("peers.") and name.endswith(".c4.p50_ms")}
+    if ours is None or not theirs:
+        return []
+    best = min(theirs, key=lambda name: theirs[name])
+    holds = "holds " if ours.median < theirs[best] else "MISSES"
+    return [f"{holds}  {'online.grpc.c4.p50_ms':42} {ours.median:<34.4g} goal below every peer; best of them {theirs[best]:.4g} ({best})"]
