@@ -108,8 +108,9 @@ async def _translating(context: Context, method: str) -> AsyncGenerator[None]:
         raise
     except ServingError as error:
         await refuse(context, error)
-    except Exception:
-        if context.done():  # the caller left while an answer was written
+    except Exception as error:
+        # The caller left while an answer was written: the core refuses to write before the call knows that it is done.
+        if context.done() or isinstance(error, grpc.aio.InternalError):
             log.info("grpc_caller_left", method=method)
             return
         request_id = _request_id(context)

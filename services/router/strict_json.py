@@ -59,10 +59,11 @@ def loads(body: bytes) -> Any:
             f"the body is not valid JSON: {error.msg}, line {error.lineno} column {error.colno}", reason="BAD_JSON"
         ) from None
     objects = _count(body, b"{")
+    keys = _keys(value, objects) if objects else 0
     if objects + _count(body, b"[") > DEPTH_LIMIT and _depth(body) > DEPTH_LIMIT:
         raise MalformedBody(f"the body is nested deeper than {DEPTH_LIMIT} levels", reason="BAD_JSON")
     if objects:
-        keys, colons = _keys(value, objects), _count(body, b":")
+        colons = _count(body, b":")
         if colons != keys and _STRING.sub(b"", body).count(b":") != keys:
             raise MalformedBody("the body repeats a key within one object", reason="BAD_JSON")
     return value

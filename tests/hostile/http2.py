@@ -85,7 +85,7 @@ class Wire:
     _rest: bytes = b""
 
     def send(self, kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
-        """Send one frame; False in `is_closed` style: a peer that is gone is noted, not raised."""
+        """Send one frame; a peer that is gone is noted, not raised."""
         return self.push(frame(kind, payload, flags=flags, stream=stream))
 
     def push(self, sent: bytes) -> bytes:
@@ -111,6 +111,16 @@ class Wire:
     def count(self, kind: int) -> int:
         """Count the frames of a kind that came."""
         return sum(one.kind == kind for one in self.frames)
+
+    def may_send(self, stream: int) -> int:
+        """Return how many bytes of DATA the other side has let us send on a stream since the beginning, others being silent."""
+        settings = b"".join(one.payload for one in self.frames if one.kind == SETTINGS)
+        initial = [value for name, value in struct.iter_unpack(">HI", settings) if name == 4]
+        given = {0: 65_535, stream: initial[-1] if initial else 65_535}
+        for one in self.frames:
+            if one.kind == WINDOW_UPDATE and one.stream in given:
+                given[one.stream] += int.from_bytes(one.payload, "big")
+        return min(given.values())
 
     def status(self, stream: int = 1) -> int | None:
         """Return the grpc-status that a stream has ended with; None when it has not."""
