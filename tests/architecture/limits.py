@@ -12,7 +12,7 @@ FUNCTION_LINES = 45
 PARAMETERS = 5
 
 COMMAND_DECORATORS = ("command", "callback")
-"""typer reads a command's options from its parameters: there, and only for functions so decorated, they are the interface."""
+"""click hands a command its options as parameters: there, and only for functions so decorated, they are the interface."""
 
 MANY_KEYWORDS = {
     "penstock.client.aio.AsyncClient.predict": "the options of one call; a caller names the one or two that it needs, as in httpx",
