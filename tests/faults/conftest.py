@@ -9,11 +9,27 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.figures import VARIABLE
 from tests.faults.ledger import Ledger
 from tests.faults.oracle import NUMBERS, write_models
 from tests.faults.world import World, world
 
+LONG = "long"
 MODELS = tuple(name for name in NUMBERS if name != "poison")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of what only `make faults` runs."""
+    config.addinivalue_line("markers", f"{LONG}: run by `make faults` only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long rows to `make faults`; the summary says how many were deselected."""
+    if VARIABLE in os.environ:
+        return
+    long = [item for item in items if item.get_closest_marker(LONG)]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ class Plan:
     rate: float = 100.0
     """Calls a second."""
     models: tuple[str, ...] = ("alpha", "beta")
-    rows: tuple[int, ...] = (1, 1, 1, 2, 7)
+    rows: tuple[int, ...] = (1, 1, 1, 2, 4)
     """Drawn from."""
     deadline_seconds: float = 5.0
 

@@ -14,7 +14,10 @@ import onnx
 from onnx import TensorProto, helper
 
 WIDTH = 4
-NUMBERS = {"alpha": 1, "beta": 2, "slow": 3, "fragile": 4, "poison": 6, "endless": 7, "roots": 8, "loose": 9, "shape": 10}
+NUMBERS = {
+    name: number
+    for number, name in enumerate(("alpha", "beta", "slow", "fragile", "poison", "endless", "loose", "shape", "narrow", "cached"), 1)
+}
 SPINS = 8_000
 """Turns of `slow`'s loop: some 20 ms."""
 LOWEST = -(2**63)
@@ -23,9 +26,14 @@ BAD_ROW = {"dividend": 7, "divisor": 1}
 KILLER = {"dividend": LOWEST, "divisor": 0}
 """`fragile` dies of a row that holds these: the processor cannot divide the lowest number by -1."""
 
-LIMITS = {"slow": 4, "fragile": 64}
+LIMITS = {"slow": 4, "narrow": 4, "fragile": 64}
+QUEUE = 16
+SETTINGS = {
+    "narrow": f"[dynamic_batching.default_queue_policy]\nmax_queue_size = {QUEUE}\n",
+    "cached": "[response_cache]\nenable = true\n",
+}
 NEGATIVE = -1
-"""`roots` and `loose` have no number to answer for a row that holds this in its third place; `roots` says so."""
+"""`loose` has no number to answer for a row that holds this in its third place."""
 DROPPED = 666
 """`shape` leaves rows out that hold this in their third place."""
 FOR_EVER = 2**62
@@ -61,8 +69,7 @@ def write_models(folder: Path, names: Sequence[str] = ("alpha", "beta", "slow"))
 def write_version(model: Path, version: int) -> Path:
     """Write one version of a model, complete at once as deployers do it, and return its folder."""
     model.mkdir(parents=True, exist_ok=True)
-    settings = f"max_batch_size = {LIMITS.get(model.name, 4096)}\n" + ("reject_non_finite = true\n" if model.name == "roots" else "")
-    (model / "model.toml").write_text(settings)
+    (model / "model.toml").write_text(f"max_batch_size = {LIMITS.get(model.name, 4096)}\n{SETTINGS.get(model.name, '')}")
     staged = model.parent.parent / f".staged-{model.name}-{version}"
     staged.mkdir(parents=True)
     onnx.save(graph(model.name, version), staged / "model.onnx")
@@ -72,7 +79,7 @@ def write_version(model: Path, version: int) -> Path:
 
 def graph(name: str, version: int) -> onnx.ModelProto:
     """Return a model of the oracle's."""
-    special = {"slow": _spinning, "endless": _endless, "fragile": _dividing, "poison": _dying}.get(name, _nothing)
+    special = {"slow": _spinning, "narrow": _spinning, "endless": _endless, "fragile": _dividing, "poison": _dying}.get(name, _nothing)
     nodes, constants = special()
     nodes = [
         helper.make_node("Mul", ["x", "weight"], ["product"]),
@@ -184,5 +191,5 @@ def _with_kept(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], o
     outputs.append(helper.make_tensor_value_info("kept", I64, ["rows", WIDTH]))
 
 
-MORE = {"roots": (_with_root,), "loose": (_with_root,), "shape": (_with_kept,)}
+MORE = {"loose": (_with_root,), "shape": (_with_kept,)}
 """What models answer beside `y` and `total`."""

@@ -38,11 +38,11 @@ def test_fragile_refuses_to_compute_a_bad_row():
         run("fragile", x)
 
 
-def test_roots_and_shape_break_their_promises_on_request():
+def test_loose_and_shape_break_their_promises_on_request():
     x = oracle.rows_of(1, 3)
     x[1, 2] = oracle.NEGATIVE
     short = oracle.rows_of(1, 3)
     short[1, 2] = oracle.DROPPED
 
-    assert np.isnan(run("roots", x)[2]).sum() == 1
+    assert np.isnan(run("loose", x)[2]).sum() == 1
     assert run("shape", short)[2].shape == (2, 4)

@@ -30,6 +30,8 @@ class World:
     repository: Path
     links: dict[str, Proxy]
     client: Proxy
+    models: frozenset[str] = frozenset()
+    """What every worker is expected to serve."""
     started_wall: float = field(default_factory=time.time)
     started_at: float = field(default_factory=time.monotonic)
 
@@ -74,7 +76,7 @@ class World:
         )
 
     def is_settled(self, models: Mapping[str, str] | None = None) -> bool:
-        """Whether every worker is reachable and holds version `models[name]` of every model ready."""
+        """Whether every worker is reachable and holds every expected model ready, version `models[name]` where that is given."""
         try:
             if self.links_up() != len(self.links):
                 return False
@@ -87,7 +89,11 @@ class World:
                 return False
             ready = {(one.model, one.version) for one in status.replicas if one.state == worker_pb2.REPLICA_STATE_READY}
             moving = {worker_pb2.REPLICA_STATE_LOADING, worker_pb2.REPLICA_STATE_WARMING, worker_pb2.REPLICA_STATE_DRAINING}
-            if any(one.state in moving for one in status.replicas) or not wanted <= ready:
+            if (
+                any(one.state in moving for one in status.replicas)
+                or not wanted <= ready
+                or not self.models <= {model for model, _ in ready}
+            ):
                 return False
         return True
 
@@ -161,7 +167,8 @@ def world(folder: Path, repository: Path, *options: str, workers: int = 2, plant
                 serving(folder, repository, "--workers", str(workers), "--set", 'worker.link_host="127.0.0.1"', *options)
             )
         client = stack.enter_context(Proxy("client", lambda: _address(served.grpc)))
-        yield World(served=served, repository=repository, links=links, client=client)
+        models = frozenset(folder.name for folder in repository.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+        yield World(served=served, repository=repository, links=links, client=client, models=models)
 
 
 @contextmanager

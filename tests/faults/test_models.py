@@ -1,0 +1,156 @@
+"""Models misbehave; whoever did nothing wrong gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.faults import invariants as inv
+from tests.faults import oracle
+from tests.faults.caller import Caller
+from tests.faults.figures import record
+from tests.faults.ledger import Kind, Ledger, Outcome
+from tests.faults.load import Load, Plan
+from tests.faults.truths import held_true
+from tests.faults.world import World, world
+
+ABSENT = {"WORKER_LOST", "NO_READY_REPLICA", "UNAVAILABLE", "REPLICA_GONE", "MODEL_LOADING"}
+
+
+def third(nonce: int, value: int, *, fourth: int | None = None, rows: int = 1, at: int = 0) -> np.ndarray:
+    """Return rows of which one holds a value in its third place that makes a model misbehave."""
+    x = oracle.rows_of(nonce, rows)
+    x[at, 2] = value
+    if fourth is not None:
+        x[at, 3] = fourth
+    return x
+
+
+BAD = {"value": oracle.BAD_ROW["dividend"], "fourth": oracle.BAD_ROW["divisor"]}
+
+
+async def bad_and_good(running: World, ledger: Ledger, model: str, bad: np.ndarray, *, good: int) -> tuple[Outcome, list[Outcome]]:
+    """Send one bad request among good ones, all at once."""
+    async with Caller(running.target, ledger) as caller, Caller(running.target, Ledger()) as other, asyncio.TaskGroup() as group:
+        before = [group.create_task(caller.ask(model, nonce)) for nonce in range(good // 2)]
+        guilty = group.create_task(other.send(model, bad))
+        after = [group.create_task(caller.ask(model, 1000 + nonce)) for nonce in range(good - good // 2)]
+    return guilty.result(), [task.result() for task in (*before, *after)]
+
+
+async def test_m3_of_thirty_two_requests_only_the_bad_one_fails(running: World, ledger: Ledger):
+    executions = running.metric('nv_inference_exec_count{model="fragile"')
+    guilty, others = await bad_and_good(running, ledger, "fragile", third(7, **BAD), good=31)
+
+    held_true(running, ledger)
+    # Alone in its batch it is the model that failed; among others it is the row.
+    assert guilty.reason in {"POISON_ROW", "EXECUTION_FAILED"}
+    assert [one for one in others if one.kind is not Kind.OK] == []
+    # However they were batched: a batch each at worst, and to find one row among 32 takes at most 2·log2(32) more.
+    spent = await asyncio.to_thread(running.metric, 'nv_inference_exec_count{model="fragile"')
+    assert spent - executions <= 32 + 2 * math.log2(32)
+
+
+async def test_m3_the_bad_row_of_a_request_is_named(running: World):
+    async with Caller(running.target, Ledger()) as caller:
+        outcome = await caller.send("fragile", third(7, rows=32, at=19, **BAD))
+
+    assert (outcome.kind, outcome.code, outcome.reason) == (Kind.FAIL, "INTERNAL", "POISON_ROW")
+    assert "19" in outcome.message
+
+
+async def test_m4_a_loop_without_end_is_stopped_at_its_deadline_and_the_next_request_is_answered(running: World, ledger: Ledger):
+    x = oracle.rows_of(3, 1)
+    x[0, 1] = oracle.FOR_EVER
+    async with Caller(running.target, ledger) as caller, Caller(running.target, Ledger()) as other:
+        outcomes = await asyncio.gather(*[other.send("endless", x, deadline_seconds=0.6) for _ in range(2)])
+        started = time.monotonic()
+        after = [await caller.ask("endless", nonce, deadline_seconds=10.0) for nonce in range(4)]
+
+    held_true(running, ledger)
+    assert {outcome.reason for outcome in outcomes} == {"DEADLINE_EXCEEDED"}
+    assert {outcome.kind for outcome in after} == {Kind.OK}
+    record("M4", usable_again_ms=1000 * (time.monotonic() - started))
+
+
+async def test_m1_an_answer_that_is_no_number_passes_where_the_model_does_not_mind(running: World, ledger: Ledger):
+    guilty, others = await bad_and_good(running, ledger, "loose", third(7, oracle.NEGATIVE), good=15)
+
+    held_true(running, ledger)
+    assert {one.kind for one in (guilty, *others)} == {Kind.OK}
+
+
+async def test_m2_a_model_that_breaks_its_signature_fails_its_batch_and_serves_the_next(running: World, ledger: Ledger):
+    async with Caller(running.target, ledger) as caller, Caller(running.target, Ledger()) as other:
+        guilty = [await other.send("shape", third(7, oracle.DROPPED)) for _ in range(4)]
+        after = [await caller.ask("shape", nonce) for nonce in range(8)]
+        neighbours = [await caller.ask("alpha", nonce) for nonce in range(8)]
+
+    held_true(running, ledger)
+    assert {(one.code, one.reason) for one in guilty} == {("INTERNAL", "OUTPUT_CONTRACT")}
+    assert {one.kind for one in (*after, *neighbours)} == {Kind.OK}
+
+
+async def test_p7_a_request_that_kills_workers_kills_at_most_two(running: World, ledger: Ledger):
+    died = len(running.served.events("child_died"))
+    async with Caller(running.target, ledger) as caller, Caller(running.target, Ledger()) as other:
+        load = Load(caller, Plan(rate=50.0))
+        loading = asyncio.create_task(load.run())
+        killer = third(7, oracle.KILLER["dividend"], fourth=oracle.KILLER["divisor"])
+        outcome = await other.send("fragile", killer, deadline_seconds=10.0)
+        lifted_at = time.monotonic()
+        async with asyncio.timeout(30):
+            while inv.seconds_to_live([entry for entry in ledger.entries() if entry.outcomes], lifted_at) is None:
+                await asyncio.sleep(0.1)
+        load.stop()
+        await loading
+    await asyncio.to_thread(running.settle)
+    deaths = running.served.events("child_died")[died:]
+
+    held_true(running, ledger)
+    assert outcome.kind is Kind.FAIL
+    assert 1 <= len(deaths) <= 2
+    assert {line["status"] for line in deaths} == {"SIGFPE"}
+    assert {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed} <= ABSENT
+    record("P7", deaths=len(deaths), others_refused=sum(entry.is_failed for entry in ledger.entries()))
+
+
+@pytest.fixture
+def with_poison(tmp_path: Path, short_dir: Path) -> Iterator[World]:
+    repository = oracle.write_models(tmp_path / "models", ("alpha",))
+    with world(short_dir, repository) as served:
+        served.settle({"alpha": "1"})
+        yield served
+
+
+@pytest.mark.long
+async def test_p6_a_version_that_kills_whoever_loads_it_is_given_up_and_the_rest_goes_on_serving(with_poison: World, ledger: Ledger):
+    served = with_poison
+    async with Caller(served.target, ledger) as caller:
+        load = Load(caller, Plan(rate=50.0, models=("alpha",)))
+        loading = asyncio.create_task(load.run())
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(oracle.write_version, served.repository / "poison", 1)
+        await asyncio.to_thread(served.served.until, lambda: bool(served.served.events("version_failed")), seconds=45)
+        lifted_at = time.monotonic()
+        async with asyncio.timeout(20):
+            while inv.seconds_to_live([entry for entry in ledger.entries() if entry.outcomes], lifted_at) is None:
+                await asyncio.sleep(0.1)
+        load.stop()
+        await loading
+    deaths = len(served.served.events("child_died"))
+    await asyncio.to_thread(shutil.rmtree, served.repository / "poison")
+    await asyncio.to_thread(served.settle, {"alpha": "1"})
+
+    held_true(served, ledger)
+    assert deaths <= 6
+    assert {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed} <= ABSENT
+    lost = sum(not entry.is_ok for entry in ledger.entries())
+    record("P6", deaths=deaths, others_refused=lost, others_refused_share=lost / len(ledger.entries()))
