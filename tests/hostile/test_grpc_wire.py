@@ -18,7 +18,7 @@ import pytest
 
 from tests.hostile import http2
 from tests.hostile.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, NO_WINDOW, Wire, connected, frame, grpc_headers, grpc_message
-from tests.hostile.stand import GOOD, Target
+from tests.hostile.stand import FLAT_BYTES, GOOD, Target
 
 OK, DEADLINE_EXCEEDED, EXHAUSTED, UNIMPLEMENTED, INTERNAL, INVALID, UNAVAILABLE = 0, 4, 8, 12, 13, 3, 14
 CLOSED = "closed"
@@ -26,7 +26,9 @@ OPEN = "open"
 Ending = int | str
 CPU_SECONDS = 1.0
 """How much processor time of the router a flood may take; one that lasts longer may take a core meanwhile."""
-PUSHES = 100
+PUSHES = 50
+ROUNDS = 3
+"""In one of these memory must not grow: an allocator may still be filling its arenas in the first, a leak goes on."""
 
 
 def ending(wire: Wire, *, seconds: float = 2.0) -> Ending:
@@ -129,14 +131,14 @@ class Flood:
 
 
 FLOODS = [
-    Flood("10,000 calls opened and reset", rapid_reset, CLOSED, OPEN),
-    Flood("10,000 whole calls reset", whole_calls_reset, CLOSED, OPEN),
-    Flood("10 MB of headers in CONTINUATION", after_headers(MANY_HEADERS, flags=0), CLOSED, EXHAUSTED),
+    Flood("5,000 calls opened and reset", rapid_reset, CLOSED, OPEN),
+    Flood("5,000 whole calls reset", whole_calls_reset, CLOSED, OPEN),
+    Flood("5 MB of headers in CONTINUATION", after_headers(MANY_HEADERS, flags=0), CLOSED, EXHAUSTED),
     Flood("empty CONTINUATION", after_headers(frame(http2.CONTINUATION, stream=1) * 1000, flags=0), CLOSED, CLOSED),
-    Flood("100,000 SETTINGS", lambda _: frame(http2.SETTINGS, struct.pack(">HI", 3, 100)) * 1000, OPEN, OPEN),
-    Flood("100,000 PING", lambda _: frame(http2.PING, b"12345678") * 1000, OPEN, CLOSED),
-    Flood("100,000 empty DATA", after_headers(frame(DATA, stream=1) * 1000, flags=END_HEADERS), CLOSED, CLOSED),
-    Flood("100,000 WINDOW_UPDATE", lambda _: frame(http2.WINDOW_UPDATE, struct.pack(">I", 1)) * 1000, OPEN, OPEN),
+    Flood("50,000 SETTINGS", lambda _: frame(http2.SETTINGS, struct.pack(">HI", 3, 100)) * 1000, OPEN, OPEN),
+    Flood("50,000 PING", lambda _: frame(http2.PING, b"12345678") * 1000, OPEN, CLOSED),
+    Flood("50,000 empty DATA", after_headers(frame(DATA, stream=1) * 1000, flags=END_HEADERS), CLOSED, CLOSED),
+    Flood("50,000 WINDOW_UPDATE", lambda _: frame(http2.WINDOW_UPDATE, struct.pack(">I", 1)) * 1000, OPEN, OPEN),
 ]
 
 
@@ -144,11 +146,13 @@ FLOODS = [
 def test_ig20_a_flood_ends_or_costs_little_while_others_are_served(flood: Flood, target: Target):
     expected = flood.native if target.is_native else flood.grpcio
     _push(flood, target)  # the first time buffers grow to their size
-    memory, cpu, started_at = target.resident_bytes(), target.router_cpu_seconds(), time.monotonic()
-    ended = _push(flood, target)
+    for _ in range(ROUNDS):
+        memory, cpu, started_at = target.resident_bytes(), target.router_cpu_seconds(), time.monotonic()
+        assert _push(flood, target) == expected
+        assert target.router_cpu_seconds() - cpu < max(CPU_SECONDS, time.monotonic() - started_at)
+        if target.resident_bytes() - memory <= FLAT_BYTES:
+            break
 
-    assert ended == expected
-    assert target.router_cpu_seconds() - cpu < max(CPU_SECONDS, time.monotonic() - started_at)
     target.assert_memory_returns_to(memory)
 
 
