@@ -9,6 +9,7 @@ compared with the generator's.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -18,10 +19,22 @@ from pathlib import Path
 from bench import generators, plot, report
 from bench.arena import Arena
 from bench.figures import Figures
+from bench.hop import added_latency
+from bench.lifecycle import lifecycle
 from bench.model import build_repository, rows, session
+from bench.overload import overload
 from bench.race import grpc_race, http_race
+from bench.share import shares
+from bench.trees import GENERATOR_CORE
 
-PARTS: Mapping[str, Callable[[Arena], None]] = {"grpc": grpc_race, "http": http_race}
+PARTS: Mapping[str, Callable[[Arena], None]] = {
+    "grpc": grpc_race,
+    "http": http_race,
+    "limit": shares,
+    "router": added_latency,
+    "overload": overload,
+    "lifecycle": lifecycle,
+}
 """In the order in which they run."""
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -35,6 +48,8 @@ def main() -> int:
     except generators.NoGenerator as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    if (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {GENERATOR_CORE})  # some load comes from this process
     figures, started_at = Figures(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         arena = _arena(Path(folder), options, figures)

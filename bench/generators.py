@@ -61,6 +61,8 @@ class Run:
     seconds: float
     p50_ms: float
     p99_ms: float
+    outside: int = 0
+    """Requests answered before or after the measured time."""
 
 
 def grpc_body(message: bytes) -> Body:

@@ -125,10 +125,11 @@ def compare_counts(server: Server, run: Run, counted_before: int | None, in_flig
     Raises:
         SystemExit: with both counts.
     """
+    sent = run.requests + run.outside
     counted_after = server.answered()
     counted = None if counted_after is None or counted_before is None else counted_after - counted_before
-    if run.failed or (counted is not None and abs(counted - run.requests) > in_flight):
-        raise SystemExit(f"{server.name} at {in_flight} in flight: {run.failed} failed, {run.requests} sent, {counted} answered")
+    if run.failed or (counted is not None and abs(counted - sent) > in_flight):
+        raise SystemExit(f"{server.name} at {in_flight} in flight: {run.failed} failed, {sent} sent, {counted} answered")
 
 
 def note(arena: Arena, name: str, run: Run, cpu_seconds: float) -> None:

@@ -47,6 +47,8 @@ class Server:
     count_url: str | None = None
     counts: str = "nv_inference_request_success{"
     """How the lines of answered requests begin in what `count_url` gives."""
+    state: Path | None = None
+    """Run folder of our own server."""
     answers_truly: bool = True
     """False for the bare server, which runs no model."""
     headers: Mapping[str, str] = field(default_factory=lambda: {"x-api-key": KEY})
@@ -99,21 +101,27 @@ class Server:
 
 
 @contextmanager
-def penstock_server(work: Path, *, is_plain: bool = False, name: str = "penstock") -> Generator[Server]:
+def penstock_server(work: Path, *, models: Path | None = None, is_plain: bool = False) -> Generator[Server]:
     """Run `penstock serve` with everything on: keys, quotas, deadlines, validation, metrics, 1 % of the requests traced.
 
     A plain one has neither keys nor traces. When it ends, traces must have arrived at the collector.
+
+    Args:
+        work: folder to work in.
+        models: the repository; without one, `work / "models"`.
+        is_plain: leave out keys and traces.
     """
+    repository = models or work / "models"
     if is_plain:
-        with _serving(work, name, [], None) as server:
+        with _serving(work, repository, [], None) as server:
             yield server
         return
     tenants = work / "tenants.toml"
     tenants.write_text(TENANTS.format(digest=hashlib.sha256(KEY.encode()).hexdigest()))
-    with _trace_sink(work) as (environment, exports), _serving(work, name, ["--tenants-file", str(tenants)], environment) as server:
+    with _trace_sink(work) as (environment, exports), _serving(work, repository, ["--tenants-file", str(tenants)], environment) as server:
         yield server
         if (server.answered() or 0) > 10_000 and not exports():
-            raise SystemExit(f"{name} sent no traces")
+            raise SystemExit("penstock sent no traces")
 
 
 @contextmanager
@@ -128,21 +136,22 @@ def echo_server(work: Path) -> Generator[Server]:
 
 
 @contextmanager
-def _serving(work: Path, name: str, options: list[str], environment: Mapping[str, str] | None) -> Generator[Server]:
-    folder = own_folder(work, name)
+def _serving(work: Path, repository: Path, options: list[str], environment: Mapping[str, str] | None) -> Generator[Server]:
+    folder = own_folder(work, "penstock")
     state = folder / "state"
-    serve = [str(Path(sys.executable).with_name("penstock")), "serve", str(work / "models"), "--state-dir", str(state)]
+    serve = [str(Path(sys.executable).with_name("penstock")), "serve", str(repository), "--state-dir", str(state)]
     command = [*serve, "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *options]
-    with running(Start(name=name, command=command, log=folder / "log", environment=environment)) as tree:
+    with running(Start(name="penstock", command=command, log=folder / "log", environment=environment)) as tree:
         record = state / "serve.json"
         tree.wait_until(record.exists)
         ports = {place: int(str(told).rpartition(":")[2]) for place, told in json.loads(record.read_text()).items() if place in PORTS}
         yield Server(
-            name=name,
+            name="penstock",
             tree=tree,
             grpc_port=ports["grpc"],
             http_port=ports["http"],
             http_body=bodies.json_body,
+            state=state,
             count_url=f"http://127.0.0.1:{ports['metrics']}/metrics",
         )
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SERVER_CORE = 0
@@ -46,6 +46,8 @@ class Tree:
 
     start: Start
     process: subprocess.Popen[bytes]
+    started_at: float = field(default_factory=time.perf_counter)
+    """By `time.perf_counter`."""
 
     def cpu_seconds(self) -> float:
         """Return the time that the tree has used; schedstat's nanoseconds where the kernel has them."""

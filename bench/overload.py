@@ -1,0 +1,100 @@
+"""Three times more than can be served, with deadlines of 30 ms: what is served must not become less, and a refusal must come soon.
+
+Capacity is what a closed loop gets. The offers rise from below it to three times it; in-time goodput at three times is compared with the
+best of all offers of the same round.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import numpy as np
+
+from bench import bodies, model
+from bench.arena import Arena
+from bench.closed_loop import closed_loop
+from bench.model import Floats
+from bench.open_loop import Answer, Offer, OpenLoop, late_share, percentile_ms
+from bench.report import say
+from bench.servers import Server, penstock_server
+from bench.workloads import conv_graph
+from penstock.oip.v2 import inference_pb2 as pb
+
+NAME = "heavy"
+SIDE = 16
+CHANNELS = (128, 256, 256)
+DEADLINE_SECONDS = 0.03
+OFFERS = (0.7, 0.85, 1.0, 1.5, 2.0, 3.0)
+"""Times the capacity; the last is the overload that is judged."""
+CAPACITY_IN_FLIGHT = 8
+CONFIG = "max_batch_size = 4\n\n[dynamic_batching]\n"
+"""A row takes 1 to 3 ms, so a full batch stays below 10 ms."""
+
+
+def overload(arena: Arena) -> None:
+    """Measure capacity, then every offer, round by round."""
+    folder = arena.work / "overload"
+    path = model.save(conv_graph(NAME, side=SIDE, channels=CHANNELS), folder / NAME)
+    (folder / NAME / "model.toml").write_text(CONFIG)
+    image = np.random.default_rng(19).random((1, 3, SIDE, SIDE), np.float32)
+    (expected,) = model.session(path).run(None, {"x": image})
+    request = bodies.infer_request(image, model=NAME).SerializeToString()
+    with penstock_server(arena.work, models=Path(folder), is_plain=arena.is_plain) as server:
+        for number in range(arena.rounds):
+            _round(arena, server, request, expected, number)
+            say(f"overload: round {number + 1} of {arena.rounds} is done")
+
+
+def _round(arena: Arena, server: Server, request: bytes, expected: Floats, number: int) -> None:
+    port = server.grpc_port or 0
+    run = closed_loop(port, [request], server.headers, in_flight=CAPACITY_IN_FLIGHT, seconds=arena.seconds)
+    capacity = run.requests / run.seconds
+    arena.figures.add("overload.capacity_per_second", capacity, "1/s")
+    goodputs: list[float] = []
+    for factor in OFFERS:
+        offer = Offer(
+            port=port,
+            request=request,
+            headers=server.headers,
+            rate=capacity * factor,
+            seconds=arena.seconds,
+            deadline_seconds=DEADLINE_SECONDS,
+        )
+        answers = OpenLoop(offer, seed=number).run()
+        check(answers, expected)
+        goodputs.append(in_time(answers) / arena.seconds)
+        arena.figures.add(f"overload.x{factor:g}.goodput_per_second", goodputs[-1], "1/s")
+    arena.figures.add("overload.goodput", goodputs[-1] / max(goodputs), "share")
+    note_refusals(arena, answers)
+
+
+def check(answers: list[Answer], expected: Floats) -> None:
+    """Compare every answer, and refuse codes that overload does not explain.
+
+    Raises:
+        WrongAnswer, SystemExit: a wrong value, or another error.
+    """
+    allowed = {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    strange = {answer.code for answer in answers} - allowed
+    if strange:
+        raise SystemExit(f"overload was answered with {', '.join(code.name for code in strange)}")
+    for content in {answer.content for answer in answers if answer.is_ok}:
+        bodies.check("penstock (overload)", bodies.grpc_answer(pb.ModelInferResponse.FromString(content)), expected)
+
+
+def in_time(answers: list[Answer]) -> int:
+    """Count the answers that came before their deadlines."""
+    return sum(answer.is_ok and answer.seconds <= DEADLINE_SECONDS for answer in answers)
+
+
+def note_refusals(arena: Arena, answers: list[Answer]) -> None:
+    """Keep how soon calls were shed, and how many were left to their deadline instead."""
+    refused = [answer for answer in answers if not answer.is_ok]
+    shed = [answer.seconds - (answer.left_at - answer.due_at) for answer in refused if answer.seconds < DEADLINE_SECONDS]
+    if shed:
+        arena.figures.add("overload.shed_p50_ms", percentile_ms(shed, 50), "ms")
+        arena.figures.add("overload.shed_p99_ms", percentile_ms(shed, 99), "ms")
+    arena.figures.add("overload.shed_share", len(shed) / len(answers), "share")
+    arena.figures.add("overload.expired_share", (len(refused) - len(shed)) / len(answers), "share")
+    arena.figures.add("overload.late_share", late_share(answers), "share")
