@@ -20,6 +20,7 @@ from penstock.contracts.errors import DeadlineExceeded, Draining, InvalidInput, 
 from penstock.oip.v2 import inference_pb2 as pb
 from services.chassis.process import running
 from services.router.call_buffer import CallBuffer
+from services.router.field_limits import check_counts
 from services.router.grpc_errors import Context
 from services.router.grpc_metadata import first_value
 from services.router.grpc_service import INFER_SECONDS, Caller, decode
@@ -155,6 +156,7 @@ class _Stream:
         request_id, wants_final = "", False
         answer: asyncio.Future[bytes] | ServingError
         try:
+            check_counts(payload)
             request = decode(pb.ModelInferRequest, payload)
         except ServingError as error:
             answer = error
