@@ -6,6 +6,7 @@ What was played for this commit is remembered in .cache/faults, so that a run go
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def _replay(schedule: Schedule, *, is_shrunk: bool) -> int:
 
 
 def _rows() -> dict[str, Any]:
-    """Run the tests of the named rows; a row is the first word of a test's name, as in `test_p2_a_killed_worker`."""
+    """Run the tests of the named rows and count them by row."""
     with tempfile.TemporaryDirectory() as name:
         xml, kept = Path(name) / "rows.xml", Path(name) / "figures.jsonl"
         environment = {**os.environ, figures.VARIABLE: str(kept)}
@@ -81,12 +82,17 @@ def _rows() -> dict[str, Any]:
         cases = ET.parse(xml).getroot().iter("testcase")
         rows: dict[str, dict[str, int]] = {}
         for case in cases:
-            row = case.get("name", "").split("_")[1].upper()
-            if row[:1] in set("PNMOCH") and row[1:].isdigit():
+            is_failed = case.find("failure") is not None or case.find("error") is not None
+            for row in _named(case.get("name", "")):
                 counted = rows.setdefault(row, {"passed": 0, "failed": 0})
-                is_failed = case.find("failure") is not None or case.find("error") is not None
                 counted["failed" if is_failed else "passed"] += 1
         return {"rows": dict(sorted(rows.items(), key=lambda row: (row[0][0], int(row[0][1:])))), "figures": figures.read(kept)}
+
+
+def _named(test: str) -> list[str]:
+    """Return the rows that a test's name begins with: P3 and N10 of `test_p3_n10_an_answer_that_is_cut`."""
+    words = (word.upper() for word in test.split("_")[1:])
+    return list(itertools.takewhile(lambda word: word[0] in "PNMOCH" and word[1:].isdigit(), words))
 
 
 def _planted_bugs() -> dict[str, Any]:
