@@ -22,6 +22,7 @@ from bench.figures import Figures
 from bench.hop import added_latency
 from bench.lifecycle import lifecycle
 from bench.model import build_repository, rows, session
+from bench.open_race import open_race
 from bench.overload import overload
 from bench.race import grpc_race, http_race
 from bench.share import shares
@@ -30,6 +31,7 @@ from bench.trees import GENERATOR_CORE
 PARTS: Mapping[str, Callable[[Arena], None]] = {
     "grpc": grpc_race,
     "http": http_race,
+    "open": open_race,
     "limit": shares,
     "router": added_latency,
     "overload": overload,

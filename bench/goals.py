@@ -29,6 +29,9 @@ class Goal:
 
 QUIET = "on a quiet machine"
 RATIOS = {"mosec": 1.2, "triton": 4.5, "mlserver": 30.0, "grpc_aio": 6.0}
+LATE = {"overload.": "overload.late_share", "lifecycle.hot_swap_p99": "lifecycle.hot_swap_late_share"}
+"""Shares of late calls, by the beginning of the figures that they spoil."""
+LATE_LIMIT = 0.001
 GOALS = (
     Goal(figure="online.grpc.c64.requests_per_second", least=45_000, note=QUIET),
     Goal(figure="online.grpc.c256.requests_per_second", least=50_000, note=QUIET),
@@ -59,10 +62,16 @@ def verdicts(figures: Mapping[str, Figure]) -> list[str]:
         figure = figures.get(goal.figure)
         if figure is not None:
             value = f"{figure.median:,.4g} [{min(figure.values):,.4g}..{max(figure.values):,.4g}]"
-            note = f", {goal.note}" if goal.note else ""
+            note = (f", {goal.note}" if goal.note else "") + _disturbance(figures, goal.figure)
             lines.append(f"{'holds ' if goal.holds(figure.median) else 'MISSES'}  {goal.figure:42} {value:34} goal {goal.bound}{note}")
     lines.extend(_below_every_peer(figures))
     return lines
+
+
+def _disturbance(figures: Mapping[str, Figure], name: str) -> str:
+    """Say when too many calls of an open loop left late: then the generator or a busy machine is part of the figure."""
+    late = next((figures[place] for prefix, place in LATE.items() if name.startswith(prefix) and place in figures), None)
+    return f"; VOID, {late.median:.1%} of the calls left late" if late is not None and late.median > LATE_LIMIT else ""
 
 
 def _below_every_peer(figures: Mapping[str, Figure]) -> list[str]:

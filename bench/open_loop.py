@@ -17,6 +17,8 @@ import grpc
 
 from bench.bodies import GRPC_PATH
 
+Metadata = tuple[tuple[str, str], ...]
+
 LATE_SECONDS = 0.001
 SETTLE_SECONDS = 5.0
 
@@ -77,15 +79,22 @@ class OpenLoop:
                 self._started_at = time.perf_counter()
                 for due_at in self._due:
                     self._wait_until(due_at)
-                    left_at = time.perf_counter() - self._started_at
-                    future = call.future(offer.request, timeout=max(0.001, due_at + offer.deadline_seconds - left_at), metadata=metadata)
-                    future.add_done_callback(lambda done, due_at=due_at, left_at=left_at: self._note(done, due_at, left_at))
+                    self._send(call, due_at, metadata)
                 self._settled.wait(offer.deadline_seconds + SETTLE_SECONDS)
             finally:
                 gc.enable()
         if len(self._answers) != len(self._due):
             raise SystemExit(f"{len(self._due) - len(self._answers)} of {len(self._due)} calls were never answered")
         return sorted(self._answers, key=lambda answer: answer.due_at)
+
+    def _send(self, call: grpc.UnaryUnaryMultiCallable, due_at: float, metadata: Metadata) -> None:
+        left_at = time.perf_counter() - self._started_at
+        timeout = due_at + self._offer.deadline_seconds - left_at
+        if timeout <= 0:  # its caller would not have asked any more
+            self._keep(Answer(due_at=due_at, left_at=left_at, seconds=left_at - due_at, code=grpc.StatusCode.DEADLINE_EXCEEDED))
+            return
+        future = call.future(self._offer.request, timeout=timeout, metadata=metadata)
+        future.add_done_callback(lambda done: self._note(done, due_at, left_at))
 
     def _wait_until(self, due_at: float) -> None:
         wait = self._started_at + due_at - time.perf_counter()
@@ -96,7 +105,10 @@ class OpenLoop:
         code = done.code()
         content = done.result() if code is grpc.StatusCode.OK else b""
         seconds = time.perf_counter() - self._started_at - due_at
-        self._answers.append(Answer(due_at=due_at, left_at=left_at, seconds=seconds, code=code, content=content))
+        self._keep(Answer(due_at=due_at, left_at=left_at, seconds=seconds, code=code, content=content))
+
+    def _keep(self, answer: Answer) -> None:
+        self._answers.append(answer)
         if len(self._answers) == len(self._due):
             self._settled.set()
 

@@ -84,20 +84,24 @@ def http_race(arena: Arena) -> None:
         arena.figures.ratio(f"{ours}.ratio_to.mlserver", f"{ours}.requests_per_second", f"{theirs}.requests_per_second")
 
 
-def _race(arena: Arena, entries: tuple[Entry, ...], in_flight: tuple[int, ...]) -> None:
+def paddock(arena: Arena) -> Paddock:
+    """Return all servers of the race; the peers among them may be absent."""
     starters = {
         "penstock": partial(penstock_server, arena.work, is_plain=arena.is_plain),
         "grpc_aio": partial(echo_server, arena.work),
         **{name: partial(start, arena.work, arena.model) for name, start in RIVALS.items()},
     }
-    with Paddock(arena, starters, required=("penstock", "grpc_aio")) as paddock:
+    return Paddock(arena, starters, required=("penstock", "grpc_aio"))
+
+
+def _race(arena: Arena, entries: tuple[Entry, ...], in_flight: tuple[int, ...]) -> None:
+    with paddock(arena) as servers:
         for number in range(arena.rounds):
             for count in in_flight:
                 for entry in entries:
-                    if entry.server in paddock.names:
-                        with paddock.turn(entry.server) as server:
-                            if server is not None:
-                                one_load(arena, server, entry, count)
+                    with servers.turn(entry.server) as server:
+                        if server is not None:
+                            one_load(arena, server, entry, count)
             say(f"{entries[0].figure}: round {number + 1} of {arena.rounds} is done")
 
 

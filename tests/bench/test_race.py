@@ -90,7 +90,8 @@ def test_a_peer_that_cannot_take_part_is_named_with_its_reason(arena: Arena, tmp
     with Paddock(arena, {"mosec": partial(absent, error)}, required=()) as paddock:
         with paddock.turn("mosec") as server:
             assert server is None
-        assert paddock.names == []
+        with paddock.turn("mosec") as again:
+            assert again is None
     report.write(arena.figures, tmp_path / "latest.json")
     (entry,) = json.loads((tmp_path / "latest.json").read_text())
 
@@ -120,6 +121,18 @@ def test_every_goal_is_judged_by_its_median_and_its_own_bound():
     held, missed = sorted(verdicts(figures.by_name))[::-1]
     assert held.startswith("holds   router.added_p50_ms")
     assert missed.startswith("MISSES  overload.goodput")
+
+
+def test_a_verdict_on_an_open_loop_whose_calls_left_late_says_that_it_is_void():
+    figures = Figures()
+    figures.add("overload.goodput", 0.97, "share")
+    figures.add("overload.late_share", 0.0005, "share")
+    (quiet,) = verdicts(figures.by_name)
+    figures.by_name["overload.late_share"].values[:] = [0.2]
+    (busy,) = verdicts(figures.by_name)
+
+    assert "VOID" not in quiet
+    assert busy.endswith("VOID, 20.0% of the calls left late")
 
 
 def test_goals_have_one_bound_each():
