@@ -22,8 +22,8 @@ LIMITS = (
     "The native gRPC front sends no GOAWAY: who calls a router while it ends is told UNAVAILABLE (DRAINING) and has to go elsewhere.",
     "A worker that keeps dying is started again after growing pauses (up to 10 s); a life of a minute forgives.",
     (
-        "A new version that kills whoever loads it is given up after three deaths, but all workers load it at the same time: until they are "
-        "back, calls to other models are refused with UNAVAILABLE (row P6 says how many)."
+        "A new version that kills whoever loads it is given up after three deaths, but all workers load it at the same time: until they "
+        "are back, calls to other models are refused with UNAVAILABLE (row P6 says how many)."
     ),
     "On TCP links a worker may see deadlines later than they are, by the time that the router's greeting took; routers keep them to 20 ms.",
     "Requests that were sent to two workers which both died are refused with WORKER_LOST: the request that kills them is not named.",
