@@ -83,7 +83,7 @@ def _arena(work: Path, options: argparse.Namespace, figures: Figures) -> Arena:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="loads of each kind; medians are reported")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one load")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of one load")
     parser.add_argument("--only", type=_parts, default=list(PARTS), help=f"parts to run, by commas: {','.join(PARTS)}")
     parser.add_argument("--plain", action="store_true", help="penstock without keys and traces")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")

@@ -29,36 +29,46 @@ def closed_loop(port: int, requests: Sequence[bytes], headers: Mapping[str, str]
 
 
 @dataclass(slots=True)
-class _Window:
-    """Answers of the measured time; those around it are counted only."""
+class Window:
+    """Answers of the measured time; those around it are counted only.
+
+    It lasts from one answer to another, so that neither a batch at its beginning nor one at its end is cut, and holds at least
+    `in_flight` answers.
+    """
 
     in_flight: int
     seconds: float
     begins_at: float = float("inf")
+    ends_at: float = float("inf")
     taken: list[float] = field(default_factory=list[float])
     outside: int = 0
     failed: int = 0
 
-    def is_over(self, now: float) -> bool:
-        return now >= self.begins_at + self.seconds
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is measured."""
+        return self.ends_at < float("inf")
 
     def answered(self, sent_at: float, now: float) -> None:
-        if self.begins_at <= now < self.begins_at + self.seconds:
-            self.taken.append(now - sent_at)
+        """Take an answer."""
+        if now < self.begins_at or self.is_over:
+            self.outside += 1
+            if self.outside == self.in_flight:
+                self.begins_at = now
             return
-        self.outside += 1
-        if self.outside == self.in_flight:
-            self.begins_at = now
+        self.taken.append(now - sent_at)
+        if now >= self.begins_at + self.seconds and len(self.taken) >= self.in_flight:
+            self.ends_at = now
 
     def refused(self) -> None:
         """Count a failure; a server that only fails must not be asked for ever."""
         self.failed += 1
         if self.failed >= FAILURES:
-            self.begins_at = 0.0
+            self.ends_at = 0.0
 
 
 async def _closed_loop(port: int, requests: Sequence[bytes], headers: Mapping[str, str], in_flight: int, seconds: float) -> Run:
-    window = _Window(in_flight, seconds)
+    window = Window(in_flight, seconds)
     turns = itertools.cycle(requests)
     metadata = tuple(headers.items())
     options = [("grpc.max_send_message_length", LARGEST_BYTES), ("grpc.max_receive_message_length", LARGEST_BYTES)]
@@ -66,7 +76,8 @@ async def _closed_loop(port: int, requests: Sequence[bytes], headers: Mapping[st
         call = channel.unary_unary(GRPC_PATH)
 
         async def ask() -> None:
-            while not window.is_over(sent_at := time.perf_counter()):
+            while not window.is_over:
+                sent_at = time.perf_counter()
                 try:
                     await call(next(turns), timeout=CALL_SECONDS, metadata=metadata)
                 except grpc.RpcError:
@@ -76,12 +87,12 @@ async def _closed_loop(port: int, requests: Sequence[bytes], headers: Mapping[st
 
         await asyncio.gather(*(ask() for _ in range(in_flight)))
     taken = sorted(window.taken)
-    if not taken:
-        raise SystemExit(f"no call was answered in the measured time; {window.failed} failed")
+    if window.failed >= FAILURES:
+        raise SystemExit(f"{window.failed} calls failed, {len(taken) + window.outside} were answered")
     return Run(
         requests=len(taken),
         failed=window.failed,
-        seconds=seconds,
+        seconds=window.ends_at - window.begins_at,
         p50_ms=taken[len(taken) // 2] * 1000,
         p99_ms=taken[len(taken) * 99 // 100] * 1000,
         outside=window.outside,

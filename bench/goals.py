@@ -32,6 +32,8 @@ RATIOS = {"mosec": 1.2, "triton": 4.5, "mlserver": 30.0, "grpc_aio": 6.0}
 LATE = {"overload.": "overload.late_share", "lifecycle.hot_swap_p99": "lifecycle.hot_swap_late_share"}
 """Shares of late calls, by the beginning of the figures that they spoil."""
 LATE_LIMIT = 0.001
+LEAST_TIMES_BEST = 2.5
+"""What is offered must be so many times the best goodput: where capacity was measured too low, nothing was overloaded."""
 GOALS = (
     Goal(figure="online.grpc.c64.requests_per_second", least=45_000, note=QUIET),
     Goal(figure="online.grpc.c256.requests_per_second", least=50_000, note=QUIET),
@@ -69,7 +71,10 @@ def verdicts(figures: Mapping[str, Figure]) -> list[str]:
 
 
 def _disturbance(figures: Mapping[str, Figure], name: str) -> str:
-    """Say when too many calls of an open loop left late: then the generator or a busy machine is part of the figure."""
+    """Say why a figure is void: calls of its open loop left late, or what was called an overload was none."""
+    offered = figures.get("overload.times_best")
+    if name.startswith("overload.") and offered is not None and offered.median < LEAST_TIMES_BEST:
+        return f"; VOID, only {offered.median:.1f} times the best goodput was offered"
     late = next((figures[place] for prefix, place in LATE.items() if name.startswith(prefix) and place in figures), None)
     return f"; VOID, {late.median:.1%} of the calls left late" if late is not None and late.median > LATE_LIMIT else ""
 

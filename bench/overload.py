@@ -67,6 +67,7 @@ def _round(arena: Arena, server: Server, request: bytes, expected: Floats, numbe
         goodputs.append(in_time(answers) / arena.seconds)
         arena.figures.add(f"overload.x{factor:g}.goodput_per_second", goodputs[-1], "1/s")
     arena.figures.add("overload.goodput", goodputs[-1] / max(*goodputs, 1.0), "share")
+    arena.figures.add("overload.times_best", capacity * OFFERS[-1] / max(*goodputs, 1.0), "ratio")
     note_refusals(arena, answers)
 
 

@@ -13,7 +13,7 @@ import pytest
 from bench import bodies
 from bench.arena import Arena
 from bench.bodies import WrongAnswer
-from bench.closed_loop import _Window
+from bench.closed_loop import FAILURES, Window
 from bench.figures import Figures
 from bench.limit import main as raw_loop
 from bench.limit import read_feeds, write_feeds
@@ -73,16 +73,34 @@ def test_a_wrong_answer_or_an_error_that_overload_does_not_explain_stops_the_run
     check([answer(0.01, SHED), answer(0.01, EXPIRED)], rows())
 
 
-def test_a_closed_loop_measures_after_it_is_full_and_counts_the_rest_apart():
-    window = _Window(in_flight=2, seconds=1.0)
-    window.answered(0.0, 0.5)
-    window.answered(0.0, 0.6)
-    window.answered(0.5, 0.9)
-    window.answered(0.9, 1.7)
+def test_a_closed_loop_measures_from_answer_to_answer_once_it_is_full_and_counts_the_rest_apart():
+    window = Window(in_flight=2, seconds=1.0)
+    for sent_at, now in [(0.0, 0.5), (0.0, 0.6), (0.5, 0.9), (0.6, 1.7)]:
+        assert not window.is_over
+        window.answered(sent_at, now)
+    window.answered(0.9, 1.8)
 
-    assert (window.outside, window.taken) == (3, [pytest.approx(0.4)])
-    assert window.is_over(1.6)
-    assert not window.is_over(1.5)
+    assert window.is_over
+    assert (window.begins_at, window.ends_at) == (0.6, 1.7)
+    assert window.taken == [pytest.approx(0.4), pytest.approx(1.1)]
+    assert window.outside == 3
+
+
+def test_a_closed_loop_lasts_longer_rather_than_hold_next_to_nothing():
+    window = Window(in_flight=2, seconds=0.1)
+    for now in (0.5, 0.6, 5.0, 6.0):
+        window.answered(0.0, now)
+
+    assert (len(window.taken), window.ends_at) == (2, 6.0)
+
+
+def test_a_server_that_only_fails_ends_the_loop():
+    window = Window(in_flight=2, seconds=0.1)
+    for _ in range(FAILURES):
+        assert not window.is_over
+        window.refused()
+
+    assert window.is_over
 
 
 def test_feeds_come_back_as_they_were_written(tmp_path: Path):

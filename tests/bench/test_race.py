@@ -135,6 +135,14 @@ def test_a_verdict_on_an_open_loop_whose_calls_left_late_says_that_it_is_void():
     assert busy.endswith("VOID, 20.0% of the calls left late")
 
 
+def test_a_verdict_on_an_overload_that_was_none_says_that_it_is_void():
+    figures = Figures()
+    figures.add("overload.goodput", 1.0, "share")
+    figures.add("overload.times_best", 1.6, "ratio")
+
+    assert verdicts(figures.by_name)[0].endswith("VOID, only 1.6 times the best goodput was offered")
+
+
 def test_goals_have_one_bound_each():
     assert all((goal.least is None) != (goal.most is None) for goal in GOALS)
 
