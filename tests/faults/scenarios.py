@@ -16,7 +16,7 @@ from tests.faults.load import Load, Plan
 from tests.faults.world import World
 
 SETTLE_SECONDS = 20.0
-MEGABYTES = 24
+MEGABYTES = 52
 NOBODY = frozenset({"UNAVAILABLE", "NO_READY_REPLICA", "WORKER_LOST", "REPLICA_GONE", "MODEL_LOADING"})
 AT_REST = ("penstock_requests_in_flight", "penstock_link_rows_in_flight")
 
@@ -63,10 +63,10 @@ async def burst(_world: World, caller: Caller) -> list[str]:
 
 async def heavy(world: World, caller: Caller) -> list[str]:
     """Send many large requests; the workers' memory must come back."""
-    await asyncio.gather(*[caller.ask("alpha", nonce, rows=3000) for nonce in range(64)])
+    await asyncio.gather(*[caller.ask("alpha", nonce, rows=3000, deadline_seconds=30.0) for nonce in range(16)])
     before = world.held()
-    for start in range(0, 1200, 40):
-        await asyncio.gather(*[caller.ask("alpha", nonce, rows=3000) for nonce in range(start, start + 40)])
+    for start in range(0, 1600, 16):
+        await asyncio.gather(*[caller.ask("alpha", nonce, rows=3000, deadline_seconds=30.0) for nonce in range(start, start + 16)])
     return [f"{one.invariant} {one.text}" for one in inv.resources_return(before, world.held(), megabytes=MEGABYTES)]
 
 

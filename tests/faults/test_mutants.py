@@ -35,7 +35,7 @@ def test_a_planted_bug_is_found():
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_sound_product_is_not_accused(scenario: str):
     assert found_by(scenario) == []
