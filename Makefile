@@ -38,7 +38,7 @@ test: setup ## Run the tests
 demo: setup ## Build real models, serve them, and send real rows over gRPC, HTTP and the CLI
 	$(BIN)/python -m examples.demo $(ARGS)
 
-bench: setup ## Measure requests a second and CPU a request, next to a bare grpc.aio server
+bench: setup ## Race against the peers and the limits on one core, write bench/results (about 12 minutes)
 	$(BIN)/python -m bench $(ARGS)
 
 faults: setup ## Break things under load at random, check every answer, write RELIABILITY.md (about 40 minutes, resumable)

@@ -25,6 +25,8 @@ from services.router.grpc_errors import Context
 from services.router.grpc_metadata import first_value
 from services.router.grpc_service import INFER_SECONDS, Caller, decode
 
+AFTER_DEADLINE_SECONDS = 0.25
+"""How much longer than its stream a request of it may live."""
 IN_FLIGHT_LIMIT = 1000
 IN_FLIGHT_BYTES = 64 << 20
 STREAM_SECONDS = 600.0
@@ -181,7 +183,8 @@ class _Stream:
         self._model = model
 
     def _submitted(self, payload: bytes) -> asyncio.Future[bytes] | ServingError:
-        deadline = min(self._caller.deadline, time.monotonic() + INFER_SECONDS)
+        # gRPC itself ends the stream at its deadline; an answer in the stream that says the same must not come before that.
+        deadline = min(self._caller.deadline + AFTER_DEADLINE_SECONDS, time.monotonic() + INFER_SECONDS)
         try:
             return self._buffer.submit(payload, key=self._caller.key, deadline=deadline, trace=self._caller.trace)
         except ServingError as error:
