@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trustme
 
 from penstock import Client, ServingError
 from tests.flows.models import write_repository
@@ -26,9 +27,11 @@ ROOT = Path(__file__).parents[2]
 def certificates(tmp_path: Path) -> dict[str, str]:
     """Two self-signed certificates: one that both sides trust, one of a stranger."""
     for name in ("trusted", "stranger"):
-        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -addext subjectAltName=IP:127.0.0.1"
-        files = ["-subj", f"/CN={name}", "-keyout", f"{tmp_path}/{name}.key", "-out", f"{tmp_path}/{name}.pem"]
-        subprocess.run([*command.split(), *files], check=True, capture_output=True)
+        authority = trustme.CA()
+        leaf = authority.issue_cert("127.0.0.1")
+        # One file serves as certificate chain and as the authorities that are trusted.
+        (tmp_path / f"{name}.pem").write_bytes(leaf.cert_chain_pems[0].bytes() + authority.cert_pem.bytes())
+        (tmp_path / f"{name}.key").write_bytes(leaf.private_key_pem.bytes())
     return {path.name: str(path) for path in tmp_path.iterdir() if path.suffix in {".pem", ".key"}}
 
 

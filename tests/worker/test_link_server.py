@@ -7,12 +7,12 @@ import os
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 from pathlib import Path
 from time import monotonic
 
 import pytest
+import trustme
 
 from penstock.v1 import link_pb2 as pb
 from services.worker.link_connection import LinkIdentity, is_same_user
@@ -126,9 +126,11 @@ def certificates(tmp_path_factory) -> dict[str, Path]:
     """A key and certificate of one authority, valid for 127.0.0.1; and one that nobody trusts."""
     folder = tmp_path_factory.mktemp("tls")
     for name in ("trusted", "stranger"):
-        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -addext subjectAltName=IP:127.0.0.1"
-        files = ["-subj", f"/CN={name}", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"]
-        subprocess.run([*command.split(), *files], check=True, capture_output=True)
+        authority = trustme.CA()
+        leaf = authority.issue_cert("127.0.0.1")
+        # One file serves as certificate chain and as the authorities that are trusted.
+        (folder / f"{name}.pem").write_bytes(leaf.cert_chain_pems[0].bytes() + authority.cert_pem.bytes())
+        (folder / f"{name}.key").write_bytes(leaf.private_key_pem.bytes())
     return {path.name: path for path in folder.iterdir()}
 
 
