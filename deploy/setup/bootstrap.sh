@@ -68,7 +68,7 @@ main() {
   say "syncing .venv from uv.lock with $python"
   # Never a download of an interpreter: those come from outside the package registries.
   UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never .cache/bin/uv sync \
-    --quiet --locked --python "$python" --extra serve --group dev --group examples
+    --quiet --locked --python "$python" --extra mesh --group dev --group examples
   say 'done: .venv/bin/penstock'
 }
 
