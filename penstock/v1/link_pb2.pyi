@@ -101,16 +101,18 @@ class Cancel(_message.Message):
     def __init__(self, chunk_id: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
 
 class RouterFrame(_message.Message):
-    __slots__ = ("hello", "chunks", "cancels", "ping")
+    __slots__ = ("hello", "chunks", "cancels", "ping", "monotonic_microseconds")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     CHUNKS_FIELD_NUMBER: _ClassVar[int]
     CANCELS_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
+    MONOTONIC_MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     chunks: _containers.RepeatedCompositeFieldContainer[Chunk]
     cancels: _containers.RepeatedCompositeFieldContainer[Cancel]
     ping: int
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., chunks: _Optional[_Iterable[_Union[Chunk, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., ping: _Optional[int] = ...) -> None: ...
+    monotonic_microseconds: int
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., chunks: _Optional[_Iterable[_Union[Chunk, _Mapping]]] = ..., cancels: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., ping: _Optional[int] = ..., monotonic_microseconds: _Optional[int] = ...) -> None: ...
 
 class OutputColumn(_message.Message):
     __slots__ = ("shape", "raw", "lengths")

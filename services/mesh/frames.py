@@ -89,9 +89,9 @@ def hello(worker_instance_id: str, router_instance_id: str, now: float) -> bytes
     )
 
 
-def ping(number: int) -> bytes:
-    """Return a frame that asks for a sign of life."""
-    return framed(pb.RouterFrame(ping=number))
+def ping(number: int, now: float) -> bytes:
+    """Return a frame that asks for a sign of life, and tells the router's clock."""
+    return framed(pb.RouterFrame(ping=number, monotonic_microseconds=int(now * 1e6)))
 
 
 def work(chunks: Sequence[Chunk], cancels: Sequence[tuple[int, int]]) -> bytes:

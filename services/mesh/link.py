@@ -169,7 +169,7 @@ class Link(asyncio.Protocol):
     def _ping(self) -> None:
         if self._transport is not None:
             self._pings += 1
-            self._transport.write(frames.ping(self._pings))
+            self._transport.write(frames.ping(self._pings, self._clock()))
 
     def _judge_silence(self) -> None:
         # Ticks are counted, not seconds: when this process itself was held up, a worker's answers wait unread, and it is not silent.

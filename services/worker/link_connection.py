@@ -6,7 +6,8 @@ leaves as one frame. Pings are answered at once: execution is elsewhere, or shor
 what it is owed is kept up to HELD_BYTES, then the connection is cut. When the connection ends, all of its work is abandoned.
 
 Clocks: deadlines come on the router's monotonic clock. Processes of one machine share it, so on a Unix socket nothing is converted. On
-TCP the offset is taken from the Hello, which makes deadlines late by its one-way delay and never early.
+TCP the offset is learnt from the Hello and from every ping (clock_offset): deadlines are late by the way of the quickest of them and
+never early, so that one slow greeting moves them for a tenth of a second only.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from google.protobuf.message import DecodeError
 from penstock.contracts.errors import InvalidInput, ReplicaGone, ServingError
 from penstock.v1 import link_pb2 as pb
 from services.mesh.frames import PROTOCOL_VERSION, FrameBuffer, FrameTooLong
+from services.worker.clock_offset import ClockOffset
 from services.worker.link_answers import AnswerFrame
 from services.worker.link_chunks import decode
 from services.worker.link_ports import Lookup, WorkTaker
@@ -72,7 +74,7 @@ class LinkConnection(asyncio.Protocol):
         self._is_paused = False
         self._is_met = False
         self._is_local = False
-        self._clock_offset = 0.0
+        self._clock_offset = ClockOffset()
         self._router = ""
         self._open: dict[int, tuple[WorkTaker, Work]] = {}
         self._hello_timer: asyncio.TimerHandle | None = None
@@ -170,6 +172,7 @@ class LinkConnection(asyncio.Protocol):
         for cancel in frame.cancels:
             self._cancel(cancel.chunk_id, cancel.index)
         if frame.ping:
+            self._learn_clock(frame.monotonic_microseconds)
             self._owed.pong(frame.ping)
             self._flush()
 
@@ -179,10 +182,14 @@ class LinkConnection(asyncio.Protocol):
             raise ProtocolBroken(f"the router means {hello.worker_instance_id[:64]!r} in protocol {hello.protocol_version}")
         self._is_met = True
         self._router = hello.router_instance_id[:64]
-        self._clock_offset = 0.0 if self._is_local else self._clock() - hello.monotonic_microseconds * 1e-6
+        self._learn_clock(hello.monotonic_microseconds)
         self._owed.welcome(self._identity.instance_id, PROTOCOL_VERSION, self._identity.credit_rows)
         self._flush()
         log.info("link_opened", router=self._router)
+
+    def _learn_clock(self, microseconds: int) -> None:
+        if microseconds and not self._is_local:
+            self._clock_offset.observe(microseconds * 1e-6, self._clock())
 
     def _accept(self, chunk: pb.Chunk) -> None:
         if not 0 < chunk.count <= CHUNK_LIMIT or chunk.chunk_id in self._open:
@@ -192,7 +199,7 @@ class LinkConnection(asyncio.Protocol):
             self._refuse(chunk, ReplicaGone("this worker does not hold the replica any more"))
             return
         try:
-            work, refused = decode(chunk, batcher.templates, self, self._clock(), self._clock_offset)
+            work, refused = decode(chunk, batcher.templates, self, self._clock(), self._clock_offset.seconds)
         except InvalidInput as error:
             self._refuse(chunk, error)
             return

@@ -25,7 +25,6 @@ LIMITS = (
         "A new version that kills whoever loads it is given up after three deaths, but all workers load it at the same time: until they "
         "are back, calls to other models are refused with UNAVAILABLE (row P6 says how many)."
     ),
-    "On TCP links a worker may see deadlines later than they are, by the time that the router's greeting took; routers keep them to 20 ms.",
     "Requests that were sent to two workers which both died are refused with WORKER_LOST: the request that kills them is not named.",
     "Rows that need a controller, Kafka, several machines, a GPU or root are not here.",
 )

@@ -75,9 +75,12 @@ class FakeWorker:
     credit_rows: int = 4096
     chunks: list[pb.Chunk] = field(default_factory=list)
     cancels: list[pb.Cancel] = field(default_factory=list)
+    clocks: list[float] = field(default_factory=list)
+    """What the router's clock said in each ping, seconds."""
     connections: list[FarEnd] = field(default_factory=list)
     held: list[tuple[FarEnd, pb.WorkerFrame]] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    pinged: asyncio.Event = field(default_factory=asyncio.Event)
     server: asyncio.AbstractServer | None = None
 
     async def start(self) -> FakeWorker:
@@ -91,6 +94,9 @@ class FakeWorker:
             reply.welcome.protocol_version = 1
             reply.welcome.credit_rows = self.credit_rows
         self.cancels += frame.cancels
+        if frame.ping:
+            self.clocks.append(frame.monotonic_microseconds * 1e-6)
+            self.pinged.set()
         for chunk in frame.chunks:
             self.chunks.append(chunk)
             answered = self.answer(chunk)
