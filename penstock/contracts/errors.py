@@ -10,6 +10,7 @@
     ├── NotFound
     │   ├── ModelNotFound
     │   └── VersionNotFound
+    ├── AlreadyExists                 the name is taken by something else
     ├── Conflict                      the system has to change first
     │   ├── MemoryBudgetExceeded
     │   ├── InvalidTransition
@@ -35,6 +36,7 @@ back into the class. Facts are attributes; the message says what, where, which l
 
 from __future__ import annotations
 
+from penstock.contracts.reasons import CASES
 from penstock.contracts.status import GrpcCode, Status, clean
 
 
@@ -122,6 +124,12 @@ class VersionNotFound(NotFound):
     """The model has no such version or alias."""
 
     reason = "VERSION_NOT_FOUND"
+
+
+class AlreadyExists(ServingError):
+    """The name is taken by something else; what has it does not change."""
+
+    reason = "ALREADY_EXISTS"
 
 
 class Conflict(ServingError):
@@ -242,6 +250,7 @@ STATUS: dict[type[ServingError], Status] = {
     NotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
     ModelNotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
     VersionNotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
+    AlreadyExists: Status(grpc=GrpcCode.ALREADY_EXISTS, http=409),
     Conflict: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
     MemoryBudgetExceeded: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
     InvalidTransition: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
@@ -263,22 +272,7 @@ STATUS: dict[type[ServingError], Status] = {
 }
 """The one status table."""
 
-_CASES: dict[type[ServingError], str] = {
-    InvalidInput: (
-        "SHAPE_MISMATCH DTYPE_MISMATCH MISSING_INPUT UNKNOWN_INPUT DUPLICATE_INPUT UNKNOWN_OUTPUT DUPLICATE_OUTPUT BYTE_COUNT BAD_VALUE "
-        "BAD_NAME BAD_PARAMETER BAD_ID BAD_HEADER NOT_FINITE_INPUT NOT_TEXT BATCH_TOO_LARGE EXPECTATION REQUEST_TIMEOUT"
-    ),
-    MalformedBody: "BAD_JSON",
-    ExecutionFailed: "POISON_ROW",
-    OutputContract: "OUTPUT_NOT_FINITE",
-    QuotaExceeded: "CONCURRENCY",
-    RequestTooLarge: "URI_TOO_LONG HEADERS_TOO_LARGE",
-    Overloaded: "REPLICA_OVERLOADED",
-    NoReadyReplica: "MODEL_LOADING",
-    UnsupportedMedia: "METHOD_NOT_ALLOWED MEDIA_TYPE",
-    NotImplementedHere: "SHARED_MEMORY",
-}
-FINER_REASONS: dict[str, type[ServingError]] = {reason: kind for kind, reasons in _CASES.items() for reason in reasons.split()}
+FINER_REASONS: dict[str, type[ServingError]] = {reason: kind for kind in STATUS for reason in CASES.get(kind.__name__, "").split()}
 """Reasons that name a case of a class; both directions of the table use them."""
 
 BY_REASON: dict[str, type[ServingError]] = {kind.reason: kind for kind in STATUS} | FINER_REASONS

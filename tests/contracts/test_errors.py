@@ -6,6 +6,7 @@ import pytest
 
 from penstock.contracts import errors
 from penstock.contracts.errors import BY_REASON, STATUS, Internal, InvalidInput, ServingError, error_from, status_of
+from penstock.contracts.reasons import CASES
 from penstock.contracts.status import MESSAGE_LIMIT
 
 
@@ -53,3 +54,13 @@ def test_bad_input_is_never_our_fault_and_the_reverse(kind: type[ServingError]):
         assert status.http == 400
     if issubclass(kind, Internal):
         assert not status.is_retryable
+
+
+def test_every_finer_reason_belongs_to_a_class_that_exists():
+    assert [name for name in CASES if name not in {kind.__name__ for kind in STATUS}] == []
+
+
+def test_no_finer_reason_belongs_to_two_classes():
+    words = [word for reasons in CASES.values() for word in reasons.split()]
+
+    assert sorted(set(words)) == sorted(words)
