@@ -15,9 +15,10 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from penstock.contracts.declared_routes import declared_aliases, declared_backends
 from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplica, VersionNotFound
 from penstock.contracts.names import check_model_name, version_order
-from penstock.contracts.routes import Backend, Route, declared_aliases, declared_backends, single
+from penstock.contracts.routes import Backend, Route, single
 from penstock.contracts.signature import Signature
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.contracts.declared_routes import declared_aliases, declared_backends
 from penstock.contracts.errors import InvalidInput
 from penstock.contracts.model_config import from_proto, from_toml, to_bytes, to_proto
-from penstock.contracts.routes import Backend, Route, declared_aliases, declared_backends, single
+from penstock.contracts.routes import Backend, FallbackKind, FallbackStep, KeySource, KillSwitch, Route, RoutingKey, Shadow, single
 
 
 def split(first: int) -> Route:
@@ -63,6 +65,50 @@ def test_a_weight_is_within_the_whole():
 
 def test_one_version_takes_everything():
     assert single("m", "3").choose(b"") == "3"
+
+
+def test_a_salt_of_ones_own_draws_other_callers():
+    salted = Route(model="m", backends=split(1000).backends, routing_key=RoutingKey(source=KeySource.USER, salt="experiment-7"))
+    both = sum(split(1000).choose(b"%d" % n) == salted.choose(b"%d" % n) == "2" for n in range(10_000))
+
+    assert both < 300
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shadow": Shadow(version="1", sample_basis_points=100)},
+        {"fallback": (FallbackStep(kind=FallbackKind.VERSION, version="2"),) * 2},
+        {"backends": (Backend(version="1", weight_basis_points=5000), Backend(version="1", weight_basis_points=5000))},
+    ],
+)
+def test_a_route_that_leads_nowhere_is_refused(wrong: dict[str, Any]):
+    with pytest.raises(InvalidInput):
+        Route(**{"model": "m", "backends": single("m", "1").backends} | wrong)
+
+
+def test_a_routing_key_names_a_parameter_exactly_when_it_needs_one():
+    with pytest.raises(InvalidInput):
+        RoutingKey(source=KeySource.PARAMETER)
+    with pytest.raises(InvalidInput):
+        RoutingKey(source=KeySource.TENANT, parameter="x")
+
+
+@pytest.mark.parametrize("sample", [0, 10_001])
+def test_a_shadow_samples_between_nothing_and_everything(sample: int):
+    with pytest.raises(InvalidInput):
+        Shadow(version="2", sample_basis_points=sample)
+
+
+def test_a_kill_switch_is_for_all_or_for_one():
+    route = Route(model="m", backends=split(1000).backends, kill_switches=(KillSwitch(version="2", tenant="acme"), KillSwitch(version="3")))
+
+    assert [route.is_killed("2", "acme"), route.is_killed("2", "other"), route.is_killed("3", "other"), route.is_killed("1", "acme")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_shares_and_aliases_come_from_the_models_configuration():
