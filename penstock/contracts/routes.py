@@ -43,7 +43,8 @@ class RoutingKey:
         """Refuse a source without its parameter, and a parameter without its source."""
         if (self.source is KeySource.PARAMETER) != bool(self.parameter):
             raise InvalidInput(
-                f"routing key {self.source.name.lower()!r} with parameter {self.parameter!r}: only the source 'parameter' names one, and has to",
+                f"routing key {self.source.name.lower()!r} with parameter {self.parameter!r}: "
+                "only the source 'parameter' names one, and has to",
                 field="routing_key",
             )
 
