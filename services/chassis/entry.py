@@ -11,7 +11,8 @@ from typing import Generic, NoReturn, TypeVar
 
 from services.chassis import logs
 from services.chassis.config import ConfigFile, Settings, override_tree
-from services.chassis.process import App, CannotStart, die_with_parent, run
+from services.chassis.parentage import die_with_parent
+from services.chassis.process import App, CannotStart, run
 
 S = TypeVar("S", bound=Settings)
 

@@ -4,13 +4,12 @@
     the same again    give up: `Hooks.abandon`, then exit code 128 + signal, at once
     SIGHUP            `Hooks.reload` (unless the terminal is gone, which means stop)
 
-A process that has lost its parent is of no use to anybody: `die_with_parent` makes the kernel end it.
+A process that has lost its parent is of no use to anybody: `parentage.die_with_parent` makes the kernel end it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -24,11 +23,6 @@ import uvloop
 
 C = TypeVar("C")
 T = TypeVar("T")
-
-PARENT_VARIABLE = "PENSTOCK_PARENT_PID"
-"""Environment variable in which a parent tells its children that they are to die with it."""
-
-_PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger(__name__)
 
@@ -51,22 +45,6 @@ class Hooks:
 
 App = Callable[[C], AbstractAsyncContextManager[Hooks | None]]
 """A composition root: entering means ready, leaving means closed."""
-
-
-def die_with_parent() -> None:
-    """Be killed when the process named in PENSTOCK_PARENT_PID dies; without that variable do nothing.
-
-    Call it first of all: a parent that died before the call is noticed by the parent id, and ends the process at once.
-    """
-    expected = os.environ.get(PARENT_VARIABLE)
-    if expected is None:
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if str(os.getppid()) != expected:
-        os.write(2, f"error: the parent process {expected} ({PARENT_VARIABLE}) is gone\n".encode())
-        os._exit(CannotStart.exit_code)
 
 
 def run(app: App[C], config: C) -> int:

@@ -12,22 +12,22 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from random import Random
 
 from services.chassis.blackbox import read_blackbox
+from services.chassis.child import Child, Exit, kept
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
+from services.chassis.ports import Wanted, check_free, reserved
 from services.chassis.process import CannotStart, Hooks, running
+from services.chassis.restart_delays import RestartDelays, RestartPolicy
 from services.embedded import run_folder
 from services.embedded.addresses import Addresses
-from services.embedded.child import Child, Exit
 from services.embedded.children import child_spec, router_names, worker_names, write_settings
 from services.embedded.crash_watch import CrashWatch
 from services.embedded.opening import opening, say
 from services.embedded.override_feed import FolderFailedVersions
-from services.embedded.ports import Wanted, check_free, reserved
-from services.embedded.restart_delays import RestartDelays, RestartPolicy
 from services.embedded.run_folder import RunFolder
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.start_guard import StartGuard
-from services.embedded.supervisor import Serve, Supervisor, kept
+from services.embedded.supervisor import Serve, Supervisor
 
 WORKER_STOP_SECONDS = 10.0
 """Longest wait for a worker to end; the routers are gone by then, so nothing is in flight."""

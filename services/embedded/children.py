@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import services.chassis.process
 from services.chassis.atomic_file import write_atomically
+from services.chassis.child import ChildSpec
+from services.chassis.launch import python_path
 from services.embedded.addresses import Addresses
-from services.embedded.child import ChildSpec
 from services.embedded.run_folder import RunFolder
 from services.embedded.settings import EmbeddedSettings
 
@@ -39,13 +38,6 @@ def write_settings(settings: EmbeddedSettings, served: Addresses, folder: RunFol
         _write(folder.config(name), _router(settings, name, served, folder), settings.router)
     for name in worker_names(settings):
         _write(folder.config(name), _worker(settings, name, folder), settings.worker)
-
-
-def python_path() -> str:
-    """Return PYTHONPATH for children: the folder that holds `services`, before what is there already."""
-    root = str(Path(services.chassis.process.__file__).absolute().parents[2])
-    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != root]
-    return os.pathsep.join([root, *others])
 
 
 def _router(settings: EmbeddedSettings, name: str, served: Addresses, folder: RunFolder) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Protocol
 
 import structlog
 
+from services.chassis.child import Exit, describe
 from services.chassis.clock import Clock
 from services.chassis.last_words import LastWords
-from services.embedded.child import Exit, describe
 from services.embedded.crash_ledger import Crash, CrashLedger, GivenUp
 
 OUTSIDE_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
-from services.embedded.child import Child
+from services.chassis.child import Child
 from services.embedded.crash_watch import CrashWatch
 
 _PROC = Path("/proc")

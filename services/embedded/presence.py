@@ -19,6 +19,7 @@ from services.chassis.aggregate import Aggregate
 from services.chassis.entry import Start
 from services.chassis.metrics import registry
 from services.chassis.metrics_server import Gathered, MetricsServer
+from services.chassis.parentage import start_ticks
 from services.chassis.process import CannotStart
 from services.chassis.process_metrics import process_metrics
 from services.embedded import banner
@@ -26,7 +27,7 @@ from services.embedded.addresses import Addresses
 from services.embedded.machine_metrics import ChildMetrics, MachineUse
 from services.embedded.opening import say
 from services.embedded.readiness import Readiness, answers
-from services.embedded.serve_record import ServeRecord, published, start_ticks
+from services.embedded.serve_record import ServeRecord, published
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.supervisor import Serve
 

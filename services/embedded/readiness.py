@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from penstock.contracts.worker_status import ReplicaState, WorkerStatus
+from services.chassis.child import Child
 from services.chassis.clock import Clock
 from services.embedded.addresses import Addresses
-from services.embedded.child import Child
 from services.embedded.run_folder import RunFolder
 
 POLL_SECONDS = 0.02

@@ -12,7 +12,6 @@ say about themselves is cleared at the start; overrides stay, so a named folder 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from services.chassis.private_folder import locked, make_private
 from services.chassis.process import CannotStart
 
 SUBFOLDERS = ("workers", "overrides", "links", "control", "metrics", "config", "ready", "blackbox")
@@ -85,8 +85,8 @@ def opened(state_dir: Path | None, runtime_dir: Path | None) -> Generator[RunFol
     path = state_dir.absolute() if state_dir else _name(runtime_dir)
     try:
         _check_length(path)
-        _make(path)
-        with _locked(path):
+        make_private(path)
+        with locked(path, "serve"):
             _clear(path)
             yield RunFolder(path)
     finally:
@@ -97,7 +97,7 @@ def opened(state_dir: Path | None, runtime_dir: Path | None) -> Generator[RunFol
 def _name(runtime_dir: Path | None) -> Path:
     if runtime_dir is None:
         return Path(tempfile.mkdtemp(prefix="penstock-"))
-    _make(runtime_dir)
+    make_private(runtime_dir)
     for former in runtime_dir.glob(_PREFIX + "*"):
         if not _is_alive(former.name.removeprefix(_PREFIX)):
             shutil.rmtree(former, ignore_errors=True)
@@ -109,35 +109,6 @@ def _check_length(path: Path) -> None:
     if longest > SOCKET_PATH_BYTES:
         message = f"the state folder {path} is too long: Unix sockets in it would need {longest} of {SOCKET_PATH_BYTES} bytes"
         raise CannotStart(message + "; name a shorter one with --state-dir")
-
-
-def _make(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        is_ours = path.lstat().st_uid == os.geteuid() and not path.is_symlink()
-        if is_ours:
-            path.chmod(0o700)
-    except OSError as error:
-        raise CannotStart(f"cannot make the folder {path}: {error.strerror}; name another one with --state-dir") from None
-    if not is_ours:
-        raise CannotStart(f"the folder {path} belongs to somebody else or is a link: name another one with --state-dir")
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None]:
-    descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _take(descriptor, path)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _take(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CannotStart(f"another serve uses the folder {path}: stop it, or name another one with --state-dir") from None
 
 
 def _is_alive(process_id: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from services.chassis.atomic_file import write_atomically
+from services.chassis.parentage import start_ticks
 from services.embedded.addresses import Addresses
 
 log = structlog.get_logger(__name__)
@@ -78,11 +79,3 @@ def _listing(runtime_dir: Path) -> Path | None:
         log.warning("serve_not_listed", path=str(listing), reason=str(error))
         return None
     return listing
-
-
-def start_ticks(process_id: int) -> int:
-    """Return when a process started, in clock ticks since the machine did; 0 when it is gone."""
-    try:
-        return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[19])
-    except OSError:
-        return 0

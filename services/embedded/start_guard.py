@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from services.chassis.child import Exit, describe
 from services.chassis.process import CannotStart
-from services.embedded.child import Exit, describe
 
 MOST_DEATHS = 5
 """Deaths of one child, none of them explained by a version, before the start is given up."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 
+from services.chassis.child import Child
 from services.chassis.clock import Clock
 from services.chassis.config import ConfigFile
-from services.chassis.process import running
 from services.embedded.addresses import Addresses
-from services.embedded.child import Child, stop_all
 from services.embedded.children import write_settings
 from services.embedded.crash_watch import CrashWatch
 from services.embedded.run_folder import RunFolder
@@ -42,19 +38,6 @@ class Serve:
     def children(self) -> tuple[Child, ...]:
         """All children, in the order of their stop."""
         return (*self.routers, *self.workers)
-
-
-@asynccontextmanager
-async def kept(children: Sequence[Child], stop_seconds: float) -> AsyncGenerator[None]:
-    """Keep children running until the block ends, then stop them together and kill who takes longer than told."""
-    async with AsyncExitStack() as stack:
-        for child in children:
-            await stack.enter_async_context(running(child.keep(), name=child.spec.name))
-        await asyncio.sleep(0)  # lets every task start its process: what is entered next may take long
-        try:
-            yield
-        finally:
-            await stop_all(children, stop_seconds)
 
 
 class Supervisor:

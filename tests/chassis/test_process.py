@@ -192,7 +192,7 @@ signal.pause()
 """
 CHILD = """
 import signal
-from services.chassis.process import die_with_parent
+from services.chassis.parentage import die_with_parent
 die_with_parent()
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from services.chassis.atomic_file import write_atomically
-from services.chassis.process import die_with_parent
+from services.chassis.parentage import die_with_parent
 
 die_with_parent()
 settings = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())

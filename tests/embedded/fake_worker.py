@@ -17,7 +17,7 @@ from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, Worker
 from penstock.v1.worker_pb2 import ModelOverride
 from services.chassis.blackbox import Blackbox, Phase
 from services.chassis.feeds import FolderPublisher
-from services.chassis.process import die_with_parent
+from services.chassis.parentage import die_with_parent
 
 die_with_parent()
 settings = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())

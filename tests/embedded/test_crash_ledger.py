@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from penstock.contracts.names import ModelVersion
+from services.chassis.child import Exit
 from services.chassis.last_words import LastWords, Phase, Suspect
-from services.embedded.child import Exit
 from services.embedded.crash_ledger import Crash, CrashLedger, GivenUp
 from services.embedded.crash_watch import crash_of
 

@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
+from services.chassis.child import ChildSpec
 from services.embedded import run_folder
 from services.embedded.addresses import Addresses
-from services.embedded.child import ChildSpec
 from services.embedded.readiness import Readiness, answers
 from services.embedded.run_folder import RunFolder
 from tests.chassis.manual_clock import ManualClock

@@ -9,8 +9,9 @@ from pathlib import Path
 import structlog
 
 from penstock.cli.serve_records import running_serves
+from services.chassis.parentage import start_ticks
 from services.embedded.addresses import Addresses
-from services.embedded.serve_record import ServeRecord, published, start_ticks
+from services.embedded.serve_record import ServeRecord, published
 
 
 def record(folder: Path, host: str = "127.0.0.1") -> ServeRecord:

@@ -77,7 +77,7 @@ BUGS = (
         "{model: self._routes.get(model) or self._routed(model, ready) for",
     ),
     _bug("name-the-wrong-version", "swap", "services.router.targets", "model_version=deployment.version)", 'model_version="1")'),
-    _bug("forget-to-start-again", "kill", "services.embedded.child", "await self._clock.sleep(delay)", "await self._clock.sleep(3600)"),
+    _bug("forget-to-start-again", "kill", "services.chassis.child", "await self._clock.sleep(delay)", "await self._clock.sleep(3600)"),
     _bug(
         "wrong-code",
         "kill_all",

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from services.chassis.ports import Wanted, check_free, owner_of, reserved
 from services.chassis.process import CannotStart
-from services.embedded.ports import Wanted, check_free, owner_of, reserved
 
 HTTP = Wanted(option="--http-port", port=0)
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from services.chassis.child import Child, ChildSpec, Exit, describe, kept, stop_all
 from services.chassis.clock import SystemClock
 from services.chassis.process import CannotStart, running
-from services.embedded.child import Child, ChildSpec, Exit, describe, stop_all
-from services.embedded.restart_delays import RestartDelays, RestartPolicy
-from services.embedded.supervisor import kept
+from services.chassis.restart_delays import RestartDelays, RestartPolicy
 from tests.chassis.children import is_alive
 from tests.chassis.manual_clock import ManualClock
 

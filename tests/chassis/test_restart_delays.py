@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from services.embedded.restart_delays import RestartDelays, RestartPolicy
+from services.chassis.restart_delays import RestartDelays, RestartPolicy
 
 
 class Longest(random.Random):

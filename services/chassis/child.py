@@ -10,15 +10,17 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from services.chassis.clock import Clock
-from services.chassis.process import PARENT_VARIABLE, CannotStart
-from services.embedded.restart_delays import RestartDelays
+from services.chassis.parentage import PARENT_VARIABLE
+from services.chassis.process import CannotStart, running
+from services.chassis.restart_delays import RestartDelays
 
 REFUSES_SETTINGS = 78
 """Exit code of a service whose settings are invalid."""
@@ -37,6 +39,10 @@ class ChildSpec:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Set in addition to the supervisor's."""
+    log: Path | None = None
+    """File that what it writes is added to; None is the supervisor's standard error."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    """Asks it to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +62,22 @@ class ChildProcess:
     """One life."""
 
     def __init__(self, spec: ChildSpec) -> None:
-        """Start the process; call it on the main thread, whose end is what children are bound to.
+        """Start the process; call it on a thread that lives as long as children may, for they are bound to its end.
 
         Raises:
             OSError: it cannot be started.
         """
         self._kills_before = out_of_memory_kills()
-        self._process = subprocess.Popen(
-            spec.command,
-            env={**os.environ, **spec.environment, PARENT_VARIABLE: str(os.getpid())},
-            stdin=subprocess.DEVNULL,
-            stdout=STDERR,
-            start_new_session=True,
-        )
+        with ExitStack() as stack:
+            output = STDERR if spec.log is None else stack.enter_context(spec.log.open("ab"))
+            self._process = subprocess.Popen(
+                spec.command,
+                env={**os.environ, **spec.environment, PARENT_VARIABLE: str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         self._pidfd = os.pidfd_open(self._process.pid)
 
     @property
@@ -159,7 +168,7 @@ class Child:
         self._is_stopping = True
         if self._life is None:
             return
-        self._life.signal(signal.SIGTERM)
+        self._life.signal(self.spec.stop_signal)
         try:
             async with asyncio.timeout(seconds):
                 await self._gone.wait()
@@ -211,6 +220,19 @@ class Child:
 async def stop_all(children: Sequence[Child], seconds: float) -> None:
     """Stop children at the same time."""
     await asyncio.gather(*(child.stop(seconds) for child in children))
+
+
+@asynccontextmanager
+async def kept(children: Sequence[Child], stop_seconds: float) -> AsyncGenerator[None]:
+    """Keep children running until the block ends, then stop them together and kill who takes longer than told."""
+    async with AsyncExitStack() as stack:
+        for child in children:
+            await stack.enter_async_context(running(child.keep(), name=child.spec.name))
+        await asyncio.sleep(0)  # lets every task start its process: what is entered next may take long
+        try:
+            yield
+        finally:
+            await stop_all(children, stop_seconds)
 
 
 def describe(status: int) -> str:
