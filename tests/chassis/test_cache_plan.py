@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.chassis.cache_plan import BLOCK_BYTES, Cached, occupied_bytes, to_evict
@@ -26,6 +26,7 @@ def test_nothing_has_to_go_when_there_is_room():
     assert to_evict([cached("a")], (), 0) == ()
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.builds(cached, st.text(), st.integers(1, 100), st.integers(0, 5)), unique_by=lambda one: one.digest),
     st.sets(st.text()),

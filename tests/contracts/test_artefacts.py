@@ -6,7 +6,7 @@ import hashlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.contracts.artefacts import MAX_FILES, MAX_PATH_BYTES, Manifest, ManifestFile, check_path
@@ -34,6 +34,7 @@ def test_the_digest_is_that_of_the_canonical_bytes():
     assert manifest.digest == hashlib.sha256(manifest.to_bytes()).hexdigest()
 
 
+@settings(deadline=None)
 @given(files, st.randoms())
 def test_the_order_of_files_changes_nothing_and_bytes_come_back_as_the_same_manifest(entries: list[ManifestFile], random):
     try:
@@ -47,6 +48,7 @@ def test_the_order_of_files_changes_nothing_and_bytes_come_back_as_the_same_mani
     assert Manifest.from_bytes(manifest.to_bytes(), digest=manifest.digest) == manifest
 
 
+@settings(deadline=None)
 @given(files, st.data())
 def test_any_changed_byte_is_noticed(entries: list[ManifestFile], draw):
     try:
