@@ -118,8 +118,7 @@ def _add_chunk(frame: pb.RouterFrame, chunk: Chunk) -> None:
     for position, shape in template.wire_inputs:
         wire.inputs.add(input_index=position, shape=shape)
     for column in chunk.columns:
-        first = len(column[0])
-        if all(len(part) == first for part in column):
+        if len(set(map(len, column))) == 1:
             wire.columns.add(raw=b"".join(column))
         else:
             wire.columns.add(raw=b"".join(column), lengths=array("I", map(len, column)).tobytes())

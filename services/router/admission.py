@@ -103,6 +103,19 @@ class Tenant:
         self.rows_in_flight += rows
         return None
 
+    def has_room(self, requests: int, rows: int) -> bool:
+        """Whether `admit` would take so many requests, of `rows` rows together, one after the other."""
+        return self._is_unlimited or (
+            self._requests.tokens >= requests and self._rows.tokens >= rows and self.rows_in_flight + rows <= self.policy.max_rows_in_flight
+        )
+
+    def take(self, requests: int, rows: int) -> None:
+        """Take requests for which there is room; they are in flight until `release`."""
+        if not self._is_unlimited:
+            self._requests.tokens -= requests
+            self._rows.tokens -= rows
+        self.rows_in_flight += rows
+
     def release(self, rows: int) -> None:
         """Give back rows in flight; exactly once a request."""
         self.rows_in_flight -= rows

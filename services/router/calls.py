@@ -51,7 +51,7 @@ class Calls:
         """Give the tenants back what these requests held."""
         tenants, rows = self.tenants, self.learnt.template.rows
         first = tenants[0]
-        if len(positions) == len(tenants) and all(tenant is first for tenant in tenants):
+        if len(positions) == len(tenants) == tenants.count(first):
             first.release(rows * len(positions))
             return
         for position in positions:

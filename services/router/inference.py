@@ -2,8 +2,9 @@
 
 This is the hot path, and denser than the rest of the house for a reason: a request's share of Python here is what the platform
 costs. What keeps it small: heads are scanned and inputs recognised, not parsed (understanding.py); book-keeping is per chunk of up
-to 64 requests (chunk.py); what varies within a chunk is a column. With 100 tenants in the chunk's key instead of a column a quarter
-of the throughput was lost (sketch, one core).
+to 64 requests (chunk.py); what varies within a chunk is a column (with 100 tenants in the chunk's key instead, a quarter of the throughput
+was lost on the sketch); requests that differ in nothing that matters are admitted together (alike.py), and only what is special is
+looked at one by one. What else is ever to be decided for single requests belongs into `_admit`, and must keep `Alike` from taking them.
 
 Every call ends in exactly one of: an answer, a typed refusal, or its caller's leaving; `Chunk.take` decides races between them.
 """
@@ -15,13 +16,15 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from penstock.contracts.errors import CallerLeft, DeadlineExceeded, Internal, InvalidInput, ModelNotFound, Overloaded, ServingError
-from services.mesh.chunk import CHUNK_LIMIT, Answered, Chunk
+from services.mesh.chunk import Answered, Chunk
 from services.mesh.dispatch import Dispatch
 from services.router import answers
 from services.router.admission import Tenant
+from services.router.alike import Alike
 from services.router.calls import Calls
 from services.router.front import Front, Wave
-from services.router.intake import Intake
+from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
+from services.router.layouts import Layout
 from services.router.outcomes import RouterMetrics
 from services.router.shared_answers import SharedAnswers
 from services.router.targets import Target
@@ -29,8 +32,6 @@ from services.router.tenants import Tenants
 from services.router.tracing import RequestTracer
 from services.router.understanding import NotUnderstood, Understanding, Understood
 
-LONGEST_DEADLINE_SECONDS = 60.0
-"""Deadline of a call that brings none, and the longest that any call may bring."""
 REQUESTS_IN_FLIGHT_LIMIT = 65_536
 """Requests of this process beyond which calls are refused at the door."""
 
@@ -60,6 +61,7 @@ class Inference:
         self._shared = shared
         self._metrics = metrics
         self._tracer = tracer
+        self._alike = Alike(self, tenants, tracer)
         self._waves = 0
 
     # --- in ----------------------------------------------------------------------------------------------------------------------
@@ -67,15 +69,14 @@ class Inference:
     def take(self, front: Front, wave: Wave) -> None:
         """Admit and send a wave; answers come later, refusals at once."""
         self._waves += 1
-        intake = Intake(front, wave, self._clock())
+        intake = Intake(front, wave, self._clock(), self._waves)
         gone = set(wave.cancelled) if wave.cancelled else None
-        for index, call_id in enumerate(wave.call_ids):
-            if gone is None or call_id not in gone:
-                try:
-                    self._admit(intake, index)
-                except ServingError as error:
-                    intake.refused.append(call_id)
-                    intake.errors.append(error)
+        for index in self._special(intake, gone):
+            try:
+                self._admit(intake, index)
+            except ServingError as error:
+                intake.refused.append(wave.call_ids[index])
+                intake.errors.append(error)
         for chunk in (*intake.cut, *(chunk for chunk, _ in intake.opened.values())):
             chunk.seal()
             self.requests_in_flight += chunk.size
@@ -86,9 +87,24 @@ class Inference:
             self._forget(front, gone)
         self._dispatch.flush()
 
-    def _admit(self, intake: Intake, index: int) -> None:  # noqa: C901 - one piece: as several calls it cost 3.2 µs a request, not 2.3
+    def _special(self, intake: Intake, gone: set[int] | None) -> list[int]:
+        """Admit what can be admitted together, and return the places of the other calls whose callers have not left."""
+        call_ids = intake.wave.call_ids
+        if self.requests_in_flight + len(call_ids) > REQUESTS_IN_FLIGHT_LIMIT:
+            layouts, special = dict[Layout, list[int]](), list(range(len(call_ids)))
+        else:
+            layouts, special = self._understand.layouts.sort(intake.wave.payloads)
+        if gone:
+            layouts = {layout: [place for place in places if call_ids[place] not in gone] for layout, places in layouts.items()}
+            special = [place for place in special if call_ids[place] not in gone]
+        for layout, places in layouts.items():
+            if places and not self._alike.admit(intake, layout, places):
+                special += places
+        return special
+
+    def _admit(self, intake: Intake, index: int) -> None:
         wave, now = intake.wave, intake.now
-        tenant = self._tenant(wave.keys[index], now)
+        tenant = self._tenant(intake, wave.keys[index])
         try:
             understood = target, learnt, parts, parameters, identity = self._understand(wave.payloads[index])
         except NotUnderstood as refusal:
@@ -108,11 +124,7 @@ class Inference:
         if (caches or not rows) and self._without_worker(intake, index, Understood(*understood), tenant, deadline):
             return
         key = (learnt, parameters.priority if levels else 0)
-        opened = intake.opened.get(key)
-        if opened is None:
-            calls = Calls(intake.front, target, learnt, now)
-            opened = intake.opened[key] = Chunk(self, learnt.template, calls, priority_level=key[1]), calls
-        chunk, calls = opened
+        chunk, calls = intake.opened.get(key) or intake.open(self, target, *key)
         for column, part in zip(chunk.columns, parts):  # noqa: B905 - both have one entry an input
             column.append(part)
         chunk.tenants.append(tenant.policy.number)
@@ -124,9 +136,7 @@ class Inference:
             self._shared.lead(calls, Understood(*understood), tenant)
         if self._tracer is not None:
             self._trace(self._tracer, chunk, calls, wave.traces[index])
-        if len(chunk.deadlines) >= CHUNK_LIMIT:
-            intake.cut.append(chunk)
-            del intake.opened[key]
+        intake.close_full(chunk, *key)
 
     @staticmethod
     def _trace(tracer: RequestTracer, chunk: Chunk, calls: Calls, traceparent: str | None) -> None:
@@ -147,7 +157,7 @@ class Inference:
         understood.target.outcomes.count(tenant.policy.name, "OK", 1)
         return True
 
-    def _tenant(self, key: str | None, now: float) -> Tenant:
+    def _tenant(self, intake: Intake, key: str | None) -> Tenant:
         tenant = self.tenants.known.get(key)
         if tenant is None:
             try:
@@ -155,9 +165,7 @@ class Inference:
             except ServingError as error:
                 self._metrics.refuse("unknown", error)
                 raise
-        if tenant.wave != self._waves:
-            tenant.wave = self._waves
-            tenant.open(now)
+        intake.meet(tenant)
         return tenant
 
     # --- out ---------------------------------------------------------------------------------------------------------------------
@@ -228,7 +236,7 @@ class Inference:
 
     def _count_tenants(self, calls: Calls, positions: Sequence[int]) -> None:
         outcomes, first = calls.target.outcomes, calls.tenants[0]
-        if len(positions) == len(calls.tenants) and all(tenant is first for tenant in calls.tenants):
+        if len(positions) == len(calls.tenants) == calls.tenants.count(first):
             outcomes.count(first.policy.name, "OK", len(positions))
             return
         for position in positions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from penstock.contracts.errors import ServingError
 from services.chassis.spans import model_attributes, rpc_attributes, server_span
@@ -25,6 +25,11 @@ class RequestTracer:
     def begin(self, traceparent: str | None) -> SpanContext | None:
         """Return the identity of a request's span, by its caller's decision or by ratio; None when it is not sampled."""
         return self._telemetry.sampler.should_sample(traceparent)
+
+    def passes(self, traceparents: Sequence[str | None]) -> bool:
+        """Whether none of these requests is sampled; if so they are decided, otherwise each has to be begun."""
+        count = len(traceparents)
+        return traceparents.count(None) == count and self._telemetry.sampler.passes(count)
 
     def end(self, context: SpanContext, target: Target, seconds: float, error: ServingError | None) -> None:
         """Hand over the span of a request that ends now and took `seconds`."""

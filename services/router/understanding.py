@@ -12,6 +12,7 @@ from typing import NamedTuple
 from penstock.contracts.errors import InvalidInput, ServingError
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.route_table import Deployment, RouteTable
+from services.router.layouts import LayoutBook
 from services.router.outcomes import RouterMetrics
 from services.router.scan import INPUTS, NO_PARAMETERS, Parameters, id_field, interpret, parameters_in, parse, scan
 from services.router.targets import Target
@@ -55,6 +56,8 @@ class Understanding:
     def __init__(self, table: RouteTable, metrics: RouterMetrics) -> None:
         """Start knowing no names."""
         self.targets: dict[tuple[str, str], Target] = {}
+        self.layouts = LayoutBook()
+        """What whole requests look like, learnt from those that were understood one by one."""
         self._table = table
         self._metrics = metrics
         self._known: dict[bytes, tuple[str, str, Target | None]] = {}
@@ -63,6 +66,7 @@ class Understanding:
     def forget(self) -> None:
         """Look names up anew: the routes changed."""
         self._known.clear()
+        self.layouts.forget()
         for key, target in list(self.targets.items()):
             newest = self._table.deployment(*key)
             if newest is None or not newest.is_same(target.deployment):
@@ -92,6 +96,8 @@ class Understanding:
         found = target.book.recognise(payload, start)
         if found is None:
             return self._in_full(payload, start, payload[:key_end])
+        if parameters is NO_PARAMETERS and known[2] is not None:
+            self.layouts.learn(payload, key_end, start, target, found[0])
         return target, found[0], found[1], parameters, identity
 
     def _in_full(self, payload: bytes, start: int | None, name: bytes) -> Parts:
