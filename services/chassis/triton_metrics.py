@@ -60,7 +60,7 @@ class TritonCounts:
     cache_hit_microseconds: int = 0
     """Time to take answers from the cache."""
     cache_miss_microseconds: int = 0
-    """Time to look up and insert answers that were not there."""
+    """Time to look up answers that were not there."""
 
     def fail(self, reason: FailureReason) -> None:
         """Count one failed request."""

@@ -32,6 +32,7 @@ from services.chassis.process_metrics import process_metrics
 from services.chassis.telemetry import Telemetry
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
+from services.router.cache_statistics import RouterCaches
 from services.router.config import RouterSettings
 from services.router.control import Control
 from services.router.directory import Directory
@@ -130,7 +131,9 @@ async def _control(start: Start[RouterSettings], core: Core, clock: Clock, trace
         yield Control(
             tenants=core.tenants,
             directory=directory,
-            statistics=Statistics(directory, core.table.statuses, client),
+            statistics=Statistics(
+                directory, core.table.statuses, client, RouterCaches(core.metrics.triton, settings.router_id, settings.state_dir)
+            ),
             repository=Repository(FolderOverrides(settings.state_dir / "overrides"), core.table.statuses, clock),
             log_settings=LogSettings(start.logs or _NoLogs(), settings.log_level),
             trace_settings=TraceSettings(SamplingControl(traces)),

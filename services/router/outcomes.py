@@ -69,9 +69,10 @@ class Outcomes:
         self._triton.cache_hits += 1
         self._triton.cache_hit_microseconds += int(seconds * 1e6)
 
-    def miss(self) -> None:
-        """Count a question that the result cache could not answer."""
+    def miss(self, seconds: float) -> None:
+        """Count a question that the result cache could not answer, and the time to look for it."""
         self._triton.cache_misses += 1
+        self._triton.cache_miss_microseconds += int(seconds * 1e6)
 
 
 class RouterMetrics:

@@ -41,7 +41,7 @@ class SharedAnswers:
             target.outcomes.hit(seconds)
             _served(target, tenant, seconds)
             return True
-        target.outcomes.miss()
+        target.outcomes.miss(self._clock() - intake.now)
         waiter = Waiter(
             front=intake.front,
             call_id=call_id,

@@ -1,4 +1,4 @@
-"""Statistics of models: every worker is asked, the answers are summed.
+"""Statistics of models: every worker is asked, and every router for its result cache; the answers are summed.
 
 A worker that does not answer in time is left out and counted in `unanswered`: statistics are for people and autoscalers, and a part of
 the truth at once is worth more to both than none.
@@ -20,6 +20,7 @@ from penstock.contracts.worker_status import WorkerStatus
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.v1 import worker_pb2
 from penstock.v1.worker_pb2_grpc import WorkerControlStub
+from services.router.cache_statistics import CacheCounts
 from services.router.directory import Directory, MaySee, everything
 
 ANSWER_SECONDS = 1.0
@@ -77,15 +78,22 @@ class ControlClient:
 
 
 class Statistics:
-    """Sums the statistics of all workers."""
+    """Sums the statistics of all workers and result caches."""
 
-    def __init__(self, directory: Directory, statuses: Callable[[], Mapping[str, WorkerStatus]], workers: WorkerStatistics) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        statuses: Callable[[], Mapping[str, WorkerStatus]],
+        workers: WorkerStatistics,
+        caches: CacheCounts,
+    ) -> None:
         """Keep the collaborators; `statuses` gives the newest status of every live worker."""
         self.unanswered = 0
         """Workers that did not answer, since the start."""
         self._directory = directory
         self._statuses = statuses
         self._workers = workers
+        self._caches = caches
 
     async def collect(self, model: str = "", version: str = "", *, may_see: MaySee = everything) -> pb.ModelStatisticsResponse:
         """Return the statistics of a version, of a model, or of everything.
@@ -97,12 +105,15 @@ class Statistics:
             self._directory.deployment(model, version, may_see=may_see)
             raise ModelNotFound(f"model {model[:64]!r} is not known here (penstock models list)", field="model_name")
         summed: dict[tuple[str, str], pb.ModelStatistics] = {}
-        for replica in await self._ask_all(model):
+        replicas, caches = await asyncio.gather(self._ask_all(model), self._caches.by_version())
+        for replica in replicas:
             if may_see(replica.model) and version in ("", replica.version):
                 add(summed.setdefault((replica.model, replica.version), _empty(replica)), replica)
         if version and not summed:
             self._directory.deployment(model, version, may_see=may_see)
             raise VersionNotFound(f"model {model!r} has no statistics of version {version[:64]!r}", field="model_version")
+        for name in summed.keys() & caches.keys():
+            caches[name].add_to(summed[name].inference_stats)
         ordered = sorted(summed, key=lambda name: (name[0], version_order(name[1])))
         return pb.ModelStatisticsResponse(model_stats=[summed[name] for name in ordered])
 

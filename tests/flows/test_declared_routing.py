@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,25 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def client(served: Served) -> Iterator[Client]:
     with Client(served.grpc) as opened:
         yield opened
+
+
+def test_statistics_tell_what_the_caches_of_all_routers_did(tmp_path: Path, short_dir: Path):
+    with serving(short_dir, write_versions(tmp_path / "models"), "--routers", "2") as served:
+        # A new connection each time: both routers accept at one port, and each keeps a cache of its own.
+        for _ in range(24):
+            with Client(served.grpc) as client:
+                asked(client, 3.0, version="1")
+        with urllib.request.urlopen(f"http://{served.record['metrics']}/metrics", timeout=10) as response:
+            hits = _counted(response.read().decode(), "nv_cache_num_hits_per_model")
+        told = [json.loads(served.get("/v2/models/scaled/versions/1/stats")[1])["model_stats"][0]["inference_stats"] for _ in range(6)]
+
+    assert 0 < hits < 24
+    assert {(stats["cache_hit"]["count"], stats["cache_hit"]["count"] + stats["cache_miss"]["count"]) for stats in told} == {(hits, 24)}
+    assert {stats["success"]["count"] for stats in told} == {24}
+
+
+def _counted(shown: str, name: str) -> int:
+    return sum(int(float(line.rpartition(" ")[2])) for line in shown.splitlines() if line.startswith(f'{name}{{model="scaled",version="1"'))
 
 
 def asked(client: Client, value: float, **options: str) -> tuple[str, float]:

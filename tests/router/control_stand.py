@@ -13,6 +13,7 @@ from penstock.oip.v2.model_config_pb2 import ModelConfig
 from penstock.v1 import worker_pb2
 from services.chassis.clock import Clock, SystemClock
 from services.mesh.route_table import RouteTable
+from services.router.cache_statistics import Cached, Version
 from services.router.control import Control
 from services.router.directory import Directory
 from services.router.repository import Change, Repository
@@ -66,6 +67,16 @@ class FakeWorkers:
         self.kept = set(addresses)
 
 
+class FakeCaches:
+    """Implements `CacheCounts` by a table."""
+
+    def __init__(self) -> None:
+        self.counts: dict[Version, Cached] = {}
+
+    async def by_version(self) -> Mapping[Version, Cached]:
+        return self.counts
+
+
 class FakeOverrides:
     """Implements `Overrides` in memory; `on_change` plays the workers."""
 
@@ -114,6 +125,7 @@ class ControlStand:
     overrides: FakeOverrides = field(default_factory=FakeOverrides)
     levels: FakeLevels = field(default_factory=FakeLevels)
     sampler: FakeSampler = field(default_factory=FakeSampler)
+    caches: FakeCaches = field(default_factory=FakeCaches)
     revisions: dict[str, int] = field(default_factory=dict)
 
     def report(
@@ -149,13 +161,13 @@ def control_stand(*, clock: Clock | None = None, wall_seconds: Callable[[], floa
     """Build a control side without workers, open to everybody."""
     table = RouteTable()
     directory = Directory(table, server_version="9.9.9")
-    workers, overrides, levels, sampler = FakeWorkers(), FakeOverrides(), FakeLevels(), FakeSampler()
+    workers, overrides, levels, sampler, caches = FakeWorkers(), FakeOverrides(), FakeLevels(), FakeSampler(), FakeCaches()
     control = Control(
         tenants=Tenants(),
         directory=directory,
-        statistics=Statistics(directory, table.statuses, workers),
+        statistics=Statistics(directory, table.statuses, workers, caches),
         repository=Repository(overrides, table.statuses, clock or SystemClock(), wall_seconds=wall_seconds),
         log_settings=LogSettings(levels),
         trace_settings=TraceSettings(sampler),
     )
-    return ControlStand(control=control, table=table, workers=workers, overrides=overrides, levels=levels, sampler=sampler)
+    return ControlStand(control=control, table=table, workers=workers, overrides=overrides, levels=levels, sampler=sampler, caches=caches)

@@ -10,6 +10,7 @@ from penstock.contracts.errors import ModelNotFound, VersionNotFound
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.v1 import worker_pb2
 from penstock.v1.worker_pb2_grpc import WorkerControlServicer, add_WorkerControlServicer_to_server
+from services.router.cache_statistics import Cached
 from services.router.statistics import ControlClient, add
 from tests.router.control_stand import ControlStand, control_stand, replica
 
@@ -72,6 +73,20 @@ def test_batch_sizes_stay_in_ascending_order_whatever_order_they_come_in():
         add(total, worker_pb2.ReplicaStatistics(batches=[worker_pb2.BatchStatistics(batch_size=size, compute_infer=steps(1, 1))]))
 
     assert [(one.batch_size, one.compute_infer.count) for one in total.batch_stats] == [(2, 2), (4, 1), (8, 1), (16, 1)]
+
+
+async def test_answers_from_result_caches_are_successful_requests_too(stand: ControlStand):
+    answer(stand, "worker-0", statistics(), statistics("fraud"))
+    stand.caches.counts = {
+        ("digits", "1"): Cached(hits=5, misses=2, hit_microseconds=40, miss_microseconds=6),
+        ("gone", "1"): Cached(hits=1),
+    }
+    digits, fraud = (await stand.control.statistics.collect()).model_stats
+
+    assert (digits.inference_stats.cache_hit.count, digits.inference_stats.cache_hit.ns) == (5, 40_000)
+    assert (digits.inference_stats.cache_miss.count, digits.inference_stats.cache_miss.ns) == (2, 6_000)
+    assert (digits.inference_stats.success.count, digits.inference_stats.success.ns) == (9 + 5, 900 + 40_000)
+    assert (digits.inference_count, fraud.inference_stats.cache_hit.count) == (10, 0)
 
 
 async def test_without_a_name_every_model_and_version_is_told_in_order(stand: ControlStand):

@@ -102,6 +102,16 @@ def statistics(client):
     assert after.last_inference > 1_600_000_000_000, after  # milliseconds since the epoch
     assert any(one.batch_size == 1 and one.compute_infer.count for one in after.batch_stats), after
 
+    multiplied(client, "remembering")
+    before = cache_of(client)
+    for _ in range(4):
+        np.testing.assert_allclose(multiplied(client, "remembering"), [[4, 8, 12]])
+    after = cache_of(client)
+    assert after.cache_hit.count - before.cache_hit.count == 4, (before, after)
+    assert after.cache_hit.ns > before.cache_hit.ns, (before, after)
+    assert (after.cache_miss.count, after.cache_miss.ns) == (before.cache_miss.count, before.cache_miss.ns) != (0, 0), (before, after)
+    assert after.success.count - before.success.count == 4, (before, after)
+
     everything = client.get_inference_statistics(as_json=True, client_timeout=5)["model_stats"]
     assert {"my_model", "simple", "slow"} <= {one["name"] for one in everything}
     refused("NOT_FOUND", client.get_inference_statistics, "nobody")
@@ -176,6 +186,12 @@ def stats_of(client):
     (stats,) = client.get_inference_statistics("my_model", "2").model_stats
     assert (stats.name, stats.version) == ("my_model", "2")
     return stats
+
+
+def cache_of(client):
+    """What the model that keeps its answers tells."""
+    (stats,) = client.get_inference_statistics("remembering", "1", client_timeout=5).model_stats
+    return stats.inference_stats
 
 
 def refused(status, call, *args, **kwargs):

@@ -102,6 +102,15 @@ def statistics(client):
     assert 1 <= after["executions"] - before["executions"] <= 5, (before, after)
     assert after["compute_ns"] > before["compute_ns"], (before, after)
 
+    multiplied(client, "remembering")
+    before = cache_of(client)
+    for _ in range(4):
+        np.testing.assert_allclose(multiplied(client, "remembering"), [[4, 8, 12]])
+    after = cache_of(client)
+    assert after["cache_hit"]["count"] - before["cache_hit"]["count"] == 4, (before, after)
+    assert after["cache_miss"] == before["cache_miss"] != {"count": 0, "ns": 0}, (before, after)
+    assert after["success"]["count"] - before["success"]["count"] == 4, (before, after)
+
     everything = client.get_inference_statistics()["model_stats"]
     assert {"my_model", "simple", "slow"} <= {one["name"] for one in everything}
     refused(404, client.get_inference_statistics, "nobody")
@@ -164,6 +173,12 @@ def numbers():
 def multiplied(client, model):
     """What a model makes of it."""
     return client.infer(model, [numbers()]).as_numpy("output_node")
+
+
+def cache_of(client):
+    """What the model that keeps its answers tells."""
+    (stats,) = client.get_inference_statistics("remembering", "1")["model_stats"]
+    return stats["inference_stats"]
 
 
 def state_of(client, model):

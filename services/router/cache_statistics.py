@@ -1,0 +1,101 @@
+"""What the result caches of all routers of this machine did, by version, since each router's start.
+
+Each router keeps its own cache, and whoever asks for a model's statistics meets any one of them: its own counts it knows, the others'
+are read from their metrics sockets. A router that does not answer in time is left out, as a worker is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from penstock.oip.v2 import inference_pb2 as pb
+from services.chassis.aggregate import SCRAPE_SECONDS, scrape
+from services.chassis.triton_metrics import TritonMetrics
+
+PREFIX = "nv_cache_"
+_ATTRIBUTES = {
+    "nv_cache_num_hits_per_model": "hits",
+    "nv_cache_num_misses_per_model": "misses",
+    "nv_cache_hit_duration_per_model": "hit_microseconds",
+    "nv_cache_miss_duration_per_model": "miss_microseconds",
+}
+log = structlog.get_logger(__name__)
+
+Version = tuple[str, str]
+"""Model and version."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Cached:
+    """What the caches did for one version."""
+
+    hits: int = 0
+    misses: int = 0
+    hit_microseconds: int = 0
+    miss_microseconds: int = 0
+
+    def add_to(self, total: pb.InferStatistics) -> None:
+        """Add to a version's statistics; answers from a cache are successful requests that no worker has seen."""
+        for step in (total.cache_hit, total.success):
+            step.count += self.hits
+            step.ns += self.hit_microseconds * 1000
+        total.cache_miss.count += self.misses
+        total.cache_miss.ns += self.miss_microseconds * 1000
+
+
+class CacheCounts(Protocol):
+    """Tells what the caches did."""
+
+    async def by_version(self) -> Mapping[Version, Cached]:
+        """Return the sums over all routers that answer."""
+        ...
+
+
+class RouterCaches:
+    """The caches of this router and of its neighbours."""
+
+    def __init__(self, own: TritonMetrics, router_id: str, state_dir: Path) -> None:
+        """Keep this router's counters, and where the others are found."""
+        self._own = own
+        self._router_id = router_id
+        self._state_dir = state_dir
+
+    async def by_version(self) -> Mapping[Version, Cached]:
+        """Return the sums over all routers that answer."""
+        sums: dict[Version, Cached] = {}
+        for family in self._own.collect():
+            for sample in family.samples:
+                _add(sums, sample.name, sample.labels, sample.value)
+        for text in await asyncio.gather(*(self._shown(name) for name in self._neighbours())):
+            for family in text_string_to_metric_families(text):
+                for sample in family.samples:
+                    _add(sums, sample.name, sample.labels, sample.value)
+        return sums
+
+    def _neighbours(self) -> list[str]:
+        ready = self._state_dir / "ready"
+        return sorted(path.name for path in ready.iterdir() if path.name != self._router_id) if ready.is_dir() else []
+
+    async def _shown(self, name: str) -> str:
+        """Return the lines about caches that a neighbour shows, as OpenMetrics; none when it does not answer."""
+        try:
+            async with asyncio.timeout(SCRAPE_SECONDS):
+                text = await scrape(self._state_dir / "metrics" / f"{name}.sock")
+        except (OSError, ValueError, TimeoutError) as error:
+            log.warning("router_statistics_missing", router=name, reason=f"{type(error).__name__}: {error}")
+            text = ""
+        return "".join(f"{line}\n" for line in text.splitlines() if PREFIX in line.partition("{")[0]) + "# EOF\n"
+
+
+def _add(sums: dict[Version, Cached], name: str, labels: Mapping[str, str], value: float) -> None:
+    attribute = _ATTRIBUTES.get(name)
+    if attribute is not None and value:
+        cached = sums.setdefault((labels["model"], labels["version"]), Cached())
+        setattr(cached, attribute, getattr(cached, attribute) + int(value))
