@@ -1,8 +1,8 @@
 """Runs a client's script unchanged and writes down which code of installed packages it entered.
 
 Runs in the client's environment: `python recorder.py RECORD.json SCRIPT ARGUMENT...`. Nothing is imported before the script, replaced or
-wrapped: the interpreter's own profile hook notes the code objects that are entered. RECORD.json: `[["/…/_client.py", 1361], …]`, file and
-first line of each.
+wrapped: the interpreter's own profile hook notes the code objects that are entered. RECORD.json: `[["tritonclient/http/_client.py", 1361],
+…]`, file (below the installed packages) and first line of each.
 """
 
 import json
@@ -37,7 +37,8 @@ def main(record, script, *arguments):
     try:
         run(script, arguments, entered)
     finally:
-        places = {(code.co_filename, code.co_firstlineno) for code in entered.copy() if code.co_filename.startswith(installed)}
+        codes = [code for code in entered.copy() if code.co_filename.startswith(installed)]
+        places = {(str(Path(code.co_filename).relative_to(installed)), code.co_firstlineno) for code in codes}
         Path(record).write_text(json.dumps(sorted(places)))
 
 

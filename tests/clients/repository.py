@@ -70,7 +70,7 @@ output [ { name: "OUTPUT0" data_type: TYPE_INT32 dims: [ 16 ] }, { name: "OUTPUT
 dynamic_batching { }
 """
 
-MODELS = ("my_model", "simple", "spare", "remembering", "slow", "embedder", *(f"identity_{name}" for name in IDENTITIES))
+MODELS = ("my_model", "simple", "spare", "remembering", "blinking", "slow", "embedder", *(f"identity_{name}" for name in IDENTITIES))
 """Every model of the repository."""
 
 Shape = Sequence[int | str]
@@ -80,8 +80,8 @@ def build(folder: Path) -> None:
     """Write every model into the folder.
 
     `my_model` multiplies by 2 in version 1 and by 3 in version 2; `simple` is Triton's example of that name, sum and difference;
-    `spare` negates and is there to be unloaded; `remembering` multiplies by 4 and keeps its answers; `slow` counts to its input; `embedder` reads text; `identity_*` gives
-    back.
+    `spare` negates and is there to be unloaded, as is `blinking`; `remembering` multiplies by 4 and keeps its answers; `slow` counts
+    to its input; `embedder` reads text; `identity_*` gives back.
     """
     for version, factor in (("1", 2.0), ("2", 3.0)):
         _put(folder / "my_model" / version / "model.onnx", scaling(factor))
@@ -90,6 +90,7 @@ def build(folder: Path) -> None:
     _put(folder / "simple" / "1" / "model.onnx", _simple())
     _put(folder / "simple" / "config.pbtxt", SIMPLE.encode())
     _put(folder / "spare" / "1" / "model.onnx", scaling(-1.0))
+    _put(folder / "blinking" / "1" / "model.onnx", scaling(1.0))
     _put(folder / "remembering" / "1" / "model.onnx", scaling(4.0))
     _put(folder / "remembering" / "config.pbtxt", b'name: "remembering" max_batch_size: 8 response_cache { enable: true }')
     _put(folder / "slow" / "1" / "model.onnx", _counting())

@@ -1,7 +1,8 @@
 """Lists the public methods of a client, by where their code stands.
 
-Runs in the client's environment: `python surface.py SURFACE.json` prints, as JSON, `{"InferInput.shape": ["/…/_infer_input.py", 58], …}`.
-SURFACE.json is a table of surfaces.toml.
+Runs in the client's environment: `python surface.py SURFACE.json` prints, as JSON,
+`{"InferInput.shape": ["tritonclient/…/_infer_input.py", 58], …}`, paths below the installed packages. SURFACE.json is a table of
+surfaces.toml.
 """
 
 import functools
@@ -9,6 +10,7 @@ import importlib
 import inspect
 import json
 import sys
+import sysconfig
 from pathlib import Path
 
 ENTRANCES = ("__enter__", "__aenter__")
@@ -53,7 +55,7 @@ def imported(name):
 def place_of(method):
     """Return file and first line of what runs when a method is called: a decorator's own code is shared by all that it decorates."""
     code = inspect.unwrap(method).__code__
-    return code.co_filename, code.co_firstlineno
+    return str(Path(code.co_filename).relative_to(sysconfig.get_path("purelib"))), code.co_firstlineno
 
 
 print(json.dumps({name: place_of(method) for name, method in methods(json.loads(Path(sys.argv[1]).read_text()))}))

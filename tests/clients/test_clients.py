@@ -20,8 +20,13 @@ from tests.clients.running import HERE, LEFT_OUT, SCRIPTS, SURFACES, Runs, publi
 # The first of them may have to install a client from an empty cache.
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
-PACKAGES = {"tritonclient": {"tritonclient", "numpy", "ml_dtypes"}, "openai": {"openai", "numpy"}}
-"""What scripts of an environment may import; tritonclient brings ml_dtypes for BF16."""
+PACKAGES = {
+    "tritonclient": {"tritonclient", "numpy", "ml_dtypes"},
+    "openai": {"openai", "numpy"},
+    "kserve": {"kserve", "numpy", "httpx", "grpc"},
+    "grpc_tools": {"grpc", "google", "grpc_health", "grpc_reflection"},
+}
+"""What scripts of an environment may import; tritonclient brings ml_dtypes for BF16, KServe's clients raise errors of httpx and grpc."""
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -62,7 +67,7 @@ def test_every_script_is_run_and_answers_for_a_surface():
 
 
 def test_no_client_is_installed_beside_us():
-    assert [name for name in ("tritonclient", "openai") if importlib.util.find_spec(name)] == []
+    assert [name for name in ("tritonclient", "openai", "kserve") if importlib.util.find_spec(name)] == []
 
 
 def test_a_wrong_answer_fails_the_run_and_its_calls_still_count(runs: Runs, tmp_path: Path):
