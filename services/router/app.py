@@ -200,7 +200,11 @@ def _http_options(settings: RouterSettings) -> HttpOptions:
         port=settings.http_port,
         reuse_port=settings.reuse_port,
         tls=_tls(settings),
-        limits=HttpLimits(body_bytes=settings.message_limit_bytes),
+        limits=HttpLimits(
+            body_bytes=settings.message_limit_bytes,
+            head_seconds=settings.http_head_timeout_seconds,
+            body_seconds=settings.http_body_timeout_seconds,
+        ),
         metrics_port=settings.metrics_port,
     )
 

@@ -45,6 +45,10 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """Serve ModelInfer by the native front where that is possible."""
     message_limit_bytes: int = Field(default=64 << 20, ge=1024)
     """Longest request."""
+    http_head_timeout_seconds: float = Field(default=10.0, gt=0, le=3600)
+    """Longest time from the first byte of an HTTP request to the end of its headers."""
+    http_body_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """Longest time for an HTTP body, plus one second for every 64 KiB of it that arrived."""
     result_cache_bytes: int = Field(default=256 << 20, ge=0)
     """Memory of the result cache, for models that allow it."""
     result_cache_seconds: float = Field(default=60.0, gt=0)
