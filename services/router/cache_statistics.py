@@ -15,7 +15,6 @@ from typing import Protocol
 import structlog
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from penstock.oip.v2 import inference_pb2 as pb
 from services.chassis.aggregate import SCRAPE_SECONDS, scrape
 from services.chassis.triton_metrics import TritonMetrics
 
@@ -40,14 +39,6 @@ class Cached:
     misses: int = 0
     hit_microseconds: int = 0
     miss_microseconds: int = 0
-
-    def add_to(self, total: pb.InferStatistics) -> None:
-        """Add to a version's statistics; answers from a cache are successful requests that no worker has seen."""
-        for step in (total.cache_hit, total.success):
-            step.count += self.hits
-            step.ns += self.hit_microseconds * 1000
-        total.cache_miss.count += self.misses
-        total.cache_miss.ns += self.miss_microseconds * 1000
 
 
 class CacheCounts(Protocol):

@@ -20,7 +20,7 @@ from penstock.contracts.worker_status import WorkerStatus
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.v1 import worker_pb2
 from penstock.v1.worker_pb2_grpc import WorkerControlStub
-from services.router.cache_statistics import CacheCounts
+from services.router.cache_statistics import CacheCounts, Cached
 from services.router.directory import Directory, MaySee, everything
 
 ANSWER_SECONDS = 1.0
@@ -113,7 +113,7 @@ class Statistics:
             self._directory.deployment(model, version, may_see=may_see)
             raise VersionNotFound(f"model {model!r} has no statistics of version {version[:64]!r}", field="model_version")
         for name in summed.keys() & caches.keys():
-            caches[name].add_to(summed[name].inference_stats)
+            _add_cached(summed[name].inference_stats, caches[name])
         ordered = sorted(summed, key=lambda name: (name[0], version_order(name[1])))
         return pb.ModelStatisticsResponse(model_stats=[summed[name] for name in ordered])
 
@@ -165,6 +165,15 @@ def _add_batch(total: pb.ModelStatistics, batch: worker_pb2.BatchStatistics) -> 
     _add_step(held.compute_input, batch.compute_input)
     _add_step(held.compute_infer, batch.compute_infer)
     _add_step(held.compute_output, batch.compute_output)
+
+
+def _add_cached(total: pb.InferStatistics, cached: Cached) -> None:
+    """Add what result caches did; their answers are successful requests that no worker has seen."""
+    for step in (total.cache_hit, total.success):
+        step.count += cached.hits
+        step.ns += cached.hit_microseconds * 1000
+    total.cache_miss.count += cached.misses
+    total.cache_miss.ns += cached.miss_microseconds * 1000
 
 
 def _add_step(total: pb.StatisticDuration, step: worker_pb2.StepStatistics) -> None:
