@@ -2,8 +2,8 @@
 
 Counters, histograms and Triton's series are added; a gauge is added, or follows the rule that its help text is marked with (`Merge`).
 When a process was started again (its `process_start_time_seconds` differs), what its former lives had counted is kept, so that sums
-do not fall and no rate shows a spike. A process that does not answer in time is shown as it was last seen, and
-`penstock_scrape_failures_total` counts it.
+do not fall and no rate shows a spike. A process that does not answer in time is shown as it was last seen:
+`penstock_scrape_stale` marks it, and `penstock_scrape_failures_total` counts it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from prometheus_client.samples import Exemplar, Sample
 
 from services.chassis.metrics import Merge
 
-SCRAPE_SECONDS = 1.0
+SCRAPE_SECONDS = 0.5
 """Longest wait for one process."""
+
+STALE_SCRAPE_SECONDS = 0.1
+"""Longest wait for one that did not answer the last time: a process that hangs is not to slow down every scrape."""
 
 ANSWER_BYTES = 64 << 20
 """Longest answer of one process."""
@@ -60,6 +63,8 @@ class _Source:
     started_time: float | None = None
     counted: dict[SeriesKey, _Counted] = field(default_factory=dict[SeriesKey, _Counted])
     failures: int = 0
+    is_stale: bool = False
+    """Whether it did not answer the last time."""
 
 
 class Aggregate:
@@ -76,20 +81,24 @@ class Aggregate:
             await asyncio.gather(*(self._ask(name, source) for name, source in self._sources.items()))
             merged = merge({**(own or {}), **{name: source.metrics for name, source in self._sources.items()}})
         failures = Metric("penstock_scrape_failures", "Scrapes of a process that failed.", "counter")
+        stale = Metric("penstock_scrape_stale", "1 while a process is shown as it was last seen, because it does not answer.", "gauge")
         for name, source in self._sources.items():
             failures.add_sample("penstock_scrape_failures_total", {"process": name}, source.failures)
-        return [*merged, failures]
+            stale.add_sample("penstock_scrape_stale", {"process": name}, float(source.is_stale))
+        return [*merged, failures, stale]
 
     async def _ask(self, name: str, source: _Source) -> None:
         try:
-            async with asyncio.timeout(SCRAPE_SECONDS):
+            async with asyncio.timeout(STALE_SCRAPE_SECONDS if source.is_stale else SCRAPE_SECONDS):
                 text = await scrape(source.path)
             metrics = await asyncio.to_thread(lambda: tuple(text_string_to_metric_families(text)))
         except (OSError, ValueError, TimeoutError) as error:
-            if source.failures == 0:
+            if not source.is_stale:
                 log.warning("scrape_failed", process=name, reason=f"{type(error).__name__}: {error}")
             source.failures += 1
+            source.is_stale = True
             return
+        source.is_stale = False
         _continue(source, metrics)
 
 

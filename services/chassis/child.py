@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from services.chassis.clock import Clock
+from services.chassis.death import Death, Exit, describe
 from services.chassis.parentage import PARENT_VARIABLE
 from services.chassis.process import CannotStart, running
 from services.chassis.restart_delays import RestartDelays
@@ -26,6 +28,9 @@ REFUSES_SETTINGS = 78
 """Exit code of a service whose settings are invalid."""
 
 STDERR = 2
+
+SHORT_SECONDS = 0.5
+"""A life that ended cleanly before this had not begun to serve: starting it again at once could go round and round."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,19 +48,6 @@ class ChildSpec:
     """File that what it writes is added to; None is the supervisor's standard error."""
     stop_signal: signal.Signals = signal.SIGTERM
     """Asks it to end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """How one life of a child ended."""
-
-    name: str
-    process_id: int
-    status: int
-    """Exit code, or minus the signal."""
-    lived_seconds: float
-    out_of_memory_kills: int
-    """Processes that the kernel killed for lack of memory, on the whole machine, during this life."""
 
 
 class ChildProcess:
@@ -133,8 +125,11 @@ class Child:
         self._life: ChildProcess | None = None
         self._is_stopping = False
         self._gone = asyncio.Event()
+        self._killed_for: Death | None = None
         self.lives = 0
         """How often it was started."""
+        self.deaths: Counter[Death] = Counter()
+        """How its lives ended, but for the last one."""
 
     @property
     def process_id(self) -> int | None:
@@ -177,8 +172,9 @@ class Child:
             self.kill()
             await self._gone.wait()
 
-    def kill(self) -> None:
-        """Kill the present process, if there is one."""
+    def kill(self, cause: Death | None = None) -> None:
+        """Kill the present process, if there is one; `cause` is why, unless it is the end of the serve."""
+        self._killed_for = cause
         self.signal(signal.SIGKILL)
 
     async def _live(self) -> float:
@@ -194,8 +190,9 @@ class Child:
             status=status,
             lived_seconds=self._clock.now() - started_at,
             out_of_memory_kills=life.out_of_memory_kills,
+            killed_for=self._killed_for,
         )
-        self._life = None
+        self._life = self._killed_for = None
         if self._is_stopping:
             log.info("child_stopped", child=self.spec.name, status=describe(status))
             return 0.0
@@ -204,16 +201,26 @@ class Child:
     async def _after(self, ended: Exit) -> float:
         if ended.status == REFUSES_SETTINGS and self.lives == 1:
             raise CannotStart(f"{ended.name} refuses its settings; its message stands above")
+        self.deaths[ended.death] += 1
+        delay = self._pause(ended)
+        if self._on_exit is not None:
+            await self._on_exit(ended)
+        return delay
+
+    def _pause(self, ended: Exit) -> float:
+        """Return the seconds until the next start: none after an end that was asked for, which is no crash."""
+        if ended.death is Death.ENDED and ended.lived_seconds >= SHORT_SECONDS:
+            log.info("child_ended", child=ended.name, lived_seconds=round(ended.lived_seconds, 3))
+            return 0.0
         delay = self._delays.after(ended.lived_seconds)
         log.warning(
             "child_died",
             child=ended.name,
             status=describe(ended.status),
+            cause=ended.death.name.lower(),
             lived_seconds=round(ended.lived_seconds, 3),
             restart_in_seconds=round(delay, 3),
         )
-        if self._on_exit is not None:
-            await self._on_exit(ended)
         return delay
 
 
@@ -233,16 +240,6 @@ async def kept(children: Sequence[Child], stop_seconds: float) -> AsyncGenerator
             yield
         finally:
             await stop_all(children, stop_seconds)
-
-
-def describe(status: int) -> str:
-    """Return the signal's name or the exit code in words."""
-    if status >= 0:
-        return f"exit code {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"
 
 
 def out_of_memory_kills() -> int:

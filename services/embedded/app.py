@@ -12,9 +12,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from random import Random
 
 from services.chassis.blackbox import read_blackbox
-from services.chassis.child import Child, Exit, kept
+from services.chassis.child import Child, kept
 from services.chassis.clock import Clock, SystemClock
+from services.chassis.death import Exit
 from services.chassis.entry import Start
+from services.chassis.heartbeat import read_beat
 from services.chassis.ports import Wanted, check_free, reserved
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.restart_delays import RestartDelays, RestartPolicy
@@ -22,6 +24,7 @@ from services.embedded import run_folder
 from services.embedded.addresses import Addresses
 from services.embedded.children import child_spec, router_names, worker_names, write_settings
 from services.embedded.crash_watch import CrashWatch
+from services.embedded.hang_watch import HangWatch
 from services.embedded.opening import opening, say
 from services.embedded.override_feed import FolderFailedVersions
 from services.embedded.run_folder import RunFolder
@@ -51,6 +54,7 @@ async def serve(start: Start[EmbeddedSettings]) -> AsyncGenerator[Hooks]:
         running_serve = _serve(settings, served, folder, guard, clock)
         await enter(kept(running_serve.workers, WORKER_STOP_SECONDS))
         await enter(kept(running_serve.routers, settings.drain_seconds + DRAIN_MARGIN_SECONDS))
+        await enter(running(_hang_watch(running_serve).run(), name="hang-watch"))
         supervisor = Supervisor(start.config, running_serve)
         visible = await asyncio.to_thread(_load_presence)
         await enter(visible(running_serve, start))
@@ -102,6 +106,11 @@ def _serve(settings: EmbeddedSettings, served: Addresses, folder: RunFolder, gua
     return Serve(
         settings=settings, addresses=served, folder=folder, routers=tuple(routers), workers=tuple(workers), watch=watch, clock=clock
     )
+
+
+def _hang_watch(serve: Serve) -> HangWatch:
+    folder, limit = serve.folder, serve.settings.hang_seconds
+    return HangWatch(serve.children, lambda name: read_beat(folder.heartbeat(name)), serve.clock, limit_seconds=limit)
 
 
 def _load_presence() -> Callable[[Serve, Start[EmbeddedSettings]], AbstractAsyncContextManager[None]]:

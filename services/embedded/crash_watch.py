@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
-from services.chassis.child import Exit, describe
 from services.chassis.clock import Clock
+from services.chassis.death import Death, Exit
 from services.chassis.last_words import LastWords
 from services.embedded.crash_ledger import Crash, CrashLedger, GivenUp
 
-OUTSIDE_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-"""Signals that a person or the machine sends: no version is to blame, unless the kernel killed for lack of memory."""
+_FROM_OUTSIDE = frozenset({Death.ENDED, Death.KILLED, Death.STOPPED})
+"""Deaths for which no version is to blame."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,9 +67,7 @@ class CrashWatch:
 def crash_of(ended: Exit, words: LastWords) -> Crash | None:
     """Return the death as a crash that a version may have caused; None when it was asked for from outside."""
     if words.verdict is not None:
-        return Crash(words=words, cause=words.reason or describe(ended.status))
-    if ended.status == -signal.SIGKILL and ended.out_of_memory_kills > 0:
-        return Crash(words=words, cause="killed for lack of memory")
-    if ended.status == 0 or -ended.status in OUTSIDE_SIGNALS:
+        return Crash(words=words, cause=words.reason or ended.cause)
+    if ended.death in _FROM_OUTSIDE:
         return None
-    return Crash(words=words, cause=describe(ended.status))
+    return Crash(words=words, cause=ended.cause)

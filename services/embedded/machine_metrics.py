@@ -51,13 +51,16 @@ class ChildMetrics:
         """Return the families."""
         up = Metric("penstock_child_up", "1 while the process runs.", "gauge")
         starts = Metric("penstock_child_starts", "How often the process was started.", "counter")
+        deaths = Metric("penstock_child_deaths", "How often the process ended before the serve did, by cause.", "counter")
         for child in self._children:
+            for death, count in child.deaths.items():
+                deaths.add_sample("penstock_child_deaths_total", {"process": child.spec.name, "cause": death.name.lower()}, count)
             labels = {"process": child.spec.name}
             up.add_sample("penstock_child_up", labels, float(child.process_id is not None))
             starts.add_sample("penstock_child_starts_total", labels, child.lives)
         failed = Metric("penstock_versions_failed", "Versions given up because they crashed workers.", "counter")
         failed.add_sample("penstock_versions_failed_total", {}, self._watch.versions_failed)
-        return (up, starts, failed)
+        return (up, starts, deaths, failed)
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

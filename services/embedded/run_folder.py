@@ -4,7 +4,8 @@
     links/       sockets of worker links          control/    sockets of the workers' control service
     metrics/     sockets of each process's /metrics
     config/      settings of each child           ready/      process id of each router that serves
-    blackbox/    what each worker is doing        serve.json  addresses of this serve
+    blackbox/    what each worker is doing        heartbeats/ each process's signs of life
+    trials/      who loads what nobody has loaded serve.json  addresses of this serve
 
 Only its owner may enter it. One serve at a time uses a folder (flock on `.lock`, which a killed process lets go of). What processes
 say about themselves is cleared at the start; overrides stay, so a named folder keeps what was unloaded or given up.
@@ -22,7 +23,7 @@ from pathlib import Path
 from services.chassis.private_folder import locked, make_private
 from services.chassis.process import CannotStart
 
-SUBFOLDERS = ("workers", "overrides", "links", "control", "metrics", "config", "ready", "blackbox")
+SUBFOLDERS = ("workers", "overrides", "links", "control", "metrics", "config", "ready", "blackbox", "heartbeats", "trials")
 KEPT = ("overrides",)
 
 SOCKET_PATH_BYTES = 107
@@ -61,6 +62,10 @@ class RunFolder:
     def blackbox(self, name: str) -> Path:
         """Return the black box of a worker."""
         return self.path / "blackbox" / name
+
+    def heartbeat(self, name: str) -> Path:
+        """Return the file of a child's signs of life."""
+        return self.path / "heartbeats" / name
 
     def ready(self, name: str) -> Path:
         """Return the file that a router writes when it serves."""

@@ -42,6 +42,8 @@ class EmbeddedSettings(Settings, env_prefix="PENSTOCK_EMBEDDED__"):
     """Time between two looks at the repository."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """Longest wait for calls in flight when the process ends."""
+    hang_seconds: float = Field(default=5.0, ge=0)
+    """A child whose event loop stands still so long is killed and started again; 0 means never."""
     log_level: Level = "info"
     """Least level that is logged, by the children too."""
     router: dict[str, Any] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from services.chassis.child import Exit, describe
+from services.chassis.death import Exit, describe
 from services.chassis.process import CannotStart
 
 MOST_DEATHS = 5

@@ -25,6 +25,7 @@ from services.chassis.atomic_file import write_atomically
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
 from services.chassis.feeds import FolderFeed
+from services.chassis.heartbeat import beating
 from services.chassis.metrics import registry
 from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.process import CannotStart, Hooks, running
@@ -80,6 +81,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
     settings, clock = start.config.current, SystemClock()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        stack.enter_context(beating(settings.state_dir / "heartbeats" / settings.router_id))
         traces = await enter(telemetry.started(start.service))
         core = _core(settings, clock, traces)
         tenants_file = TenantsFile(core.tenants, settings.tenants_file)

@@ -39,7 +39,7 @@ from penstock.oip.v2.services import INFERENCE_SERVICE
 from services.router.front import NO_DEADLINE, Wave
 from services.router.grpc_metadata import key_and_trace
 from services.router.grpc_status import trailers_without_pushback
-from services.router.socket_queues import queued_bytes
+from services.router.socket_queues import owed, still_owed
 from services.router.wave_columns import cut, join
 
 MODEL_INFER = f"/{INFERENCE_SERVICE}/ModelInfer"
@@ -195,11 +195,18 @@ class NativeFront:
         """Wait until clients have taken what was answered, at most SEND_SECONDS: closing throws away what is not sent."""
         give_up_at = time.monotonic() + SEND_SECONDS
         # The native side counts what it has handed to the kernel, the kernel what it has handed to the other side; neither tells.
-        while self._unsent() > 0 or await asyncio.to_thread(queued_bytes, self.port) > 0:
+        # Calls that come meanwhile are refused and not waited for: whoever goes on asking must not keep a closing front open.
+        marks: dict[int, int] | None = None
+        while marks != {}:
             if time.monotonic() >= give_up_at:
-                log.warning("native_front_answers_unsent", calls=self._unsent())
+                log.warning("native_front_answers_unsent", calls=self._unsent(), connections=len(marks or ()))
                 return
-            await asyncio.sleep(SEND_LOOK_SECONDS)
+            if marks is not None:
+                marks = await asyncio.to_thread(still_owed, marks, self.port)
+            elif self._unsent() <= 0:
+                marks = await asyncio.to_thread(owed, self.port)
+            if marks != {}:
+                await asyncio.sleep(SEND_LOOK_SECONDS)
 
     def _unsent(self) -> int:
         """Count the calls that ended here and not yet on the wire; of other methods' calls only a drain says that all have ended."""

@@ -23,6 +23,7 @@ from services.chassis.blackbox import Blackbox
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
 from services.chassis.feeds import FolderPublisher
+from services.chassis.heartbeat import beating
 from services.chassis.metrics_server import MetricsServer
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
@@ -50,7 +51,7 @@ from services.worker.status_board import StatusBoard
 from services.worker.suspects import Suspects, last_loading
 from services.worker.unloading import DrainTimes, Unloading, UnloadingPorts
 
-FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox")
+FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox", "heartbeats", "trials")
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,7 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
     state = settings.state_dir
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        stack.enter_context(beating(state / "heartbeats" / settings.worker_id))
         traces = await enter(telemetry.started(start.service))
         box = state / "blackbox" / settings.worker_id
         deadly = last_loading(box)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from services.chassis.child import Child, ChildSpec, Exit, describe, kept, stop_all
+from services.chassis.child import Child, ChildSpec, kept, stop_all
 from services.chassis.clock import SystemClock
+from services.chassis.death import Death, Exit, describe
 from services.chassis.process import CannotStart, running
 from services.chassis.restart_delays import RestartDelays, RestartPolicy
 from tests.chassis.children import is_alive
@@ -21,6 +22,22 @@ from tests.chassis.manual_clock import ManualClock
 
 SLEEPING = "import sys, time, signal, os; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
 DEAF = "import sys, time, signal, os; signal.signal(signal.SIGTERM, signal.SIG_IGN); open(sys.argv[1], 'w').write('up'); time.sleep(60)"
+POLITE = (
+    "import sys, time, signal, os; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
+    "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+)
+
+
+class LateClock(ManualClock):
+    """A clock on which every life has lasted a minute, and on which nobody who sleeps wakes."""
+
+    def now(self) -> float:
+        self._now += 60.0
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds:
+            await super().sleep(seconds)
 
 
 class Longest(random.Random):
@@ -59,6 +76,26 @@ async def test_a_child_is_started_again_after_each_death_later_and_later():
 
     assert delays == [0.2, 0.4, 0.8, 1.6]
     assert exits == [3, 3, 3, 3]
+
+
+async def test_a_child_that_ended_because_it_was_asked_to_is_started_again_at_once(tmp_path: Path):
+    one = child(sys.executable, "-c", POLITE, str(tmp_path / "pid"), clock=LateClock())
+    async with running(one.keep()):
+        former = await written(tmp_path / "pid")
+        os.kill(int(former), signal.SIGTERM)
+        async with asyncio.timeout(20):
+            while content(tmp_path / "pid") in {"", former}:
+                await asyncio.sleep(0.01)
+
+        assert one.deaths == {Death.ENDED: 1}
+
+
+async def test_a_child_that_ends_as_soon_as_it_began_is_not_started_again_at_once():
+    clock = ManualClock()
+    async with running(child(sys.executable, "-c", "", clock=clock).keep()):
+        await asyncio.wait_for(clock.asleep(), 20)
+
+        assert clock.next_wake_in() == 0.2
 
 
 async def test_the_environment_names_the_parent_and_what_is_set(tmp_path: Path):

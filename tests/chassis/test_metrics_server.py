@@ -177,6 +177,25 @@ async def test_a_process_that_does_not_answer_holds_nobody(short_dir: Path, monk
         each.close()
 
 
+async def test_who_did_not_answer_is_marked_and_waited_for_less_the_next_time(short_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.chassis.aggregate.STALE_SCRAPE_SECONDS", 0.01)
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_unix_server(lambda _reader, writer: held.append(writer), short_dir / "w.sock")
+    aggregate = Aggregate({"worker-0": short_dir / "w.sock"})
+    await samples(aggregate)
+    monkeypatch.setattr("services.chassis.aggregate.SCRAPE_SECONDS", 60.0)
+    stale = await samples(aggregate)
+    for each in (*held, silent):
+        each.close()
+    (short_dir / "w.sock").unlink()
+    monkeypatch.setattr("services.chassis.aggregate.STALE_SCRAPE_SECONDS", 5.0)
+    async with server(counted(3)).on_socket(short_dir / "w.sock"):
+        fresh = await samples(aggregate)
+
+    assert stale['penstock_scrape_stale{"process": "worker-0"}'] == 1
+    assert fresh['penstock_scrape_stale{"process": "worker-0"}'] == 0
+
+
 CHILD = """
 import asyncio, sys
 from pathlib import Path

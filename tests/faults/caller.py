@@ -7,6 +7,7 @@ server that forgets a call is told from one that refuses it: nobody else ends th
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from typing import Any, Self
@@ -37,15 +38,41 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.enable_retries", 0),
 ]
 
+RETRYING: list[tuple[str, int | str]] = [
+    *(one for one in OPTIONS if one[0] != "grpc.enable_retries"),
+    (
+        "grpc.service_config",
+        json.dumps(
+            {
+                "methodConfig": [
+                    {
+                        "name": [{"service": "inference.GRPCInferenceService"}],
+                        "retryPolicy": {
+                            "maxAttempts": 5,
+                            "initialBackoff": "0.05s",
+                            "maxBackoff": "0.5s",
+                            "backoffMultiplier": 2.0,
+                            "retryableStatusCodes": ["UNAVAILABLE"],
+                        },
+                    }
+                ]
+            }
+        ),
+    ),
+]
+"""Options of a client that follows gRPC's own retry policy: what it sees is what users of an ordinary client see."""
+
 
 class Caller:
     """Some connections to one address; enter it where the loop runs."""
 
-    def __init__(self, target: str, ledger: Ledger, *, connections: int = 2, key: str = "") -> None:
-        """Store the arguments."""
+    def __init__(
+        self, target: str, ledger: Ledger, *, connections: int = 2, key: str = "", options: Sequence[tuple[str, int | str]] = OPTIONS
+    ) -> None:
+        """Store the arguments; `options` are those of the channels."""
         self.ledger = ledger
         self._metadata = (("x-api-key", key),) if key else ()
-        self._channels = [grpc.aio.insecure_channel(target, OPTIONS) for _ in range(connections)]
+        self._channels = [grpc.aio.insecure_channel(target, list(options)) for _ in range(connections)]
         self._turn = 0
 
     async def __aenter__(self) -> Self:

@@ -32,6 +32,7 @@ class World:
     client: Proxy
     models: frozenset[str] = frozenset()
     """What every worker is expected to serve."""
+    routers: tuple[str, ...] = ("router-0",)
     started_wall: float = field(default_factory=time.time)
     started_at: float = field(default_factory=time.monotonic)
 
@@ -78,7 +79,7 @@ class World:
     def is_settled(self, models: Mapping[str, str] | None = None) -> bool:
         """Whether every worker is reachable and holds every expected model ready, version `models[name]` where that is given."""
         try:
-            if self.links_up() != len(self.links):
+            if self.links_up() != len(self.links) * len(self.routers):
                 return False
         except OSError:
             return False
@@ -108,7 +109,7 @@ class World:
 
     def held(self) -> dict[str, Held]:
         """Return what every process of the serve holds now."""
-        return {name: held_by(self.served.child(name)) for name in (*self.workers, "router-0")} | {
+        return {name: held_by(self.served.child(name)) for name in (*self.workers, *self.routers)} | {
             "supervisor": held_by(self.served.process.pid)
         }
 
@@ -155,7 +156,9 @@ def held_by(process_id: int) -> Held:
 
 
 @contextmanager
-def world(folder: Path, repository: Path, *options: str, workers: int = 2, plants: tuple[str, ...] = ()) -> Iterator[World]:
+def world(
+    folder: Path, repository: Path, *options: str, workers: int = 2, routers: int = 1, plants: tuple[str, ...] = ()
+) -> Iterator[World]:
     """Serve `repository` until the block ends, with links over TCP by way of proxies; `folder` is for sockets and must be short."""
     names = tuple(f"worker-{number}" for number in range(workers))
     state = folder / "s"
@@ -164,11 +167,22 @@ def world(folder: Path, repository: Path, *options: str, workers: int = 2, plant
         taps = ",".join(f"{name}={proxy.port}" for name, proxy in links.items())
         with environment(PENSTOCK_PLANTS=",".join(("link-tap", *plants)), PENSTOCK_LINK_TAPS=taps, PYTHONPATH=_python_path()):
             served = stack.enter_context(
-                serving(folder, repository, "--workers", str(workers), "--set", 'worker.link_host="127.0.0.1"', *options)
+                serving(
+                    folder,
+                    repository,
+                    "--workers",
+                    str(workers),
+                    "--routers",
+                    str(routers),
+                    "--set",
+                    'worker.link_host="127.0.0.1"',
+                    *options,
+                )
             )
         client = stack.enter_context(Proxy("client", lambda: _address(served.grpc)))
         models = frozenset(folder.name for folder in repository.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-        yield World(served=served, repository=repository, links=links, client=client, models=models)
+        routed = tuple(f"router-{number}" for number in range(routers))
+        yield World(served=served, repository=repository, links=links, client=client, models=models, routers=routed)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""All plants by name: the tap that the harness needs, and the bugs that it has to find."""
+"""All plants by name: the tap that the harness needs, fail points, and the bugs that it has to find."""
 
 from __future__ import annotations
 
@@ -13,4 +13,12 @@ LINK_TAP = Plant(
 )
 """Routers reach workers by way of the harness's proxies."""
 
-PLANTS: dict[str, Plant] = {plant.name: plant for plant in (LINK_TAP, *(bug.plant for bug in BUGS))}
+HANG_ON_SIGNAL = Plant(
+    name="hang-on-signal",
+    module="services.worker.app",
+    old="    sys.setswitchinterval(0.0005)\n",
+    new="    sys.setswitchinterval(0.0005)\n    __import__('signal').signal(12, lambda *_: __import__('ctypes').PyDLL(None).sleep(600))\n",
+)
+"""A worker that gets SIGUSR2 sleeps in native code and keeps the GIL: nothing of it runs any more."""
+
+PLANTS: dict[str, Plant] = {plant.name: plant for plant in (LINK_TAP, HANG_ON_SIGNAL, *(bug.plant for bug in BUGS))}
