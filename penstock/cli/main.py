@@ -16,8 +16,22 @@ SECTIONS = {
     "Serve": {"serve": "Serve a model repository folder."},
     "Ask and look": {
         "predict": "Ask a model once.",
-        "models": "List, inspect, load and unload models; their statistics.",
+        "models": "List, inspect, load and register models; statistics.",
         "status": "Show how a server is doing, once or all the time.",
+    },
+    "Deploy": {
+        "deploy": "Bring a registered version up.",
+        "deployments": "List, scale and delete deployments.",
+        "traffic": "Show and change who gets which version.",
+        "rollback": "Put the previous versions back, in one action.",
+        "apply": "Make the mesh be as a document says.",
+        "plan": "Show where every replica goes, and why.",
+    },
+    "Answer for it": {
+        "changes": "Show what changed.",
+        "audit": "Show and verify the audit records.",
+        "tenants": "List, change and freeze tenants; their keys.",
+        "mesh": "Show controllers, routers and workers.",
     },
     "Set up": {
         "doctor": "Check this machine and the running server.",
@@ -27,15 +41,17 @@ SECTIONS = {
 }
 """Commands with what the list says of them; each is the function of its own name in the module of its own name."""
 
+MODULES = {"audit": "changes", "plan": "apply", "mesh": "apply"}
+"""Commands that stand beside another one in its module."""
+
 COMMANDS = {
-    name: LazyCommand(place=f"penstock.cli.{name}:{name}", section=section, summary=summary)
+    name: LazyCommand(place=f"penstock.cli.{MODULES.get(name, name)}:{name}", section=section, summary=summary)
     for section, summaries in SECTIONS.items()
     for name, summary in summaries.items()
 }
 
 LATER = frozenset({
-    "alias", "apply", "audit", "batch", "bench", "changes", "config", "deploy", "dlq", "down", "explain", "logs", "ps", "register",
-    "rollback", "rollout", "top", "topics", "traffic", "up",
+    "batch", "bench", "config", "dlq", "down", "explain", "logs", "ps", "rollout", "top", "topics", "up",
 })  # fmt: skip
 """Commands that later versions bring."""
 

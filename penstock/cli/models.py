@@ -7,12 +7,17 @@ import click
 from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.model_argument import complete_model, model_and_version, model_argument, only_model_argument
 from penstock.cli.output import Form, form_option, show
+from penstock.cli.registration import alias, register
 from penstock.cli.server_options import Server, uses_patient_server, uses_server
 
 
 @click.group(cls=SuggestingGroup)
 def models() -> None:
-    """List, inspect, load and unload models; their statistics."""
+    """List, inspect, load and unload models; register versions of them; their statistics."""
+
+
+models.add_command(register)
+models.add_command(alias)
 
 
 @models.command("list")

@@ -668,6 +668,20 @@ class ListChangesResponse(_message.Message):
     broken: str
     def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., broken: _Optional[str] = ...) -> None: ...
 
+class ApplyRequest(_message.Message):
+    __slots__ = ("manifest", "options")
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    manifest: str
+    options: WriteOptions
+    def __init__(self, manifest: _Optional[str] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
+
+class ApplyResponse(_message.Message):
+    __slots__ = ("changes",)
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+
 class GetMeshRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -140,6 +140,11 @@ class ControllerStub:
                 request_serializer=penstock_dot_v1_dot_controller__pb2.ListChangesRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_controller__pb2.ListChangesResponse.FromString,
                 _registered_method=True)
+        self.Apply = channel.unary_unary(
+                '/penstock.v1.Controller/Apply',
+                request_serializer=penstock_dot_v1_dot_controller__pb2.ApplyRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_controller__pb2.ApplyResponse.FromString,
+                _registered_method=True)
         self.GetMesh = channel.unary_unary(
                 '/penstock.v1.Controller/GetMesh',
                 request_serializer=penstock_dot_v1_dot_controller__pb2.GetMeshRequest.SerializeToString,
@@ -298,6 +303,13 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Apply(self, request, context):
+        """Makes the mesh be as a document says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMesh(self, request, context):
         """Shows who is there.
         """
@@ -412,6 +424,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.ListChanges,
                     request_deserializer=penstock_dot_v1_dot_controller__pb2.ListChangesRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_controller__pb2.ListChangesResponse.SerializeToString,
+            ),
+            'Apply': grpc.unary_unary_rpc_method_handler(
+                    servicer.Apply,
+                    request_deserializer=penstock_dot_v1_dot_controller__pb2.ApplyRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_controller__pb2.ApplyResponse.SerializeToString,
             ),
             'GetMesh': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMesh,
@@ -987,6 +1004,33 @@ class Controller:
             '/penstock.v1.Controller/ListChanges',
             penstock_dot_v1_dot_controller__pb2.ListChangesRequest.SerializeToString,
             penstock_dot_v1_dot_controller__pb2.ListChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Apply(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Controller/Apply',
+            penstock_dot_v1_dot_controller__pb2.ApplyRequest.SerializeToString,
+            penstock_dot_v1_dot_controller__pb2.ApplyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,7 @@ class ControllerStub:
     CreateKey: grpc.UnaryUnaryMultiCallable[controller_pb2.CreateKeyRequest, controller_pb2.CreateKeyResponse]
     RevokeKey: grpc.UnaryUnaryMultiCallable[controller_pb2.RevokeKeyRequest, controller_pb2.RevokeKeyResponse]
     ListChanges: grpc.UnaryUnaryMultiCallable[controller_pb2.ListChangesRequest, controller_pb2.ListChangesResponse]
+    Apply: grpc.UnaryUnaryMultiCallable[controller_pb2.ApplyRequest, controller_pb2.ApplyResponse]
     GetMesh: grpc.UnaryUnaryMultiCallable[controller_pb2.GetMeshRequest, controller_pb2.GetMeshResponse]
 
 @type_check_only
@@ -68,6 +69,7 @@ class ControllerAsyncStub:
     CreateKey: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.CreateKeyRequest, controller_pb2.CreateKeyResponse]
     RevokeKey: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.RevokeKeyRequest, controller_pb2.RevokeKeyResponse]
     ListChanges: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.ListChangesRequest, controller_pb2.ListChangesResponse]
+    Apply: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.ApplyRequest, controller_pb2.ApplyResponse]
     GetMesh: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.GetMeshRequest, controller_pb2.GetMeshResponse]
 
 class ControllerServicer:
@@ -92,6 +94,7 @@ class ControllerServicer:
     def CreateKey(self, request: controller_pb2.CreateKeyRequest, context: _Context) -> controller_pb2.CreateKeyResponse | Awaitable[controller_pb2.CreateKeyResponse]: ...
     def RevokeKey(self, request: controller_pb2.RevokeKeyRequest, context: _Context) -> controller_pb2.RevokeKeyResponse | Awaitable[controller_pb2.RevokeKeyResponse]: ...
     def ListChanges(self, request: controller_pb2.ListChangesRequest, context: _Context) -> controller_pb2.ListChangesResponse | Awaitable[controller_pb2.ListChangesResponse]: ...
+    def Apply(self, request: controller_pb2.ApplyRequest, context: _Context) -> controller_pb2.ApplyResponse | Awaitable[controller_pb2.ApplyResponse]: ...
     def GetMesh(self, request: controller_pb2.GetMeshRequest, context: _Context) -> controller_pb2.GetMeshResponse | Awaitable[controller_pb2.GetMeshResponse]: ...
 
 def add_ControllerServicer_to_server(servicer: ControllerServicer, server: grpc.Server | grpc.aio.Server) -> None: ...

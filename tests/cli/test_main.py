@@ -40,9 +40,9 @@ def test_simple_questions_import_nothing_of_weight(question: str):
 def test_the_help_lists_every_command_in_its_section(run: Run):
     lines = run("--help").output.splitlines()
 
-    assert [line for line in lines if line.endswith(":")] == ["Options:", "Serve:", "Ask and look:", "Set up:"]
+    assert [line for line in lines if line.endswith(":")] == ["Options:", "Serve:", "Ask and look:", "Deploy:", "Answer for it:", "Set up:"]
     for name, command in COMMANDS.items():
-        assert f"  {name:<10}  {command.summary}" in lines
+        assert f"  {name:<11}  {command.summary}" in lines
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -62,7 +62,7 @@ def test_every_command_is_there_and_explains_itself(name: str, run: Run):
         (["models", "lsit"], "There is no command 'lsit'. Did you mean 'list'?"),
         (["keys", "creat"], "There is no command 'creat'. Did you mean 'create'?"),
         (["xyzzy"], "There is no command 'xyzzy'."),
-        (["deploy", "digits@3"], "'deploy' is not available in this version of penstock."),
+        (["rollout", "digits@3"], "'rollout' is not available in this version of penstock."),
     ],
 )
 def test_an_unknown_command_is_a_wrong_command_line(arguments: list[str], says: str, run: Run):
