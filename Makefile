@@ -10,7 +10,7 @@ STAMP := .venv/.setup.stamp
 # More words for the command behind a target: `make test ARGS="-k tensors"`, `make bench ARGS=--help`.
 ARGS ?=
 
-.PHONY: help setup check format test demo bench faults protos clean distclean
+.PHONY: help setup servers check format test demo bench faults protos clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -20,6 +20,9 @@ setup: $(STAMP) ## Install everything from uv.lock into .venv; leaves .venv/bin/
 $(STAMP): pyproject.toml uv.lock deploy/setup/bootstrap.sh
 	@deploy/setup/bootstrap.sh
 	@touch $@
+
+servers: setup ## Get Kafka, Temporal, Redis and PostgreSQL for `penstock up` and the integration tests
+	@PYTHONPATH=$(CURDIR) deploy/setup/servers.sh
 
 check: setup ## Check format, lint, types and protos
 	$(BIN)/ruff format --check
@@ -32,7 +35,7 @@ format: setup ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-test: setup ## Run the tests
+test: servers ## Run the tests
 	$(BIN)/pytest $(ARGS)
 
 demo: setup ## Build real models, serve them, and send real rows over gRPC, HTTP and the CLI

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
@@ -29,10 +30,13 @@ class Start(Generic[S]):
     """Where events go; None when somebody else set up the log, as in a test."""
 
 
-def main(service: str, kind: type[S], app: App[Start[S]], arguments: Sequence[str] | None = None) -> NoReturn:
+def main(
+    service: str, kind: type[S], app: App[Start[S]], arguments: Sequence[str] | None = None, *, log_path: Callable[[S], Path] | None = None
+) -> NoReturn:
     """Read the settings, start the log, run the application, exit with its code.
 
-    `kind` may have a field `log_level`; without it the level is info.
+    `kind` may have a field `log_level`; without it the level is info. `log_path` names a file that events are added to; without it they
+    go to stderr, where the reason of a start that failed goes always.
     """
     die_with_parent()
     given = _parser(service).parse_args(arguments)
@@ -41,10 +45,24 @@ def main(service: str, kind: type[S], app: App[Start[S]], arguments: Sequence[st
     except CannotStart as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
-    with logs.started(service, getattr(config.current, "log_level", "info")) as pipeline:
+    level: logs.Level = getattr(config.current, "log_level", "info")
+    with (
+        _log_file(log_path(config.current) if log_path else None) as descriptor,
+        logs.started(service, level, descriptor=descriptor) as pipeline,
+    ):
         config.on_change(lambda settings: pipeline.set_level(getattr(settings, "log_level", "info")))
         code = run(app, Start(service=service, config=config, logs=pipeline))
     sys.exit(code)
+
+
+@contextmanager
+def _log_file(path: Path | None) -> Generator[int]:
+    if path is None:
+        yield logs.STDERR
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.open("ab", buffering=0) as file:
+        yield file.fileno()
 
 
 def _parser(service: str) -> argparse.ArgumentParser:

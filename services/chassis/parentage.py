@@ -1,13 +1,18 @@
 """A child and its parent: dying together, and telling a living process from a stranger that was given its id later.
 
-Small on purpose: `services.chassis.launch` imports it before it becomes a server that is none of ours.
+Run as a file, `python -I -S parentage.py [--user NAME] [--nice N] -- COMMAND …`, it becomes a program of others that dies with its
+parent. What such a program cannot do for itself is done before it: it takes the user's rights, binds itself to the parent, and only
+then is executed, under the same process id. The standard library is all that this file may import.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 PARENT_VARIABLE = "PENSTOCK_PARENT_PID"
@@ -15,6 +20,7 @@ PARENT_VARIABLE = "PENSTOCK_PARENT_PID"
 
 _PR_SET_PDEATHSIG = 1
 _EXIT_ORPHANED = 1
+_EXIT_NOT_EXECUTABLE = 127
 
 
 def die_with_parent() -> None:
@@ -40,3 +46,51 @@ def start_ticks(process_id: int) -> int:
         return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[19])
     except OSError:
         return 0
+
+
+def bound(command: Sequence[str], *, user: str | None = None, nice: int = 0) -> tuple[str, ...]:
+    """Return the command that runs `command` bound to its parent, as another user and with less of the machine where told."""
+    options = (*(("--user", user) if user else ()), *(("--nice", str(nice)) if nice else ()))
+    return (sys.executable, "-I", "-S", str(Path(__file__).absolute()), *options, "--", *command)
+
+
+def python_path() -> str:
+    """Return PYTHONPATH for children: the folder that holds `services`, before what is there already."""
+    root = str(Path(__file__).absolute().parents[2])
+    others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != root]
+    return os.pathsep.join([root, *others])
+
+
+def launch(arguments: Sequence[str]) -> None:
+    """Become the command; returns only by exiting when it cannot be executed."""
+    options, command = _split(arguments)
+    if "--nice" in options:
+        os.nice(int(options["--nice"]))
+    if "--user" in options:
+        _become(options["--user"])
+    die_with_parent()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and what is ignored stays so across exec
+    try:
+        os.execvp(command[0], command)  # noqa: S606  no shell: arguments stay what they are
+    except OSError as error:
+        sys.stderr.write(f"error: cannot run {command[0]}: {error.strerror}\n")
+        sys.exit(_EXIT_NOT_EXECUTABLE)
+
+
+def _split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    at = arguments.index("--")
+    return dict(zip(arguments[:at:2], arguments[1:at:2], strict=True)), list(arguments[at + 1 :])
+
+
+def _become(user: str) -> None:
+    entry = pwd.getpwnam(user)
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    os.chdir("/")  # the present folder may be one that the user cannot enter
+    os.environ.update(HOME="/", USER=user, LOGNAME=user)
+
+
+if __name__ == "__main__":
+    launch(sys.argv[1:])

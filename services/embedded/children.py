@@ -10,7 +10,7 @@ from typing import Any
 
 from services.chassis.atomic_file import write_atomically
 from services.chassis.child import ChildSpec
-from services.chassis.launch import python_path
+from services.chassis.parentage import python_path
 from services.embedded.addresses import Addresses
 from services.embedded.run_folder import RunFolder
 from services.embedded.settings import EmbeddedSettings

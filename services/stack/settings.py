@@ -1,0 +1,63 @@
+"""Settings of `penstock up`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from services.chassis.config import Settings
+from services.chassis.logs import Level
+
+NAMES = ("redis", "postgres", "kafka", "temporal")
+"""Every kind of server, in the order in which they are started."""
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+_ADDRESS = re.compile(r"[A-Za-z0-9_.-]+:\d{1,5}")
+
+
+class StackSettings(Settings, env_prefix="PENSTOCK_STACK__"):
+    """Settings of the supervisor of real servers."""
+
+    name: str = Field(default="local", pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
+    """Name of the stack; several run side by side."""
+    state_dir: Path
+    """Folder of data, logs and `stack.json`; it is kept."""
+    cache_dir: Path
+    """Folder of servers that were downloaded or built."""
+    servers: tuple[str, ...] = ("redis", "kafka", "temporal")
+    """What to start."""
+    ports: dict[str, Port] = Field(default_factory=dict[str, int])
+    """By server; 0 or no entry takes the port of the last time, or a free one."""
+    addresses: dict[str, str] = Field(default_factory=dict[str, str])
+    """`host:port` of servers that run already and are only used, by server."""
+    start_seconds: float = Field(default=120.0, gt=0)
+    """Longest wait for the first answer of a server, once it is there to be started."""
+    log_level: Level = "info"
+    """Least level that is logged."""
+
+    @field_validator("servers", "ports", "addresses")
+    @classmethod
+    def known_servers(cls, value: Any) -> Any:
+        """Refuse names that are no server."""
+        unknown = sorted(set(value) - set(NAMES))
+        if unknown:
+            raise ValueError(f"no such server: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+        return value
+
+    @field_validator("addresses")
+    @classmethod
+    def whole_addresses(cls, value: dict[str, str]) -> dict[str, str]:
+        """Refuse what is not host:port."""
+        for name, address in value.items():
+            if not _ADDRESS.fullmatch(address):
+                raise ValueError(f"{name}: {address!r} is no address; write host:port")
+        return value
+
+    @property
+    def log_path(self) -> Path:
+        """The supervisor's own log."""
+        return self.state_dir / "logs" / "up.log"
