@@ -2,7 +2,8 @@
 
     ServingError
     ├── InvalidInput                  the request breaks the model's signature or the protocol
-    │   └── MalformedBody             the bytes could not be read at all
+    │   ├── MalformedBody             the bytes could not be read at all
+    │   └── InvalidSpec               problems of a specification: `details` lists all of them
     ├── UnsupportedMedia              method, media type, encoding or extension that is not served
     ├── NotImplementedHere            a capability that does not exist yet
     ├── Unauthenticated               no valid credential
@@ -12,9 +13,8 @@
     │   └── VersionNotFound
     ├── AlreadyExists                 the name is taken by something else
     ├── Conflict                      the system has to change first
-    │   ├── MemoryBudgetExceeded
-    │   ├── InvalidTransition
-    │   └── LoadFailed
+    │   ├── RevisionConflict          somebody else changed it meanwhile: `details` holds both sides
+    │   └── MemoryBudgetExceeded · InvalidTransition · LoadFailed
     ├── ArtifactCorrupt               files differ from their digest, or cannot be read
     ├── RequestTooLarge               more bytes or rows than the limit
     ├── QuotaExceeded                 this tenant has used what it may; `retry_after_seconds` says when to come back
@@ -46,20 +46,20 @@ class ServingError(Exception):
     reason = "INTERNAL"
 
     def __init__(
-        self, message: str, *, reason: str | None = None, field: str | None = None, retry_after_seconds: float | None = None
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        field: str | None = None,
+        retry_after_seconds: float | None = None,
+        details: object = None,
     ) -> None:
-        """Keep the facts.
-
-        Args:
-            message: for the caller; cut to MESSAGE_LIMIT, control characters escaped.
-            reason: a finer name than the class's own, for example SHAPE_MISMATCH.
-            field: the input, parameter or header that is wrong.
-            retry_after_seconds: when it pays to come back.
-        """
+        """Keep the facts: a finer `reason` than the class's own, the `field` (input, parameter, header), when it pays to come back."""
         super().__init__(clean(message))
         self.reason = reason or type(self).reason
         self.field = field
         self.retry_after_seconds = retry_after_seconds
+        self.details = details
 
     @property
     def message(self) -> str:
@@ -82,6 +82,12 @@ class MalformedBody(InvalidInput):
     """The bytes could not be read at all."""
 
     reason = "MALFORMED"
+
+
+class InvalidSpec(InvalidInput):
+    """A specification has problems; `details` are pairs of a JSON pointer and what is wrong there."""
+
+    reason = "INVALID_SPEC"
 
 
 class UnsupportedMedia(ServingError):
@@ -136,6 +142,12 @@ class Conflict(ServingError):
     """The state of the system forbids it."""
 
     reason = "CONFLICT"
+
+
+class RevisionConflict(Conflict):
+    """Somebody else changed it meanwhile; `details` are the revision that was expected, the one that stands, and what stands."""
+
+    reason = "REVISION_CONFLICT"
 
 
 class MemoryBudgetExceeded(Conflict):
@@ -240,35 +252,26 @@ class OutputContract(Internal):
     reason = "OUTPUT_CONTRACT"
 
 
+UNAVAILABLE = Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True)
+
 STATUS: dict[type[ServingError], Status] = {
-    InvalidInput: Status(grpc=GrpcCode.INVALID_ARGUMENT, http=400),
-    MalformedBody: Status(grpc=GrpcCode.INVALID_ARGUMENT, http=400),
+    **dict.fromkeys((InvalidInput, MalformedBody), Status(grpc=GrpcCode.INVALID_ARGUMENT, http=400)),
+    InvalidSpec: Status(grpc=GrpcCode.INVALID_ARGUMENT, http=422),
     UnsupportedMedia: Status(grpc=GrpcCode.UNIMPLEMENTED, http=415),
     NotImplementedHere: Status(grpc=GrpcCode.UNIMPLEMENTED, http=501),
     Unauthenticated: Status(grpc=GrpcCode.UNAUTHENTICATED, http=401),
     TenantForbidden: Status(grpc=GrpcCode.PERMISSION_DENIED, http=403),
-    NotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
-    ModelNotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
-    VersionNotFound: Status(grpc=GrpcCode.NOT_FOUND, http=404),
+    **dict.fromkeys((NotFound, ModelNotFound, VersionNotFound), Status(grpc=GrpcCode.NOT_FOUND, http=404)),
     AlreadyExists: Status(grpc=GrpcCode.ALREADY_EXISTS, http=409),
-    Conflict: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
-    MemoryBudgetExceeded: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
-    InvalidTransition: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
-    LoadFailed: Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409),
+    RevisionConflict: Status(grpc=GrpcCode.ABORTED, http=409),
+    **dict.fromkeys((Conflict, MemoryBudgetExceeded, InvalidTransition, LoadFailed), Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409)),
     ArtifactCorrupt: Status(grpc=GrpcCode.DATA_LOSS, http=500),
     RequestTooLarge: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=413),
     QuotaExceeded: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=429, is_retryable=True),
-    Unavailable: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
-    Overloaded: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
-    NoReadyReplica: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
-    WorkerLost: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
-    ReplicaGone: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
-    Draining: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True),
+    **dict.fromkeys((Unavailable, Overloaded, NoReadyReplica, WorkerLost, ReplicaGone, Draining), UNAVAILABLE),
     DeadlineExceeded: Status(grpc=GrpcCode.DEADLINE_EXCEEDED, http=504),
     CallerLeft: Status(grpc=GrpcCode.CANCELLED, http=499),
-    Internal: Status(grpc=GrpcCode.INTERNAL, http=500),
-    ExecutionFailed: Status(grpc=GrpcCode.INTERNAL, http=500),
-    OutputContract: Status(grpc=GrpcCode.INTERNAL, http=500),
+    **dict.fromkeys((Internal, ExecutionFailed, OutputContract), Status(grpc=GrpcCode.INTERNAL, http=500)),
 }
 """The one status table."""
 

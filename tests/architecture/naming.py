@@ -21,7 +21,11 @@ TERMS: dict[tuple[str, ...], str] = {
 }
 """Runs of words in which an empty word has a meaning, each with its reason."""
 
-NAMES: dict[str, str] = {}
+NAMES: dict[str, str] = {
+    f"services.controller.sql_types.{kind}.{method}": "SQLAlchemy's TypeDecorator names it"
+    for kind in ("Document", "Word")
+    for method in ("process_bind_param", "process_result_value")
+}
 """Qualified names that somebody else's interface dictates, each with its reason."""
 
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+")

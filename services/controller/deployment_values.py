@@ -1,0 +1,76 @@
+"""What the catalogue knows of deployments: a version plus how it is run, and how far that has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class DeploymentStatus(Enum):
+    """How far a deployment has come."""
+
+    DEPLOYING = "deploying"
+    ACTIVE = "active"
+    DRAINING = "draining"
+    RETIRED = "retired"
+    FAILED = "failed"
+
+
+STEPS: Mapping[DeploymentStatus, frozenset[DeploymentStatus]] = {
+    DeploymentStatus.DEPLOYING: frozenset({DeploymentStatus.ACTIVE, DeploymentStatus.FAILED, DeploymentStatus.DRAINING}),
+    DeploymentStatus.ACTIVE: frozenset({DeploymentStatus.DRAINING}),
+    DeploymentStatus.DRAINING: frozenset({DeploymentStatus.RETIRED}),
+    DeploymentStatus.RETIRED: frozenset(),
+    DeploymentStatus.FAILED: frozenset({DeploymentStatus.DEPLOYING, DeploymentStatus.RETIRED}),
+}
+"""Every step that a deployment may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one replica asks for; zeros mean what was measured."""
+
+    memory_bytes: int = 0
+    cpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A version plus how to run it; `revision` grows with every change."""
+
+    id: str
+    model: str
+    version: str
+    digest: str = ""
+    status: DeploymentStatus = DeploymentStatus.DEPLOYING
+    revision: int = 1
+    replicas: int = 1
+    gpu_type: str = ""
+    """Kind of accelerator that a replica needs, for example `nvidia-l4`; empty for none."""
+    resources: Resources = field(default_factory=Resources)
+    config: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Settings that replace those of the version, in the vocabulary of model.toml."""
+    reason: str = ""
+    """Why it failed, or what it waits for."""
+    created_by: str = ""
+    created_time: float = 0.0
+    changed_time: float = 0.0
+    placed_time: float | None = None
+    """First time at which every replica had a worker."""
+    ready_time: float | None = None
+    """First time at which enough replicas were ready."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether workers are to hold it for traffic."""
+        return self.status in {DeploymentStatus.DEPLOYING, DeploymentStatus.ACTIVE}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.status in {DeploymentStatus.RETIRED, DeploymentStatus.FAILED}
+
+    def may_become(self, status: DeploymentStatus) -> bool:
+        """Whether a step to that status exists."""
+        return status in STEPS[self.status]

@@ -1,0 +1,76 @@
+"""Opens the database of a URL: SQLite by default, PostgreSQL by the same code.
+
+    sqlite+aiosqlite:////var/lib/penstock/catalogue.db       a file; WAL, every commit reaches the disk
+    postgresql+asyncpg://penstock@127.0.0.1:5432/penstock
+
+SQLite's driver begins transactions late and of its own accord; here they begin when the block is entered, and a writing one takes the
+write lock at once (`BEGIN IMMEDIATE`), so that nothing it has read can change before it writes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from penstock.contracts.errors import InvalidInput
+
+WRITES = "penstock_writes"
+"""Execution option of a connection whose transaction is to write."""
+
+BUSY_SECONDS = 5.0
+"""How long a transaction waits for another process's write lock, and a connection for the server."""
+
+POOL_SIZE = 5
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # an acknowledged write survives a power cut
+    f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
+    "PRAGMA foreign_keys=ON",
+)
+
+
+def open_engine(url: str) -> AsyncEngine:
+    """Return an engine that connects at its first use.
+
+    Raises:
+        InvalidInput: the URL names no database that is supported.
+    """
+    parsed = make_url(url)
+    if parsed.drivername == "sqlite+aiosqlite":
+        return _sqlite(parsed)
+    if parsed.drivername == "postgresql+asyncpg":
+        return create_async_engine(
+            parsed,
+            pool_size=POOL_SIZE,
+            pool_pre_ping=True,
+            pool_timeout=BUSY_SECONDS,
+            connect_args={"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS},
+        )
+    raise InvalidInput(f"{parsed.drivername!r} is no database of the catalogue: use sqlite+aiosqlite or postgresql+asyncpg", field="url")
+
+
+def _sqlite(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=BUSY_SECONDS)
+    event.listen(engine.sync_engine, "connect", _configure)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    driver: Any = connection
+    driver.isolation_level = None
+    cursor = driver.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

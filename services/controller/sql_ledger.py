@@ -1,0 +1,118 @@
+"""Audit records, the outbox and kept answers in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.controller import sql_schema as schema
+from services.controller.ledger_values import AuditHead, AuditQuery, AuditRecord, KeptAnswer, Lease, OutboxRow
+from services.controller.sql_tables import Rows
+
+
+class SqlAudit:
+    """The chain of audit records."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        """Keep the connection."""
+        self._rows = Rows(connection, schema.audit, AuditRecord)
+
+    async def head(self) -> AuditHead:
+        """Return where the chain ends."""
+        columns = schema.audit_head.c
+        row = (await self._rows.connection.execute(select(columns.number, columns.hash))).one_or_none()
+        return AuditHead() if row is None else AuditHead(number=row.number, hash=row.hash)
+
+    async def add(self, record: AuditRecord) -> None:
+        """Add a record that follows the head."""
+        await self._rows.add(record)
+        place = {"number": record.number, "hash": record.hash}
+        moved = await self._rows.connection.execute(update(schema.audit_head).values(place))
+        if moved.rowcount == 0:
+            await self._rows.connection.execute(insert(schema.audit_head).values(place | {"id": 1}))
+
+    async def after(self, number: int, limit: int) -> tuple[AuditRecord, ...]:
+        """Return records after that one, oldest first."""
+        column = schema.audit.c.number
+        return await self._rows.many(self._rows.query().where(column > number).order_by(column).limit(limit))
+
+    async def matching(self, query: AuditQuery) -> tuple[AuditRecord, ...]:
+        """Return what a query asks for, newest first."""
+        columns = schema.audit.c
+        chosen = self._rows.query().where(columns.time >= query.since_time).order_by(columns.number.desc()).limit(query.limit)
+        if query.subject:
+            inside = f"{query.subject}/"
+            chosen = chosen.where((columns.subject == query.subject) | (func.substr(columns.subject, 1, len(inside)) == inside))
+        return await self._rows.many(chosen if query.before is None else chosen.where(columns.number < query.before))
+
+
+class SqlOutbox:
+    """Messages to publish, in order: writers follow one another, so the order of the numbers is the order of the commits."""
+
+    def __init__(self, connection: AsyncConnection, time: float) -> None:
+        """Keep the connection and the time of the transaction."""
+        self._rows = Rows(connection, schema.outbox, OutboxRow)
+        self._time = time
+
+    async def add(self, topic: str, key: str, encode: Callable[[int], bytes | None]) -> int:
+        """Add a message made from its own number, and return the number."""
+        newest = await self._rows.connection.scalar(select(func.max(schema.outbox.c.sequence)))
+        sequence = (newest or 0) + 1
+        await self._rows.add(OutboxRow(sequence=sequence, topic=topic, key=key, value=encode(sequence), created_time=self._time))
+        return sequence
+
+    async def waiting(self, limit: int) -> tuple[OutboxRow, ...]:
+        """Return what is not published, oldest first."""
+        columns = schema.outbox.c
+        return await self._rows.many(self._rows.query().where(columns.published_time.is_(None)).order_by(columns.sequence).limit(limit))
+
+    async def mark(self, through: int, time: float) -> None:
+        """Note that everything up to a number is published."""
+        columns = schema.outbox.c
+        change = update(schema.outbox).where(columns.published_time.is_(None), columns.sequence <= through)
+        await self._rows.connection.execute(change.values(published_time=time))
+
+    async def prune(self, before: float) -> int:
+        """Forget what was published before a time and return how much it was; the newest stays, for it is what numbers go on from."""
+        columns = schema.outbox.c
+        newest = select(func.max(columns.sequence)).scalar_subquery()
+        result = await self._rows.connection.execute(
+            delete(schema.outbox).where(columns.published_time < before, columns.sequence < newest)
+        )
+        return result.rowcount
+
+
+class SqlKeptAnswers:
+    """Answers to requests with idempotency keys."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        """Keep the connection."""
+        self._rows = Rows(connection, schema.kept_answers, KeptAnswer)
+
+    async def get(self, scope: str, key: str) -> KeptAnswer | None:
+        """Return the answer of that request."""
+        columns = schema.kept_answers.c
+        return await self._rows.one(columns.scope == scope, columns.key == key)
+
+    async def add(self, kept: KeptAnswer) -> None:
+        """Keep an answer."""
+        await self._rows.add(kept)
+
+    async def prune(self, before: float) -> int:
+        """Forget the older ones and return how many they were."""
+        result = await self._rows.connection.execute(delete(schema.kept_answers).where(schema.kept_answers.c.created_time < before))
+        return result.rowcount
+
+
+class SqlLeases:
+    """The one lease."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        """Keep the connection."""
+        self._connection = connection
+
+    async def put(self, lease: Lease) -> None:
+        """Write it."""
+        await self._connection.execute(update(schema.lease).values(holder=lease.holder, epoch=lease.epoch, expires_time=lease.expires_time))
