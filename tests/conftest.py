@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kafka_broker import Broker
+
 MARK = "PENSTOCK_TEST_SESSION"
 """Environment variable that every child inherits, so that orphans are known as well."""
 PORTS = range(20_000, 32_000)
@@ -69,6 +71,18 @@ def short_dir() -> Iterator[Path]:
     """Return an empty folder with a path short enough for Unix sockets (107 bytes); it goes away with the test."""
     with tempfile.TemporaryDirectory(prefix="ps-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Return a real broker that lives as long as the session; tests make topics of their own."""
+    broker = Broker(tmp_path_factory.mktemp("kafka"), [_claim_port(), _claim_port()])
+    broker.format()
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()
 
 
 _FOLDER = pytest.StashKey[Path]()

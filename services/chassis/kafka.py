@@ -1,0 +1,141 @@
+"""Builds Kafka clients, in one place, with every default that matters said aloud.
+
+aiokafka's own defaults are wrong here: it commits by itself, begins at the end of a topic, reads what was never committed, waits
+40 seconds for a broker, and never gives up on an idempotent send. Nothing else in the services constructs a client, and a test holds
+every setting below. Whoever uses a client puts a time limit around each of its calls and throws the client away when one expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import Enum
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from pydantic import BaseModel, ConfigDict, Field
+
+RECORD_LIMIT_BYTES = 8 << 20
+"""Longest record: a worker's status with all its configurations. Topics have limits of their own, see penstock/contracts/topics.py."""
+REQUEST_TIMEOUT_SECONDS = 10.0
+CALL_SECONDS = 20.0
+"""Time limit for a whole call of a client, its own retries included; a client that exceeds it is thrown away."""
+STOP_SECONDS = 2.0
+"""Longest wait for a client that is thrown away; it may never end by itself."""
+
+log = structlog.get_logger(__name__)
+
+
+class BusSettings(BaseModel):
+    """How to reach Kafka."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap_servers: str = ""
+    """`host:port[,host:port]`; empty means that there is no bus: routes come from what workers report, and nothing is published."""
+    retry_seconds: float = Field(default=0.2, gt=0, le=60)
+    """Shortest wait before a lost broker is tried again; it doubles up to `retry_limit_seconds`."""
+    retry_limit_seconds: float = Field(default=2.0, gt=0, le=600)
+    """Longest such wait."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a bus."""
+        return bool(self.bootstrap_servers)
+
+
+class Delivery(Enum):
+    """What a producer's records are worth."""
+
+    DESIRED = "desired"
+    """Nothing may be lost or written twice: acknowledged by all replicas, idempotent. Such sends never expire by themselves."""
+    OBSERVED = "observed"
+    """The next one replaces it, or its loss is counted: acknowledged by the leader, gone after REQUEST_TIMEOUT_SECONDS."""
+
+
+def reader(bus: BusSettings, client_id: str) -> AIOKafkaConsumer:
+    """Return a consumer without a group that reads topics from their beginning; the caller assigns partitions."""
+    return AIOKafkaConsumer(**_shared(bus, client_id), **reader_settings())
+
+
+def producer(bus: BusSettings, client_id: str, delivery: Delivery) -> AIOKafkaProducer:
+    """Return a producer."""
+    return AIOKafkaProducer(**_shared(bus, client_id), **producer_settings(delivery))
+
+
+def admin(bus: BusSettings, client_id: str) -> AIOKafkaAdminClient:
+    """Return a client that makes topics."""
+    return AIOKafkaAdminClient(
+        bootstrap_servers=bus.bootstrap_servers, client_id=client_id, request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000)
+    )
+
+
+def reader_settings() -> dict[str, Any]:
+    """Return what a reader is built with, the address aside."""
+    return {
+        "group_id": None,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "check_crcs": True,
+        "fetch_min_bytes": 1,
+        # A fetch that waits is answered at once when a record comes: a longer wait costs no latency, a shorter one costs requests.
+        "fetch_max_wait_ms": 500,
+        "max_partition_fetch_bytes": 2 * RECORD_LIMIT_BYTES,
+        "fetch_max_bytes": 4 * RECORD_LIMIT_BYTES,
+        "max_poll_records": 500,
+        "session_timeout_ms": 10_000,
+        "heartbeat_interval_ms": 2_000,
+        "max_poll_interval_ms": 60_000,
+        "exclude_internal_topics": True,
+    }
+
+
+def producer_settings(delivery: Delivery) -> dict[str, Any]:
+    """Return what a producer is built with, the address aside."""
+    desired = delivery is Delivery.DESIRED
+    return {
+        "acks": "all" if desired else 1,
+        "enable_idempotence": desired,
+        "transactional_id": None,
+        "compression_type": None,
+        "linger_ms": 0,
+        "max_batch_size": 1 << 18,
+        "max_request_size": RECORD_LIMIT_BYTES,
+    }
+
+
+def _shared(bus: BusSettings, client_id: str) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": bus.bootstrap_servers,
+        "client_id": client_id,
+        "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
+        "retry_backoff_ms": int(bus.retry_seconds * 1000),
+        "metadata_max_age_ms": 30_000,
+        "connections_max_idle_ms": 540_000,
+        "security_protocol": "PLAINTEXT",
+    }
+
+
+async def dismiss(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Throw a client away: stop it within STOP_SECONDS and close its connections whatever comes of that.
+
+    aiokafka may wait for ever in `stop`, and lets the cancellation of its own tasks out of it as if the caller had been cancelled; in
+    both cases it would keep its connections and the task that renews its metadata.
+    """
+    is_producer = isinstance(client, AIOKafkaProducer)
+    connections = client.client if is_producer else client._client  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # see above
+    for closing in (client.stop(), connections.close()):
+        task = asyncio.ensure_future(closing)
+        done, _ = await asyncio.wait({task}, timeout=STOP_SECONDS)
+        if not done:
+            task.cancel()
+        elif not task.cancelled() and task.exception() is not None:
+            log.debug("kafka_client_not_stopped", reason=type(task.exception()).__name__)
+
+
+def quieten() -> None:
+    """Keep aiokafka from logging every try to reach a broker that is away: whoever follows or sends says it once, in our words."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -1,0 +1,142 @@
+"""The feed of a topic: what it keeps on disk, and what it does while the bus is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.chassis.kafka_feed import PATIENCE_SECONDS
+from tests.chassis.feed_worlds import Follower, KafkaWorld
+from tests.kafka_broker import Broker
+
+
+def grows(new: str, held: str | None) -> bool:
+    return held is None or int(new) > int(held)
+
+
+@pytest.fixture
+async def world(kafka: Broker, tmp_path: Path) -> AsyncIterator[KafkaWorld]:
+    async with KafkaWorld(kafka, tmp_path).opened() as opened:
+        yield opened
+
+
+def away(world: KafkaWorld) -> None:
+    """Point the world's feeds to a broker that is not there; the snapshot stays."""
+    world.source = replace(world.source, bus=world.source.bus.model_copy(update={"bootstrap_servers": "127.0.0.1:1"}))
+
+
+async def test_a_feed_starts_from_its_snapshot_when_the_bus_is_away(world: KafkaWorld):
+    await world.publish("a", "1")
+    async with Follower(world.feed()).following():
+        pass
+    away(world)
+
+    began_at = time.monotonic()
+    async with Follower(world.feed()).following() as follower:
+        assert follower.told == [("a", "1")]
+        assert time.monotonic() - began_at < PATIENCE_SECONDS + 1
+
+
+async def test_without_a_snapshot_and_without_a_bus_it_is_not_caught_up(world: KafkaWorld):
+    away(world)
+    feed = world.feed()
+    task = asyncio.create_task(feed.follow(lambda _key, _value: None))
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(feed.caught_up(), PATIENCE_SECONDS + 0.5)
+
+    task.cancel()
+
+
+async def test_a_value_never_goes_back_across_snapshot_and_replay(world: KafkaWorld):
+    await world.publish("a", "5")
+    async with Follower(world.feed(grows)).following():
+        pass
+    await world.publish("a", "3")
+
+    async with Follower(world.feed(grows)).following() as follower:
+        await world.publish("a", "4")
+        await world.publish("a", "6")
+        await follower.until(lambda: ("a", "6") in follower.told)
+
+        assert follower.told == [("a", "5"), ("a", "6")]
+
+
+async def test_a_value_that_the_topic_lost_goes_on(world: KafkaWorld, kafka: Broker, tmp_path: Path):
+    await world.publish("a", "1")
+    async with Follower(world.feed()).following():
+        pass
+
+    async with KafkaWorld(kafka, tmp_path).opened() as emptied, Follower(emptied.feed()).following() as follower:
+        await emptied.publish("b", "1")
+        await follower.until(lambda: ("b", "1") in follower.told)
+
+        assert dict(follower.feed.snapshot()) == {"a": "1", "b": "1"}
+
+
+async def test_a_tombstone_ends_what_the_snapshot_held(world: KafkaWorld):
+    await world.publish("a", "1")
+    async with Follower(world.feed()).following():
+        pass
+    await world.publish("a", None)
+
+    async with Follower(world.feed()).following() as follower:
+        assert follower.told == [("a", "1"), ("a", None)]
+
+
+async def test_what_is_offered_past_the_bus_is_told_and_survives(world: KafkaWorld):
+    away(world)
+    feed = world.feed(grows)
+    follower = Follower(feed)
+    task = asyncio.create_task(feed.follow(follower.tell))
+    await asyncio.sleep(0)
+
+    assert await feed.offer("a", b"7")
+    assert not await feed.offer("a", b"6")
+    task.cancel()
+
+    assert follower.told == [("a", "7")]
+    async with Follower(world.feed(grows)).following() as again:
+        assert again.told == [("a", "7")]
+
+
+@pytest.mark.timeout(120)
+async def test_a_broker_that_dies_and_comes_back_is_followed_again(tmp_path: Path, free_ports):
+    broker = Broker(tmp_path / "broker", free_ports(2))
+    broker.format()
+    await asyncio.to_thread(broker.start)
+    async with KafkaWorld(broker, tmp_path).opened() as world:
+        await world.publish("a", "1")
+        async with Follower(world.feed(grows)).following() as follower:
+            broker.kill()
+            await asyncio.to_thread(broker.start)
+            await world.publish("a", "2")
+            await follower.until(lambda: ("a", "2") in follower.told)
+
+            assert follower.told == [("a", "1"), ("a", "2")]
+    broker.kill()
+
+
+async def test_a_thousand_values_are_replayed_without_holding_the_loop(world: KafkaWorld):
+    for number in range(999):
+        world._sender.keep(world.topic, f"key-{number}", b"1")
+    await world.publish("last", "1")
+    longest, looked_at = 0.0, time.monotonic()
+
+    async def watch() -> None:
+        nonlocal longest, looked_at
+        while True:
+            await asyncio.sleep(0.001)
+            longest, looked_at = max(longest, time.monotonic() - looked_at), time.monotonic()
+
+    watching = asyncio.create_task(watch())
+    async with Follower(world.feed()).following() as follower:
+        await follower.until(lambda: len(follower.told) >= 1000)
+    watching.cancel()
+
+    assert longest < 0.25

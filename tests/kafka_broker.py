@@ -1,0 +1,111 @@
+"""A real Kafka broker for tests: one JVM on 127.0.0.1, in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from services.chassis.kafka import BusSettings, Delivery, producer
+
+CACHE = Path(__file__).parent.parent / ".cache" / "kafka" / "4.1.1"
+READY_SECONDS = 40.0
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={folder}/kafka
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>penstock.local</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
+<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.1.1</version></dependency>
+<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>2.0.17</version></dependency>
+</dependencies></project>"""
+
+
+class Broker:
+    """One broker; what it holds survives `kill` and comes back with `start`."""
+
+    def __init__(self, folder: Path, ports: list[int]) -> None:
+        self.folder = folder
+        self.port, self.controller = ports
+        self.bus = BusSettings(bootstrap_servers=f"127.0.0.1:{self.port}", retry_seconds=0.05, retry_limit_seconds=0.5)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def format(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = PROPERTIES.format(port=self.port, controller=self.controller, folder=self.folder)
+        (self.folder / "server.properties").write_text(text)
+        storage = ["kafka.tools.StorageTool", "format", "-t", "NkU3OEVBNTcwNTJENDM2Qg", "--standalone"]
+        self._java(*storage, "-c", str(self.folder / "server.properties")).wait(READY_SECONDS)
+
+    def start(self) -> None:
+        """Return when the broker answers; a loop calls it by `asyncio.to_thread`."""
+        self._process = self._java("kafka.Kafka", str(self.folder / "server.properties"))
+        give_up_at = time.monotonic() + READY_SECONDS
+        while not self._is_answering():
+            if time.monotonic() > give_up_at or self._process.poll() is not None:
+                raise AssertionError(f"no broker:\n{(self.folder / 'kafka.log').read_text()[-3000:]}")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _is_answering(self) -> bool:
+        with ThreadPoolExecutor(1) as thread:  # the caller's thread may have a loop of its own
+            return thread.submit(lambda: asyncio.run(self._answers())).result()
+
+    async def _answers(self) -> bool:
+        client: AIOKafkaProducer = producer(self.bus, "probe", Delivery.OBSERVED)
+        try:
+            await client.start()
+        except (KafkaError, OSError):
+            await asyncio.sleep(0.1)
+            return False
+        finally:
+            await client.stop()
+        return True
+
+    def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "kafka.log").open("ab") as log:
+            memory = ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
+            return subprocess.Popen(["java", *memory, "-cp", f"{_libraries()}/*", *arguments], stdout=log, stderr=log)
+
+
+def _libraries() -> Path:
+    """Return the folder of Kafka's jars, brought by Maven the first time."""
+    libraries = CACHE / "libs"
+    if not libraries.exists():
+        if shutil.which("mvn") is None or shutil.which("java") is None:
+            pytest.fail("tests on Kafka need java and mvn: apt-get install default-jdk-headless maven")
+        draft = CACHE.with_name(f"{CACHE.name}.{os.getpid()}")
+        draft.mkdir(parents=True)
+        (draft / "pom.xml").write_text(POM)
+        bring = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libs"]
+        subprocess.run(bring, cwd=draft, check=True, timeout=300)
+        draft.rename(CACHE)
+    return libraries
