@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from penstock.contracts.topics import Topic
+from services.chassis.kafka import BusSettings, admin
 from services.chassis.process import CannotStart
 
 
@@ -18,19 +19,19 @@ async def make_topics(address: str, topics: Sequence[Topic]) -> int:
     Raises:
         CannotStart: the broker refuses one.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=address, client_id="penstock-up")
+    client = admin(BusSettings(bootstrap_servers=address), "penstock-up")
     try:
-        await admin.start()
-        there = set(await admin.list_topics())
+        await client.start()
+        there = set(await client.list_topics())
         missing = [topic for topic in topics if topic.name not in there]
-        answer: Any = await admin.create_topics([_wish(topic) for topic in missing]) if missing else None
+        answer: Any = await client.create_topics([_wish(topic) for topic in missing]) if missing else None
         for name, code, *_ in answer.topic_errors if answer else ():
             if code and for_code(code) is not TopicAlreadyExistsError:
                 raise CannotStart(f"Kafka at {address} refuses the topic {name}: {for_code(code).__name__}")
     except KafkaError as error:
         raise CannotStart(f"the topics cannot be made in Kafka at {address}: {error}") from None
     finally:
-        await admin.close()
+        await client.close()
     return len(missing)
 
 

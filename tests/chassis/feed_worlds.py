@@ -15,7 +15,7 @@ from services.chassis.feeds import Feed, FolderFeed, FolderPublisher
 from services.chassis.kafka import Delivery
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
-from services.chassis.kafka_topics import make_topics
+from services.stack.topic_catalogue import make_topics
 from tests.kafka_broker import Broker
 
 
@@ -65,7 +65,7 @@ class KafkaWorld:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[KafkaWorld]:
-        await make_topics(self.broker.bus, [self.topic])
+        await make_topics(self.broker.bus.bootstrap_servers, [self.topic])
         task = asyncio.create_task(self._sender.run())
         try:
             yield self
