@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from random import Random
 from typing import Any, Self, TypeVar
 
 BLOCK_BYTES = 64 * 1024
@@ -28,6 +29,8 @@ class Toxic:
 
     latency_seconds: float = 0.0
     """Each block arrives this much later, in both directions."""
+    jitter_seconds: float = 0.0
+    """Each block arrives later by a random time up to this, and never before the one in front of it."""
     hang: bool = False
     """Nothing passes; connections stay open and new ones are accepted. What was held passes when it is lifted."""
     hang_up: bool = False
@@ -56,6 +59,7 @@ class Proxy:
         """Connections accepted so far."""
         self._upstream = upstream
         self._toxic = NONE
+        self._random = Random(0)
         self._changed = asyncio.Event()
         self._pipes: set[_Pipe] = set()
         self._loop = asyncio.new_event_loop()
@@ -151,7 +155,9 @@ class Proxy:
             came_at, block = await queue.get()
             while self._toxic.hang or (self._toxic.hang_up and not is_down):
                 await self._changed.wait()
-            await asyncio.sleep(max(0.0, came_at + self._toxic.latency_seconds - time.monotonic()))
+            await asyncio.sleep(
+                max(0.0, came_at + self._toxic.latency_seconds + self._random.uniform(0.0, self._toxic.jitter_seconds) - time.monotonic())
+            )
             if not block:
                 with suppress(OSError, RuntimeError):
                     writer.write_eof()

@@ -26,6 +26,12 @@ LIMITS = (
         "are back, calls to other models are refused with UNAVAILABLE (row P6 says how many)."
     ),
     "Requests that were sent to two workers which both died are refused with WORKER_LOST: the request that kills them is not named.",
+    "A gRPC call that is half sent is borne until its caller closes the connection: neither gRPC engine has a time-out for it.",
+    (
+        "Whether new files may heal a version that was given up is told by the file system's clock: when that goes back, new files count "
+        "as old until it has caught up, or somebody loads the model by name."
+    ),
+    "Nothing sets GOAWAY by age (N14): connections live as long as their clients want.",
     "Rows that need a controller, Kafka, several machines, a GPU or root are not here.",
 )
 

@@ -62,14 +62,6 @@ async def test_n4_a_reset_connection_costs_nobody_an_answer(running: World, ledg
     record("N4", p99_ms=1000 * percentile(ledger.entries(), 0.99))
 
 
-@pytest.mark.long
-async def test_n1_a_slow_replica_costs_nobody_an_answer(running: World, ledger: Ledger):
-    await poisoned(running, ledger, Toxic(latency_seconds=0.1), 1.0)
-
-    held_true(running, ledger)
-    assert not_answered(ledger) == []
-
-
 async def test_n9_an_answer_in_segments_of_one_byte_is_the_same_answer(running: World, ledger: Ledger):
     for link in running.links.values():
         link.poison(Toxic(slice_bytes=1))

@@ -30,6 +30,24 @@ async def test_the_call_of_the_product_answers_by_row_with_version_request_id_an
     assert 0 < told["latency_ms"] < 10_000
 
 
+@on_uvloop
+async def test_the_call_of_the_product_is_these_bytes_and_its_answer_those():
+    body = b'{"inputs": [{"features": [0.5, 1.25, 3.5]}], "params": {"version": "v3"}}'
+    sent = (
+        b"POST /api/v1/models/fraud/predict HTTP/1.1\r\nHost: localhost:8000\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n"
+        b"content-type: application/json\r\nx-request-id: mine\r\nconnection: close\r\nContent-Length: 73\r\n\r\n"
+    )
+    async with serving() as stand:
+        head, _, answer = (await stand.raw(sent + body)).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\ncontent-type: application/json" in head
+    before, name, latency = answer.partition(b'"latency_ms":')
+    assert before == b'{"model":"fraud","version":"v3","request_id":"mine","outputs":[{"score":[5.25]}],'
+    assert name
+    assert float(latency.rstrip(b"}")) > 0
+
+
 @pytest.mark.parametrize(
     "inputs",
     [
