@@ -36,6 +36,7 @@ from services.mesh.route_table import RouteTable
 from services.router.cache_statistics import RouterCaches
 from services.router.config import RouterSettings
 from services.router.control import Control
+from services.router.controller_link import Addresses, ControllerLink
 from services.router.directory import Directory
 from services.router.front import Front
 from services.router.grpc_front import GrpcOptions, open_grpc
@@ -73,6 +74,7 @@ class Core:
     shared: SharedAnswers
     tenants: Tenants
     metrics: RouterMetrics
+    controllers: ControllerLink
 
 
 @asynccontextmanager
@@ -90,6 +92,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         workers: FolderFeed[WorkerStatus] = FolderFeed(settings.state_dir / "workers", WorkerStatus.from_bytes, clock)
         await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
         await workers.caught_up()
+        await enter(core.controllers)
         control = await enter(_control(start, core, clock, traces))
         collectors = (
             *core.metrics.collectors,
@@ -122,7 +125,16 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     dispatch.on_sweep(shared.sweep)
     tracer = RequestTracer(traces, clock=clock.now) if traces.is_exporting else None
     inference = Inference(understanding, dispatch, tenants, clock=clock.now, shared=shared, metrics=metrics, tracer=tracer)
-    return Core(table=table, dispatch=dispatch, inference=inference, shared=shared, tenants=tenants, metrics=metrics)
+    controllers = ControllerLink([Addresses(grpc=one.grpc, http=one.http) for one in settings.controllers])
+    return Core(
+        table=table,
+        dispatch=dispatch,
+        inference=inference,
+        shared=shared,
+        tenants=tenants,
+        metrics=metrics,
+        controllers=controllers,
+    )
 
 
 @asynccontextmanager
@@ -139,6 +151,7 @@ async def _control(start: Start[RouterSettings], core: Core, clock: Clock, trace
             repository=Repository(FolderOverrides(settings.state_dir / "overrides"), core.table.statuses, clock),
             log_settings=LogSettings(start.logs or _NoLogs(), settings.log_level),
             trace_settings=TraceSettings(SamplingControl(traces)),
+            controllers=core.controllers,
         )
     finally:
         await client.close()

@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from services.chassis.config import Settings
+
+
+class ControllerAddresses(BaseModel, extra="forbid", frozen=True):
+    """Where one controller listens, as `host:port`."""
+
+    grpc: str
+    http: str
 
 
 class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
@@ -41,6 +48,8 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     link_certificate: Path | None = None
     """PEM file of this router's certificate on links."""
     link_key: Path | None = None
+    controllers: tuple[ControllerAddresses, ...] = ()
+    """Where the mesh's controllers listen; none makes everything that needs one a refusal."""
     native_front: bool = True
     """Serve ModelInfer by the native front where that is possible."""
     message_limit_bytes: int = Field(default=64 << 20, ge=1024)

@@ -7,9 +7,10 @@ ready is told to anybody: probes have no keys.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.oip.v2 import inference_pb2 as pb
+from services.router.controller_link import ControllerLink
 from services.router.directory import Directory
 from services.router.load_order import Parameter, check_unload, load_order
 from services.router.repository import Repository
@@ -33,6 +34,8 @@ class Control:
     repository: Repository
     log_settings: LogSettings
     trace_settings: TraceSettings
+    controllers: ControllerLink = field(default_factory=lambda: ControllerLink(()))
+    """The way to who changes the mesh; answers by itself that there is none where there is none."""
 
     def server_ready(self) -> bool:
         """Whether calls can be answered."""

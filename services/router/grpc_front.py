@@ -15,6 +15,7 @@ import structlog
 from services.chassis.clock import Clock
 from services.router.call_buffer import CallBuffer
 from services.router.control import Control
+from services.router.controller_servicer import ControllerServicer
 from services.router.front import Front
 from services.router.grpcio_front import GrpcioFront, GrpcioOptions
 from services.router.health_servicer import HealthServicer
@@ -113,6 +114,6 @@ def _grpcio(options: GrpcOptions, control: Control, clock: Clock, *, target: str
             idle_seconds=None if is_local else 300.0,
         ),
         buffer,
-        (OipServicer(buffer, control), HealthServicer(control.directory, clock)),
+        (OipServicer(buffer, control), HealthServicer(control.directory, clock), ControllerServicer(control.controllers)),
         control.tenants,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.router.control import Control
+from services.router.controller_routes import ControllerRoutes
 from services.router.embeddings import Embeddings
 from services.router.http_routes import Routes
 from services.router.http_service import Calls
@@ -29,6 +30,7 @@ def http_surface(control: Control, calls: Calls, *, metrics_port: int = 8002, de
         [
             *OipRoutes(control).routes(),
             *RestPredict(signatures).routes(),
+            *ControllerRoutes(control.controllers).routes(),
             *V1Predict(signatures, control).routes(),
             *Embeddings(signatures, calls).routes(),
             *Invocations(signatures, default_model=default_model).routes(),

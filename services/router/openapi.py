@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from services.router.controller_routes import PATHS
 from services.router.http_exchange import Face
 from services.router.later_routes import LATER
 from services.router.openapi_schemas import ref, schemas
@@ -19,10 +20,11 @@ _TAGS = {
     "memory": "Open Inference Protocol v2: shared memory, which is not offered",
     "predict": "Predictions in rows",
     "openai": "OpenAI's protocol",
+    "controller": "Models, deployments, traffic, tenants and changes; passed on to the mesh's controller",
     "platform": "Health, version, documents",
     "later": "Not served yet",
 }
-_ERRORS = {"platform": "OipError", "predict": "Problem", "openai": "OpenAIError"}
+_ERRORS = {"platform": "OipError", "predict": "Problem", "controller": "Problem", "openai": "OpenAIError"}
 
 
 class Operation(NamedTuple):
@@ -39,7 +41,7 @@ class Operation(NamedTuple):
 
 def operations() -> list[Operation]:
     """Return what is served."""
-    found = [*_inference(), *_models(), *_repository(), *_memory(), *_rows(), *_openai(), *_platform()]
+    found = [*_inference(), *_models(), *_repository(), *_memory(), *_rows(), *_openai(), *_controller(), *_platform()]
     return list({(one.method, one.path): one for one in found}.values())
 
 
@@ -154,6 +156,15 @@ def _openai() -> Iterable[Operation]:
         yield Operation(
             "post", prefix + "/v1/embeddings", "openai", "Embed texts", "EmbeddingResponse", "EmbeddingRequest", needs_body=True
         )
+
+
+def _controller() -> Iterable[Operation]:
+    """Yield what is passed on: GET /api/v1/openapi.json describes it, as the controller that answers it knows."""
+    for path, methods in PATHS:
+        for method in methods:
+            yield Operation(
+                method.lower(), path, "controller", "Answered by the controller; GET /api/v1/openapi.json describes it", "Settings"
+            )
 
 
 def _platform() -> Iterable[Operation]:
