@@ -31,6 +31,14 @@ def declared_backends(model_config: bytes) -> tuple[Backend, ...]:
     return tuple(Backend(version=version, weight_basis_points=share) for version, share in sorted(shares.items()))
 
 
+def declared_default_level(model_config: bytes) -> int:
+    """Return the priority level of requests that name none, as a serialised ModelConfig declares it; 0 for models without levels."""
+    try:
+        return model_config_pb2.ModelConfig.FromString(model_config).dynamic_batching.default_priority_level
+    except DecodeError:
+        return 0
+
+
 def _declared(model_config: bytes, parameter: str) -> dict[str, object]:
     try:
         parsed = model_config_pb2.ModelConfig.FromString(model_config)

@@ -18,8 +18,9 @@
     ├── ArtifactCorrupt               files differ from their digest, or cannot be read
     ├── RequestTooLarge               more bytes or rows than the limit
     ├── QuotaExceeded                 this tenant has used what it may; `retry_after_seconds` says when to come back
+    ├── Overloaded                    the platform sheds load; `retry_after_seconds` says when to come back
     ├── Unavailable                   elsewhere or later the same request may succeed
-    │   ├── Overloaded
+    │   ├── ReplicaOverloaded         this replica has no room; never executed
     │   ├── NoReadyReplica
     │   ├── WorkerLost
     │   ├── ReplicaGone               the worker no longer holds the replica; never executed
@@ -186,16 +187,22 @@ class QuotaExceeded(ServingError):
     reason = "QUOTA"
 
 
+class Overloaded(ServingError):
+    """More is asked than can be answered in time: the platform sheds this request."""
+
+    reason = "OVERLOADED"
+
+
 class Unavailable(ServingError):
     """Elsewhere or later the same request may succeed."""
 
     reason = "UNAVAILABLE"
 
 
-class Overloaded(Unavailable):
-    """The queue is full or the wait would be too long."""
+class ReplicaOverloaded(Unavailable):
+    """One replica has no room; the request was not executed and may go to another one."""
 
-    reason = "OVERLOADED"
+    reason = "REPLICA_OVERLOADED"
 
 
 class NoReadyReplica(Unavailable):
@@ -268,7 +275,8 @@ STATUS: dict[type[ServingError], Status] = {
     ArtifactCorrupt: Status(grpc=GrpcCode.DATA_LOSS, http=500),
     RequestTooLarge: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=413),
     QuotaExceeded: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=429, is_retryable=True),
-    **dict.fromkeys((Unavailable, Overloaded, NoReadyReplica, WorkerLost, ReplicaGone, Draining), UNAVAILABLE),
+    Overloaded: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=429, is_retryable=True),
+    **dict.fromkeys((Unavailable, ReplicaOverloaded, NoReadyReplica, WorkerLost, ReplicaGone, Draining), UNAVAILABLE),
     DeadlineExceeded: Status(grpc=GrpcCode.DEADLINE_EXCEEDED, http=504),
     CallerLeft: Status(grpc=GrpcCode.CANCELLED, http=499),
     **dict.fromkeys((Internal, ExecutionFailed, OutputContract), Status(grpc=GrpcCode.INTERNAL, http=500)),

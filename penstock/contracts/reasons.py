@@ -13,7 +13,6 @@ CASES: dict[str, str] = {
     "OutputContract": "OUTPUT_NOT_FINITE",
     "QuotaExceeded": "CONCURRENCY",
     "RequestTooLarge": "URI_TOO_LONG HEADERS_TOO_LARGE ARTEFACT_TOO_LARGE",
-    "Overloaded": "REPLICA_OVERLOADED",
     "NoReadyReplica": "MODEL_LOADING",
     "UnsupportedMedia": "METHOD_NOT_ALLOWED MEDIA_TYPE",
     "NotImplementedHere": "SHARED_MEMORY PACKAGE_MISSING NO_CONTROLLER",

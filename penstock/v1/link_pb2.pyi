@@ -135,7 +135,7 @@ class Failure(_message.Message):
     def __init__(self, index: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("chunk_id", "start", "count", "indices", "outputs", "failures", "queue_microseconds", "compute_microseconds", "execution_rows")
+    __slots__ = ("chunk_id", "start", "count", "indices", "outputs", "failures", "queue_microseconds", "compute_microseconds", "execution_rows", "waiting_rows")
     CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,7 @@ class Answer(_message.Message):
     QUEUE_MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_MICROSECONDS_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_ROWS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_ROWS_FIELD_NUMBER: _ClassVar[int]
     chunk_id: int
     start: int
     count: int
@@ -154,7 +155,8 @@ class Answer(_message.Message):
     queue_microseconds: int
     compute_microseconds: int
     execution_rows: int
-    def __init__(self, chunk_id: _Optional[int] = ..., start: _Optional[int] = ..., count: _Optional[int] = ..., indices: _Optional[bytes] = ..., outputs: _Optional[_Iterable[_Union[OutputColumn, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[Failure, _Mapping]]] = ..., queue_microseconds: _Optional[int] = ..., compute_microseconds: _Optional[int] = ..., execution_rows: _Optional[int] = ...) -> None: ...
+    waiting_rows: int
+    def __init__(self, chunk_id: _Optional[int] = ..., start: _Optional[int] = ..., count: _Optional[int] = ..., indices: _Optional[bytes] = ..., outputs: _Optional[_Iterable[_Union[OutputColumn, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[Failure, _Mapping]]] = ..., queue_microseconds: _Optional[int] = ..., compute_microseconds: _Optional[int] = ..., execution_rows: _Optional[int] = ..., waiting_rows: _Optional[int] = ...) -> None: ...
 
 class WorkerFrame(_message.Message):
     __slots__ = ("welcome", "answers", "pong", "draining", "credit_rows")

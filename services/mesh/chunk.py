@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.contracts.errors import ServingError
+from services.mesh.lane import Lane
 from services.mesh.route_table import Deployment
 
 CHUNK_LIMIT = 64
@@ -94,9 +95,12 @@ class Chunk:
         "deadlines",
         "earliest_deadline",
         "is_idempotent",
+        "lane",
         "left",
         "priority_class",
         "priority_level",
+        "rank",
+        "refusals",
         "released",
         "replica_id",
         "sent_at",
@@ -116,6 +120,8 @@ class Chunk:
         self.context = context
         self.priority_class = priority_class
         self.priority_level = priority_level
+        # A lower rank is served first; level 0, the model's default, counts as the one that it means.
+        self.rank = priority_class << 32 | (priority_level or context.deployment.default_priority_level)
         self.columns: list[list[bytes]] = [[] for _ in template.input_positions]
         self.deadlines: list[float] = []
         self.tenants: list[int] = []
@@ -123,8 +129,10 @@ class Chunk:
         self.earliest_deadline = NO_DEADLINE
         self.is_idempotent = True
         self.attempts = 0
+        self.refusals = 0
         self.chunk_id = 0
         self.replica_id = 0
+        self.lane: Lane | None = None
         self.sent_at = 0.0
         self.size = 0
         self.left = 0
@@ -175,6 +183,7 @@ class Chunk:
             priority_level=self.priority_level,
         )
         part.attempts = self.attempts
+        part.refusals = self.refusals
         part.is_idempotent = self.is_idempotent
         part.columns = [[column[position] for position in positions] for column in self.columns]
         part.deadlines = [self.deadlines[position] for position in positions]

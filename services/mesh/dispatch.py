@@ -1,8 +1,9 @@
 """Sends chunks to workers and sees them through: choose → place → send → once more elsewhere.
 
-`Dispatch` owns the links of this process. A chunk whose worker went silent or away is sent once to another replica, as far as the
-retry budget and its deadlines allow; a request that a worker refused unexecuted (its replica is gone, it drains) costs no try but
-is bounded by MAX_ATTEMPTS. Deadlines are enforced here too: a worker that says nothing cannot hold a caller past its deadline.
+`Dispatch` owns the links of this process. What no replica can answer by its deadline is refused before it is sent (door.py). A chunk whose
+worker went silent or away is sent once to another replica, as far as the retry budget and its deadlines allow. A request that a worker
+refused unexecuted goes elsewhere whether it is idempotent or not, within MAX_ATTEMPTS: free when the replica is gone or drains, within the
+budget when it is full. Deadlines are enforced here too: a worker that says nothing cannot hold a caller past its deadline.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from random import Random
 
 import structlog
 
-from penstock.contracts.errors import DeadlineExceeded, NoReadyReplica, Overloaded, ServingError, WorkerLost
+from penstock.contracts.errors import DeadlineExceeded, NoReadyReplica, ReplicaOverloaded, ServingError, WorkerLost
 from penstock.contracts.worker_status import WorkerStatus
-from services.mesh import placement
+from services.mesh import door, placement
 from services.mesh.chunk import Chunk
-from services.mesh.link import Link, LinkTarget
+from services.mesh.lane import Lane, open_lane
+from services.mesh.link import Link
+from services.mesh.link_target import LinkTarget
 from services.mesh.retry_budget import RetryBudget
 from services.mesh.route_table import Deployment, RouteTable
 
@@ -39,6 +42,7 @@ class DispatchCounters:
     retried_requests: int = 0
     retries_refused: int = 0
     expired_requests: int = 0
+    shed_requests: int = 0
     links_lost: int = 0
 
 
@@ -135,7 +139,7 @@ class Dispatch:
         """Place a sealed chunk; `flush` sends it. What cannot be placed is refused at once."""
         self._budget.count(chunk.left, now)
         self.counters.sent_requests += chunk.left
-        self._place(chunk, deployment)
+        self._place(chunk, deployment, now)
 
     def flush(self) -> None:
         """Send what was placed since the last flush, one frame a worker."""
@@ -156,19 +160,52 @@ class Dispatch:
             self._homes.pop(chunk_id, None)
         return iter(list(self._chunks.values()))
 
-    def _place(self, chunk: Chunk, deployment: Deployment) -> None:
-        reachable = self._candidates(deployment)
-        link = placement.choose([link for link, _ in reachable if not link.is_clogged], chunk.rows_left, self._random)
+    def _place(self, chunk: Chunk, deployment: Deployment, now: float, *, avoid: Link | None = None) -> None:
+        candidates = self._candidates(deployment)
+        if avoid is not None:
+            candidates = [pair for pair in candidates if pair[0] is not avoid]
+        link = placement.choose([link for link, _ in candidates if not link.is_clogged], chunk.rows_left, self._random)
         if link is None:
-            self._refuse(chunk, _no_room(deployment) if reachable else _nobody(deployment))
+            self._refuse(chunk, _no_room(deployment) if candidates or avoid is not None else _nobody(deployment))
             return
+        replica_id = next(replica_id for candidate, replica_id in candidates if candidate is link)
+        lane = link.lanes.get(replica_id) or self._new_lane(link, replica_id, deployment)
+        if door.is_pressed(chunk, lane, now):
+            self._sift(chunk, candidates, deployment, now)
+        else:
+            self._enter(chunk, link, replica_id, now)
+
+    def _enter(self, chunk: Chunk, link: Link, replica_id: int, now: float) -> None:
         chunk.chunk_id = self._next_chunk_id
         self._next_chunk_id += 1
-        chunk.replica_id = next(replica_id for candidate, replica_id in reachable if candidate is link)
+        chunk.replica_id = replica_id
         chunk.attempts += 1
         self._chunks[chunk.chunk_id] = chunk
         self._homes[chunk.chunk_id] = link
-        link.place(chunk)
+        link.place(chunk, link.lanes[replica_id], now)
+
+    def _sift(self, chunk: Chunk, candidates: Sequence[tuple[Link, int]], deployment: Deployment, now: float) -> None:
+        """Send what can be answered in time, to the soonest replicas first, and refuse the rest."""
+        lanes = [
+            (link.lanes.get(replica_id) or self._new_lane(link, replica_id, deployment), link, replica_id)
+            for link, replica_id in candidates
+            if not link.is_clogged
+        ]
+        lanes.sort(key=lambda one: one[0].seconds(one[0].rows, 1, now))
+        for lane, link, replica_id in lanes:
+            door.count_shares(lane, link.open.values(), now)
+            part = door.split(chunk, placement.within_credit(link, door.fitting(chunk, lane, now), chunk.template.rows))
+            if part is not None:
+                self._enter(part, link, replica_id, now)
+            if part is chunk or not chunk.left:
+                return
+        self.counters.shed_requests += chunk.left
+        self._refuse(chunk, door.refusal(chunk, lanes[0][0], now))
+
+    def _new_lane(self, link: Link, replica_id: int, deployment: Deployment) -> Lane:
+        statuses = self._table.statuses().values()
+        held = next((one.replicas for one in statuses if one.instance_id == link.target.instance_id), ())
+        return open_lane(link.lanes, replica_id, deployment.signature.max_batch_size or 1, held)
 
     def _candidates(self, deployment: Deployment) -> list[tuple[Link, int]]:
         reachable = [(link, replica_id) for link, replica_id in self._reachable(deployment) if link.is_up]
@@ -211,20 +248,34 @@ class Dispatch:
         """Send requests that were refused unexecuted to another replica."""
         again = chunk.part(positions)
         again.attempts -= 1
-        self._retry(again, error, self._clock(), is_free=chunk.attempts < MAX_ATTEMPTS)
+        again.refusals += 1
+        now = self._clock()
+        if again.refusals >= MAX_ATTEMPTS:
+            self._refuse_again(again, error)
+        elif not isinstance(error, ReplicaOverloaded):
+            self._send_again(again, now)
+        elif self._budget.take(again.left, now):
+            self._send_again(again, now, avoid=self._homes.get(chunk.chunk_id))
+        else:
+            self._refuse_again(again, _no_room(chunk.context.deployment))
         self.flush()
 
-    def _retry(self, chunk: Chunk, error: ServingError, now: float, *, is_free: bool = False) -> None:
+    def _retry(self, chunk: Chunk, error: ServingError, now: float) -> None:
         again = chunk.part(chunk.open_positions()) if chunk.left != chunk.size else chunk
-        allowed = is_free or (again.attempts < 2 and again.is_idempotent and self._budget.take(again.left, now))
-        if not allowed:
-            self.counters.retries_refused += again.left
-            self._refuse(again, error)
-            return
-        self.counters.retried_requests += again.left
-        deployment = again.context.deployment
+        if again.attempts < 2 and again.is_idempotent and self._budget.take(again.left, now):
+            self._send_again(again, now)
+        else:
+            self._refuse_again(again, error)
+
+    def _refuse_again(self, chunk: Chunk, error: ServingError) -> None:
+        self.counters.retries_refused += chunk.left
+        self._refuse(chunk, error)
+
+    def _send_again(self, chunk: Chunk, now: float, *, avoid: Link | None = None) -> None:
+        self.counters.retried_requests += chunk.left
+        deployment = chunk.context.deployment
         newest = self._table.deployment(deployment.model, deployment.version)
-        self._place(again, newest if newest is not None and newest.is_same(deployment) else deployment)
+        self._place(chunk, newest if newest is not None and newest.is_same(deployment) else deployment, now, avoid=avoid)
 
     # --- deadlines ---------------------------------------------------------------------------------------------------------------
 
@@ -245,7 +296,5 @@ def _nobody(deployment: Deployment) -> NoReadyReplica:
     return NoReadyReplica(f"no worker that holds {deployment.model}@{deployment.version} can be reached", retry_after_seconds=1.0)
 
 
-def _no_room(deployment: Deployment) -> Overloaded:
-    return Overloaded(
-        f"all replicas of {deployment.model}@{deployment.version} are full", reason="REPLICA_OVERLOADED", retry_after_seconds=0.1
-    )
+def _no_room(deployment: Deployment) -> ReplicaOverloaded:
+    return ReplicaOverloaded(f"all replicas of {deployment.model}@{deployment.version} are full", retry_after_seconds=0.1)

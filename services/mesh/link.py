@@ -13,18 +13,18 @@ Detection costs at most SILENCE_SECONDS + PING_SECONDS (measured on the sketch: 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 import structlog
 from google.protobuf.message import DecodeError
 
-from penstock.contracts.errors import Draining, Internal, ReplicaGone, ServingError
+from penstock.contracts.errors import Draining, Internal, ReplicaGone, ReplicaOverloaded, ServingError
 from penstock.v1 import link_pb2 as pb
 from services.mesh import frames
 from services.mesh.chunk import Chunk
+from services.mesh.lane import Lane
+from services.mesh.link_target import LinkTarget
 from services.mesh.placement import Rotation
 
 PING_SECONDS = 0.1
@@ -53,17 +53,6 @@ class LinkOwner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkTarget:
-    """Where a worker instance listens."""
-
-    worker_id: str
-    instance_id: str
-    address: str
-    """unix:/path or tcp:host:port."""
-    tls: ssl.SSLContext | None = None
-
-
 class Link(asyncio.Protocol):
     """One connection to one worker instance; a candidate for placement while `is_up`."""
 
@@ -72,6 +61,8 @@ class Link(asyncio.Protocol):
         self.target = target
         self.rotations: dict[int, Rotation] = {}
         """Replicas that failed, by number; a replica that is not listed never did."""
+        self.lanes: dict[int, Lane] = {}
+        """What is known of the replicas that were sent something, by number."""
         self.is_silent = False
         self.credit_rows = 0
         self.rows_in_flight = 0
@@ -110,15 +101,18 @@ class Link(asyncio.Protocol):
         rotation = self.rotations.get(replica_id)
         return rotation is None or rotation.is_in(self._clock())
 
-    def place(self, chunk: Chunk) -> None:
+    def place(self, chunk: Chunk, lane: Lane, now: float) -> None:
         """Queue a chunk for the next `flush`; its answers go to its sink."""
+        rows = chunk.rows_left
         self.open[chunk.chunk_id] = chunk
-        self.rows_in_flight += chunk.rows_left
+        self.rows_in_flight += rows
+        chunk.lane = lane
+        lane.enter(chunk.rank, rows, now)
         self._pending.append(chunk)
 
     def take_back(self, chunk: Chunk, position: int) -> None:
         """Tell the worker that nobody waits for a request any more; the chunk's own book-keeping is done by the caller."""
-        self.rows_in_flight -= chunk.template.rows
+        self._release(chunk, 1)
         self._cancels.append((chunk.chunk_id, position))
         if chunk.left == 0:
             self.open.pop(chunk.chunk_id, None)
@@ -190,6 +184,8 @@ class Link(asyncio.Protocol):
         self._pending = []
         self._cancels = []
         self.rows_in_flight = 0
+        for lane in self.lanes.values():
+            lane.clear()
         if chunks:
             self._owner.link_lost(self, chunks)
 
@@ -238,10 +234,13 @@ class Link(asyncio.Protocol):
         if frame.draining and not self.is_draining:
             self.is_draining = True
             self._owner.link_changed(self)
+        if not frame.answers:
+            return
+        now = self._clock()
         for answer in frame.answers:
             chunk = self.open.get(answer.chunk_id)
             if chunk is not None:
-                self._absorb(chunk, answer)
+                self._absorb(chunk, answer, now)
 
     def _meet(self, frame: pb.WorkerFrame) -> bool:
         if frame.welcome.worker_instance_id != self.target.instance_id or frame.welcome.protocol_version != frames.PROTOCOL_VERSION:
@@ -254,26 +253,38 @@ class Link(asyncio.Protocol):
         self._owner.link_changed(self)
         return True
 
-    def _absorb(self, chunk: Chunk, answer: pb.Answer) -> None:
-        rows = chunk.template.rows
+    def _absorb(self, chunk: Chunk, answer: pb.Answer, now: float) -> None:
         if answer.count:
             part = frames.answered(answer)
             released = chunk.take_range(part.positions())
-            self.rows_in_flight -= rows * (part.count if released is None else len(released))
+            self._release(chunk, part.count if released is None else len(released))
+            if chunk.lane is not None:
+                chunk.lane.learn(now, (part.execution_rows, part.compute_microseconds), answer.waiting_rows)
             if self.rotations:
                 self._judge(chunk.replica_id, None)
             chunk.sink.answered(chunk, part, released)
+        unexecuted: list[int] = []
+        refusal: ServingError | None = None
         for position, error in frames.failures(answer):
-            if isinstance(error, ReplicaGone | Draining):
+            if isinstance(error, ReplicaGone | Draining | ReplicaOverloaded):
                 if chunk.is_open(position):
-                    self.rows_in_flight -= rows
-                    self._owner.not_executed(chunk, [position], error)
+                    unexecuted.append(position)
+                    refusal = error
             elif chunk.take(position):
-                self.rows_in_flight -= rows
+                self._release(chunk, 1)
                 self._judge(chunk.replica_id, error)
                 chunk.sink.failed(chunk, [position], error)
+        if refusal is not None:
+            self._release(chunk, len(unexecuted))
+            self._owner.not_executed(chunk, unexecuted, refusal)
         if chunk.left == 0:
             self.open.pop(chunk.chunk_id, None)
+
+    def _release(self, chunk: Chunk, requests: int) -> None:
+        rows = chunk.template.rows * requests
+        self.rows_in_flight -= rows
+        if chunk.lane is not None:
+            chunk.lane.leave(chunk.rank, rows)
 
     def _judge(self, replica_id: int, error: ServingError | None) -> None:
         """Keep the row of failures of a replica; a request that is itself the poison is not the replica's failure."""

@@ -58,6 +58,12 @@ def choose(candidates: Sequence[C], rows: int, random: Random) -> C | None:
     return next((candidate for candidate in candidates if _has_credit(candidate, rows)), None)
 
 
+def within_credit(candidate: Candidate, positions: Sequence[int], rows: int) -> Sequence[int]:
+    """Return as many of the positions, each of `rows` rows, as a candidate has credit for; an idle one always has for the first."""
+    room = (candidate.credit_rows - candidate.rows_in_flight) // rows
+    return positions[: max(room, 0 if candidate.rows_in_flight else 1)]
+
+
 def _has_credit(candidate: Candidate, rows: int) -> bool:
     in_flight = candidate.rows_in_flight
     return in_flight == 0 or in_flight + rows <= candidate.credit_rows

@@ -15,7 +15,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from penstock.contracts.declared_routes import declared_aliases, declared_backends
+from penstock.contracts.declared_routes import declared_aliases, declared_backends, declared_default_level
 from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplica, VersionNotFound
 from penstock.contracts.names import check_model_name, version_order
 from penstock.contracts.routes import Backend, Route, single
@@ -48,6 +48,8 @@ class Deployment:
     response_cache: bool = False
     response_cache_ttl_seconds: float = 0.0
     priority_levels: int = 0
+    default_priority_level: int = 0
+    """Of requests that name none."""
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     shares: tuple[Backend, ...] = ()
 
@@ -251,6 +253,7 @@ def _deployment(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | None
         response_cache=newest.response_cache,
         response_cache_ttl_seconds=newest.response_cache_ttl_seconds,
         priority_levels=newest.priority_levels,
+        default_priority_level=declared_default_level(newest.model_config),
         aliases=declared_aliases(newest.model_config),
         shares=declared_backends(newest.model_config),
     )

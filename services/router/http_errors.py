@@ -15,6 +15,7 @@ from penstock.contracts.errors import (
     CallerLeft,
     Internal,
     NotFound,
+    Overloaded,
     QuotaExceeded,
     RequestTooLarge,
     ServingError,
@@ -98,8 +99,8 @@ def _retry_headers(error: ServingError) -> tuple[tuple[bytes, bytes], ...]:
 def _openai(error: ServingError, status: int) -> dict[str, Any]:
     if isinstance(error, QuotaExceeded):
         kind, code = "rate_limit_error", "rate_limit_exceeded"
-    elif isinstance(error, Unavailable):
-        kind, code = "server_error", "overloaded" if error.reason == "OVERLOADED" else error.reason.lower()
+    elif isinstance(error, Overloaded | Unavailable):
+        kind, code = "server_error", error.reason.lower()
     else:
         kind = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
         code = "invalid_api_key" if isinstance(error, Unauthenticated) else error.reason.lower()

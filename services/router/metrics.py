@@ -41,6 +41,7 @@ def router_metrics(inference: Inference, dispatch: Dispatch, shared: SharedAnswe
         Asked(
             "penstock_retries_refused", "Requests that the budget did not allow again.", lambda: counters.retries_refused, is_counter=True
         ),
+        Asked("penstock_requests_shed", "Requests refused at the door, as too late.", lambda: counters.shed_requests, is_counter=True),
         Asked("penstock_links_lost", "Links that went silent or away with requests on them.", lambda: counters.links_lost, is_counter=True),
         Asked("penstock_result_cache_bytes", "Memory of the result cache.", lambda: cache.used_bytes),
         Asked("penstock_result_cache_evictions", "Answers dropped for lack of room.", lambda: cache.counters.evictions, is_counter=True),

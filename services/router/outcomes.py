@@ -13,6 +13,7 @@ from penstock.contracts.errors import (
     CallerLeft,
     DeadlineExceeded,
     Internal,
+    Overloaded,
     QuotaExceeded,
     RequestTooLarge,
     ServingError,
@@ -22,7 +23,7 @@ from services.chassis.metrics import Cell, Collected, CounterFamily, HistogramFa
 from services.chassis.trace_context import SpanContext
 from services.chassis.triton_metrics import FailureReason, TritonMetrics
 
-REJECTED = (QuotaExceeded, RequestTooLarge, Unavailable, DeadlineExceeded)
+REJECTED = (Overloaded, QuotaExceeded, RequestTooLarge, Unavailable, DeadlineExceeded)
 
 
 class Outcomes:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from penstock.contracts.errors import Draining, ExecutionFailed, Internal, Overloaded, ServingError
+from penstock.contracts.errors import Draining, ExecutionFailed, Internal, ReplicaOverloaded, ServingError
 from services.worker.batch_policy import BatchPolicy
 from services.worker.batching import BatchQueue
 from services.worker.cost_model import CostModel
@@ -229,7 +229,7 @@ class Batcher:
     def _finish(self, instance: Instance, running: RunningBatch, outcome: Outcome) -> None:
         self._running.remove(running)
         self._free.append(instance)
-        self._reporter.finished(running, outcome, self._clock())
+        self._reporter.finished(running, outcome, self._clock(), self._queue.rows)
 
     # Time: deadlines of what waits, brakes of what runs.
 
@@ -275,8 +275,7 @@ class Batcher:
     def _fail(self, work: Work, positions: Sequence[int], error: ServingError) -> None:
         self._reporter.failed(work, positions, error, self._clock())
 
-    def _overloaded(self) -> Overloaded:
-        return Overloaded(
+    def _overloaded(self) -> ReplicaOverloaded:
+        return ReplicaOverloaded(
             f"{self.waiting_requests} requests wait for {self.config.model} {self.config.version}: its queue is full, come back later",
-            reason="REPLICA_OVERLOADED",
         )

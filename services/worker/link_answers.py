@@ -70,6 +70,7 @@ class AnswerFrame:
             queue_microseconds=min(timing.queue_microseconds, UINT32_MAX),
             compute_microseconds=min(timing.compute_microseconds, UINT32_MAX),
             execution_rows=timing.execution_rows,
+            waiting_rows=timing.waiting_rows,
         )
         if not isinstance(positions, range):
             answer.indices = array("I", positions).tobytes()

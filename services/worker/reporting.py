@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from penstock.contracts.errors import DeadlineExceeded, Overloaded, ServingError, WorkerLost
+from penstock.contracts.errors import DeadlineExceeded, ReplicaOverloaded, ServingError, WorkerLost
 from services.worker.cost_model import CostModel
 from services.worker.execution import Outcome
 from services.worker.running import RunningBatch
@@ -36,15 +36,15 @@ class Reporter:
             self.statistics.dropped += len(drop.positions)
             self.failed(drop.work, drop.positions, self._drop_error(drop, now), now)
 
-    def finished(self, running: RunningBatch, outcome: Outcome, now: float) -> None:
-        """Report a batch that ran."""
+    def finished(self, running: RunningBatch, outcome: Outcome, now: float, waiting_rows: int = 0) -> None:
+        """Report a batch that ran, and how many rows wait behind it."""
         durations = self._count(running, outcome)
         compute = (durations.input + durations.infer + durations.output) // 1000
         started_at, rows, statistics = running.started_at, running.batch.rows, self.statistics
         for part, outputs in outcome.answered:
             work = part.work
             waited = max(0.0, started_at - work.arrived_at)
-            work.sink.answer(work, part.positions, outputs, Timing(int(waited * 1e6), compute, rows))
+            work.sink.answer(work, part.positions, outputs, Timing(int(waited * 1e6), compute, rows, waiting_rows))
             statistics.answered(len(part.positions), part.rows, int(waited * 1e9), durations)
         for part, error in outcome.failed:
             self.failed(part.work, part.positions, error, now)
@@ -73,9 +73,8 @@ class Reporter:
     def _drop_error(self, drop: Drop, now: float) -> ServingError:
         waited = round((now - drop.work.arrived_at) * 1e3, 1)
         if drop.cause is DropCause.WAITED_TOO_LONG:
-            return Overloaded(
+            return ReplicaOverloaded(
                 f"the request waited {waited} ms for {self._model}, longer than its queue allows: come back later",
-                reason="REPLICA_OVERLOADED",
             )
         return DeadlineExceeded(f"{drop.cause.value}: it waited {waited} ms for {self._model} {self._version}")
 

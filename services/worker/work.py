@@ -158,6 +158,8 @@ class Timing:
     queue_microseconds: int
     compute_microseconds: int
     execution_rows: int
+    waiting_rows: int = 0
+    """Rows of the deployment that still waited when it ended."""
 
 
 class Part:

@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.mesh.chunk import NO_DEADLINE, Chunk
+from services.mesh.route_table import Deployment
+from tests.mesh.conftest import SIGNATURE
 from tests.mesh.ledger import ONE_ROW, Ledger, Numbered
+
+DEPLOYMENT = Deployment(model="m", version="1", digest="d", signature=SIGNATURE, model_config=b"", replicas=())
 
 ACTIONS = st.lists(
     st.one_of(
@@ -21,7 +25,7 @@ ACTIONS = st.lists(
 
 
 def chunk_of(size: int) -> Chunk:
-    chunk = Chunk(Ledger(), ONE_ROW, Numbered(None, list(range(size))))  # type: ignore[arg-type]
+    chunk = Chunk(Ledger(), ONE_ROW, Numbered(DEPLOYMENT, list(range(size))))
     for number in range(size):
         chunk.columns[0].append(bytes([number]))
         chunk.deadlines.append(float(number))

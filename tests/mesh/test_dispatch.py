@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from penstock.contracts.errors import DeadlineExceeded, NoReadyReplica, Overloaded, WorkerLost
+from penstock.contracts.errors import DeadlineExceeded, NoReadyReplica, ReplicaOverloaded, WorkerLost
 from penstock.contracts.worker_status import ReplicaState
 from penstock.v1 import link_pb2 as pb
 from tests.mesh.conftest import FakeWorker, echo, replica
@@ -253,7 +253,7 @@ async def test_credit_bounds_what_a_worker_is_sent(workers: list[FakeWorker]):
         for number in range(6):
             dispatch.send(chunk_of(ledger, deployment, [number]), deployment, time.monotonic())
 
-        assert [type(error) for error in ledger.failures.values()] == [Overloaded, Overloaded]
+        assert [type(error) for error in ledger.failures.values()] == [ReplicaOverloaded, ReplicaOverloaded]
         assert ledger.failures[5].reason == "REPLICA_OVERLOADED"
 
 

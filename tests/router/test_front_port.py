@@ -186,7 +186,7 @@ async def test_calls_beyond_the_limit_of_open_ones_are_refused_as_overload(opene
         await asyncio.gather(*calls)
         assert await round_trip(case) == "next"
 
-    assert (refused.value.code, refused.value.reason) == (GrpcCode.UNAVAILABLE, Overloaded.reason)
+    assert (refused.value.code, refused.value.reason) == (GrpcCode.RESOURCE_EXHAUSTED, Overloaded.reason)
 
 
 async def test_a_wave_is_empty_when_nothing_has_arrived(case: FrontCase):

@@ -199,7 +199,7 @@ async def test_connections_beyond_the_limit_are_refused_with_when_to_come_back()
         received = await stand.raw(b"")
         first.close()
 
-    assert status_of(received) == 503
+    assert status_of(received) == 429
     assert b"retry-after: 1" in received
 
 
@@ -218,7 +218,7 @@ async def test_bodies_of_all_connections_together_are_bounded_and_given_back():
         served = await stand.raw((head("content-length: 2000") + b"a" * 2_000) * 20, until_close=False, answers=20)
         held = stand.front.service.budget.held_bytes
 
-    assert status_of(refused) == 503
+    assert status_of(refused) == 429
     assert b"retry-after: 1" in refused
     assert served.count(b"HTTP/1.1 400") == 20
     assert held == 0

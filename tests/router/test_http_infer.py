@@ -214,7 +214,7 @@ async def test_errors_of_the_router_are_told_with_when_to_come_back():
 
     assert (quota.status, quota.json["error"], quota.json["reason"]) == (429, "enough for now", "QUOTA")
     assert [quota.headers[name] for name in ("retry-after", "retry-after-ms", "x-should-retry")] == ["3", "2500", "true"]
-    assert (overload.status, overload.headers["retry-after"], overload.headers["x-should-retry"]) == (503, "1", "true")
+    assert (overload.status, overload.headers["retry-after"], overload.headers["x-should-retry"]) == (429, "1", "true")
 
 
 @on_uvloop

@@ -124,7 +124,7 @@ async def test_errors_are_problem_details_with_reason_hint_and_request_id():
     assert shape.json["field"] == "features"
     assert "GET /v2/models/{model}" in shape.json["hint"]
     assert (model.status, model.json["title"], model.json["reason"]) == (404, "Not found", "MODEL_NOT_FOUND")
-    assert (full.status, full.json["retry_after_seconds"], full.headers["retry-after"]) == (503, 2, "2")
+    assert (full.status, full.json["retry_after_seconds"], full.headers["retry-after"]) == (429, 2, "2")
 
 
 @pytest.mark.parametrize(

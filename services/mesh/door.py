@@ -1,0 +1,93 @@
+"""Which requests of a chunk a replica can still answer in time; the others are refused before they are sent.
+
+Pure: the caller passes `now`. A request is refused when its deadline lies before the moment at which its answer may be expected
+(lane.py), with a margin: what would come just in time for the worker comes too late for the caller, and work that nobody waits for
+is goodput lost. A refused caller hears so at once and can go elsewhere, instead of shortly before its deadline. Refusing too few costs
+no goodput, for the worker drops what it cannot finish; refusing too many would idle it, so an idle lane always gets a request.
+
+Tenants are served in turns by the worker, so what a tenant waits for is its own rows and at most as many of each other one: one who floods
+the queue does not close the door to others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from penstock.contracts.errors import Overloaded
+from services.mesh.chunk import Chunk
+from services.mesh.lane import Lane
+
+MARGIN = 1.15
+"""An answer is expected after this many times what was predicted."""
+MARGIN_SECONDS = 0.001
+"""And later by this: two links, two loops."""
+LEAST_PUSHBACK_SECONDS = 0.02
+SHARES_SECONDS = 0.002
+"""How long a count of rows by tenant holds, and SHARES_SECONDS_A_CHUNK longer for every chunk: counting takes at most some percent."""
+SHARES_SECONDS_A_CHUNK = 0.0001
+
+
+def is_pressed(chunk: Chunk, lane: Lane, now: float) -> bool:
+    """Whether some request of a chunk may come too late; the one question that is asked of every chunk."""
+    ahead = lane.rows
+    if not ahead and chunk.left == 1:
+        return False
+    return now + lane.seconds(ahead, chunk.rows_left, now) * MARGIN + MARGIN_SECONDS > chunk.earliest_deadline
+
+
+def count_shares(lane: Lane, chunks: Iterable[Chunk], now: float) -> None:
+    """Count the rows of each tenant among the open `chunks` of a link that are on `lane`, unless that was done just now."""
+    if now < lane.shares_until:
+        return
+    rows: Counter[int] = Counter()
+    mine = [chunk for chunk in chunks if chunk.lane is lane]
+    for chunk in mine:
+        for tenant, count in Counter(chunk.tenants).items():
+            rows[tenant] += count * chunk.template.rows
+    lane.shares = rows
+    lane.shares_until = now + SHARES_SECONDS + SHARES_SECONDS_A_CHUNK * len(mine)
+
+
+def fitting(chunk: Chunk, lane: Lane, now: float) -> list[int]:
+    """Return the open positions of a chunk whose answers may be expected in time, in their order."""
+    rows, tenants, shares = chunk.template.rows, chunk.tenants, lane.shares
+    ahead = lane.ahead(chunk.rank)
+    kept: list[int] = []
+    taken: Counter[int] = Counter()
+    for position in chunk.open_positions():
+        before = ahead + len(kept) * rows
+        if tenants and len(shares) > 1:
+            tenant = tenants[position]
+            before = min(before, _in_turns(shares, tenant, taken[tenant], lane))
+        patience = chunk.deadlines[position] - now - MARGIN_SECONDS
+        if lane.seconds(before, rows, now) * MARGIN <= patience or not (kept or lane.rows):
+            kept.append(position)
+            if tenants:
+                taken[tenants[position]] += rows
+    return kept
+
+
+def refusal(chunk: Chunk, lane: Lane, now: float) -> Overloaded:
+    """Return what the callers of the requests that do not fit are told: how long the queue is, in steps so that refusals are alike."""
+    seconds = lane.seconds(lane.ahead(chunk.rank), chunk.template.rows, now)
+    pushback = max(LEAST_PUSHBACK_SECONDS, round(seconds, 2))
+    deployment = chunk.context.deployment
+    return Overloaded(
+        f"{deployment.model}@{deployment.version} would answer after {pushback * 1000:.0f} ms or more, later than the deadline",
+        retry_after_seconds=pushback,
+    )
+
+
+def _in_turns(shares: Counter[int], tenant: int, more: int, lane: Lane) -> int:
+    """Return the rows answered before another request of a tenant, `more` of whose rows come just before it: tenants take turns."""
+    own = shares[tenant] + more
+    before = own + sum([min(count, own + lane.row_limit) for number, count in shares.items() if number != tenant])
+    return before + min(lane.row_limit, max(0, lane.rows - before))
+
+
+def split(chunk: Chunk, kept: Sequence[int]) -> Chunk | None:
+    """Move the requests at `kept` to a chunk of their own; the chunk itself when they are all, None when there are none."""
+    if not kept:
+        return None
+    return chunk if len(kept) == chunk.left == chunk.size else chunk.part(kept)
