@@ -57,14 +57,13 @@ def fitting(chunk: Chunk, lane: Lane, now: float) -> list[int]:
     taken: Counter[int] = Counter()
     for position in chunk.open_positions():
         before = ahead + len(kept) * rows
-        if tenants and len(shares) > 1:
-            tenant = tenants[position]
+        tenant = tenants[position] if tenants else 0
+        if len(shares) > (tenant in shares):
             before = min(before, _in_turns(shares, tenant, taken[tenant], lane))
         patience = chunk.deadlines[position] - now - MARGIN_SECONDS
         if lane.seconds(before, rows, now) * MARGIN <= patience or not (kept or lane.rows):
             kept.append(position)
-            if tenants:
-                taken[tenants[position]] += rows
+            taken[tenant] += rows
     return kept
 
 

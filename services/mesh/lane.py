@@ -22,6 +22,8 @@ WEIGHT = 0.1
 """Share of an observation in a mean."""
 WEIGHT_OF_A_DROP = 0.5
 """The same for an observation below half of the mean."""
+CHEAPER = 0.75
+"""An observation below this share of the mean says that executions of all sizes became cheaper."""
 FORGETTING = 0.9
 """What is kept of the sums behind the slowdown at every turn."""
 PRIOR_TURNS = 4.0
@@ -38,6 +40,7 @@ class Lane:
         "_elapsed",
         "_is_fresh",
         "_last_execution",
+        "_running",
         "_spent",
         "_turned_at",
         "levels",
@@ -64,6 +67,7 @@ class Lane:
         self._elapsed = 0.0
         self._spent = 0.0
         self._turned_at = 0.0
+        self._running = 0
         self._is_fresh = True
         self._last_execution = (0, 0)
 
@@ -101,6 +105,8 @@ class Lane:
             self._turned_at = now
             self._is_fresh = True
         self.rows += rows
+        if now == self._turned_at:
+            self._running = min(self.row_limit, self.rows)
         self.levels[rank] = self.levels.get(rank, 0) + rows
 
     def leave(self, rank: int, rows: int) -> None:
@@ -115,9 +121,13 @@ class Lane:
 
     def learn(self, now: float, execution: tuple[int, int], waiting_rows: int) -> None:
         """Take what an answer says of its execution (rows, microseconds), after its rows have left."""
+        self.others = waiting_rows - self.rows if waiting_rows > self.rows else 0
+        self._running = min(self.row_limit, self.rows + self.others)
         if now == self._turned_at and execution == self._last_execution:
             return
         rows, microseconds = execution
+        if not rows:
+            return
         seconds = microseconds * 1e-6
         if now != self._turned_at:
             if not self._is_fresh:
@@ -131,13 +141,20 @@ class Lane:
         elif self._spent:
             self._spent += seconds
         self._last_execution = execution
-        self.others = waiting_rows - self.rows if waiting_rows > self.rows else 0
+        self._observe(rows, seconds)
+
+    def _observe(self, rows: int, seconds: float) -> None:
         bucket = _bucket(rows)
         mean = self._costs.get(bucket)
         if mean is None:
             self._costs[bucket] = seconds
-        else:
-            self._costs[bucket] = mean + (WEIGHT_OF_A_DROP if seconds < mean / 2 else WEIGHT) * (seconds - mean)
+            return
+        moved = self._costs[bucket] = mean + (WEIGHT_OF_A_DROP if seconds < mean / 2 else WEIGHT) * (seconds - mean)
+        if seconds < CHEAPER * mean:
+            # Sizes that are refused for their cost are never seen again, so what is learnt of one must bring down the others.
+            for size, cost in self._costs.items():
+                if size != bucket:
+                    self._costs[size] = max(cost * moved / mean, moved if size > bucket else 0.0)
 
     def ahead(self, rank: int) -> int:
         """Return the rows that are answered before a request of this rank: those of its own or a higher one, and a batch that runs."""
@@ -148,14 +165,14 @@ class Lane:
 
     def seconds(self, ahead: float, rows: int, now: float) -> float:
         """Return how long `rows` rows take that have `ahead` rows of this router before them."""
-        before = ahead * (1 + self.others / self.rows) if self.rows else self._others_left(now)
-        limit = self.row_limit
-        full, rest = divmod(before + rows, limit)
-        # More rows than a batch holds, of one request, run as one all the same.
-        work = full * self.cost(limit) + (self.cost(int(rest) or 1) if rest else 0.0)
-        if before:
-            work -= min((now - self._turned_at) / self.slowdown, self.cost(min(limit, int(before) or 1)))
-        return work * self.slowdown
+        before = ahead + (self.others * min(1.0, ahead / self.rows) if self.rows else self._others_left(now))
+        running = min(self._running, int(before))
+        full, rest = divmod(before - running + rows, self.row_limit)
+        work = full * self.cost(self.row_limit) + (self.cost(int(rest) or 1) if rest else 0.0)
+        seconds = work * self.slowdown
+        if running:
+            seconds += max(0.0, self.cost(running) * self.slowdown - (now - self._turned_at))
+        return seconds
 
     def _others_left(self, now: float) -> int:
         if not self.others:
