@@ -43,6 +43,9 @@ class Lane:
         "_running",
         "_spent",
         "_turned_at",
+        "calm_rows",
+        "calm_seconds",
+        "calm_until",
         "levels",
         "others",
         "row_limit",
@@ -60,6 +63,9 @@ class Lane:
         """The same by rank; a lower rank is served first."""
         self.others = 0
         """Rows of other routers that waited when the last answer came."""
+        self.calm_until = self.calm_seconds = 0.0
+        self.calm_rows = 0
+        """Up to so many rows nobody with more patience than this needs to be looked at until then (door.py)."""
         self.shares: Counter[int] = Counter()
         """Rows of this router by tenant, as counted last (door.py)."""
         self.shares_until = 0.0
