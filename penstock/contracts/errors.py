@@ -31,14 +31,13 @@
         ├── ExecutionFailed
         └── OutputContract            the model broke its own signature
 
-A `reason` is the stable name of an error: it travels on the link, in gRPC trailers and in HTTP bodies, and `error_from` turns it
-back into the class. Facts are attributes; the message says what, where, which limit and the next step.
+A `reason` is an error's stable name, on the link, in gRPC trailers and HTTP bodies; the message says what, where and the next step.
 """
 
 from __future__ import annotations
 
 from penstock.contracts.reasons import CASES
-from penstock.contracts.status import GrpcCode, Status, clean
+from penstock.contracts.status import UNAVAILABLE, GrpcCode, Status, clean
 
 
 class ServingError(Exception):
@@ -259,8 +258,6 @@ class OutputContract(Internal):
     reason = "OUTPUT_CONTRACT"
 
 
-UNAVAILABLE = Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True)
-
 STATUS: dict[type[ServingError], Status] = {
     **dict.fromkeys((InvalidInput, MalformedBody), Status(grpc=GrpcCode.INVALID_ARGUMENT, http=400)),
     InvalidSpec: Status(grpc=GrpcCode.INVALID_ARGUMENT, http=422),
@@ -274,8 +271,7 @@ STATUS: dict[type[ServingError], Status] = {
     **dict.fromkeys((Conflict, MemoryBudgetExceeded, InvalidTransition, LoadFailed), Status(grpc=GrpcCode.FAILED_PRECONDITION, http=409)),
     ArtifactCorrupt: Status(grpc=GrpcCode.DATA_LOSS, http=500),
     RequestTooLarge: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=413),
-    QuotaExceeded: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=429, is_retryable=True),
-    Overloaded: Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=429, is_retryable=True),
+    **dict.fromkeys((QuotaExceeded, Overloaded), Status(grpc=GrpcCode.RESOURCE_EXHAUSTED, http=429, is_retryable=True)),
     **dict.fromkeys((Unavailable, ReplicaOverloaded, NoReadyReplica, WorkerLost, ReplicaGone, Draining), UNAVAILABLE),
     DeadlineExceeded: Status(grpc=GrpcCode.DEADLINE_EXCEEDED, http=504),
     CallerLeft: Status(grpc=GrpcCode.CANCELLED, http=499),

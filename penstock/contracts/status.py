@@ -40,6 +40,10 @@ class Status:
     is_retryable: bool = False
 
 
+UNAVAILABLE = Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True)
+"""The row of everything that may succeed elsewhere or later."""
+
+
 def clean(message: str) -> str:
     """Cut a message to MESSAGE_LIMIT and escape what could forge log lines."""
     safe = message if message.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)

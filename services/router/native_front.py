@@ -15,8 +15,7 @@ What pygrpc-native 0.5.0 lacks, and what stands for it here:
 - no message limit: longer messages are refused here, after they were read; the memory of a giant message, or of a small one that
   gzip blows up, is taken before this code sees it. Where that matters put grpcio (TLS mode) or a proxy in front;
 - no bound on calls that nobody received: refused here beyond `open_calls_limit`;
-- no setting of h2's guard against floods of resets: a connection on which more than 20 calls were reset before they could be taken is
-  ended with GOAWAY (too_many_resets), its other calls see UNAVAILABLE. Hundreds of calls at once with deadlines of 1 to 20 ms do it;
+- no setting of h2's guard: more than 20 calls reset before they were taken end their connection (GOAWAY, too_many_resets; README);
 - cancels come only with call details, hence `recv_batch_details`;
 - no `grpc-retry-pushback-ms`: names that begin with `grpc-` are refused (grpc_status.py says what is sent instead).
 """

@@ -44,8 +44,8 @@ BUGS = (
         "release-rows-twice",
         "burst",
         LINK,
-        "self.rows_in_flight -= rows * (part.count if",
-        "self.rows_in_flight -= 2 * rows * (part.count if",
+        "self._release(chunk, part.count if",
+        "self._release(chunk, 2 * part.count if",
     ),
     _bug(
         "leak-an-admission",
@@ -64,7 +64,7 @@ BUGS = (
         "            self._finish(instance, running, Outcome(failed=[(part, error) for part in running.batch.parts]))",
     ),
     _bug("retry-nothing", "kill", DISPATCH, "again.attempts < 2 and", "again.attempts < 1 and"),
-    _bug("retry-without-budget", "storm", DISPATCH, "self._budget.take(again.left, now)", "True"),
+    _bug("retry-without-budget", "storm", DISPATCH, "again.is_idempotent and self._budget.take(again.left, now)", "True"),
     _bug("overlook-silence", "stop", LINK, "SILENCE_SECONDS = 0.4", "SILENCE_SECONDS = 400.0"),
     _bug(
         "unbounded-queue", "flood", "services.worker.batching", "room = max(0, level.request_limit - level.requests)", "room = len(wanted)"
@@ -81,9 +81,9 @@ BUGS = (
     _bug(
         "wrong-code",
         "kill_all",
-        "penstock.contracts.errors",
-        "NoReadyReplica: Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True)",
-        "NoReadyReplica: Status(grpc=GrpcCode.INTERNAL, http=500)",
+        "penstock.contracts.status",
+        "UNAVAILABLE = Status(grpc=GrpcCode.UNAVAILABLE, http=503, is_retryable=True)",
+        "UNAVAILABLE = Status(grpc=GrpcCode.INTERNAL, http=500)",
     ),
     _bug(
         "tell-a-path", "kill_all", DISPATCH, '{deployment.version} can be reached"', '{deployment.version} can be reached by /tmp/x.sock"'
