@@ -116,7 +116,9 @@ class Excuses:
     """Whether the way between client and router is cut, so that nobody may have answered."""
 
 
-NOBODY = frozenset({"UNAVAILABLE", "NO_READY_REPLICA", "WORKER_LOST", "REPLICA_GONE", "MODEL_LOADING", "DRAINING", "DEADLINE_EXCEEDED"})
+NOBODY = frozenset(
+    {"UNAVAILABLE", "NO_READY_REPLICA", "WORKER_LOST", "REPLICA_GONE", "MODEL_LOADING", "DRAINING", "DEADLINE_EXCEEDED", "OVERLOADED"}
+)
 GONE = NOBODY | {"MODEL_NOT_FOUND", "VERSION_NOT_FOUND", "NOT_FOUND"}
 
 
@@ -126,7 +128,7 @@ def excuses(schedule: Schedule) -> Excuses:
     slow = any(fault.kind is FaultKind.BANDWIDTH for fault in schedule.faults)
     is_unloaded = any(fault.kind is FaultKind.UNLOAD for fault in schedule.faults)
     return Excuses(
-        reasons=NOBODY if len(hit) > 1 else frozenset({"DEADLINE_EXCEEDED"}) if slow else frozenset(),
+        reasons=NOBODY if len(hit) > 1 else frozenset({"DEADLINE_EXCEEDED", "OVERLOADED"}) if slow else frozenset(),
         of_unloaded=GONE if is_unloaded else frozenset(),
         unknown=any(fault.kind in CUTS_CLIENT and fault.target == CLIENT for fault in schedule.faults),
     )

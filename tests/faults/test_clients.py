@@ -92,7 +92,7 @@ async def test_o8_requests_whose_deadlines_cannot_be_met_are_refused_and_hardly_
         computed = await asyncio.to_thread(running.metric, 'nv_inference_count{model="slow"') - before
 
     held_true(running, ledger)
-    assert {outcome.reason for outcome in answered if outcome.kind is Kind.FAIL} <= {"DEADLINE_EXCEEDED", "REPLICA_OVERLOADED"}
+    assert {outcome.reason for outcome in answered if outcome.kind is Kind.FAIL} <= {"DEADLINE_EXCEEDED", "OVERLOADED"}
     in_vain = computed - sum(outcome.kind is Kind.OK for outcome in answered)
     assert in_vain <= 0.2 * len(answered)
     record("O8", computed_in_vain_share=max(0.0, in_vain) / len(answered))
@@ -185,6 +185,7 @@ async def test_h5_after_everything_stood_still_what_is_over_is_dropped_and_the_r
     assert {outcome.kind for outcome in after} == {Kind.OK}
     assert {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed} <= {
         "DEADLINE_EXCEEDED",
+        "OVERLOADED",
         "WORKER_LOST",
         "NO_READY_REPLICA",
     }
