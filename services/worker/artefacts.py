@@ -64,6 +64,10 @@ class Artefact:
     """The version's files and those beside the versions, sorted by path."""
     refusal: str = ""
     """Why it must not be opened; empty when it may."""
+    folder_name: str = ""
+    """Name of the version's own folder; empty when it is the version's."""
+    manifest_digest: str = ""
+    """What its files have to add up to, where somebody has said so: the address of its manifest."""
 
     def __str__(self) -> str:
         """Return `model@version`."""
@@ -72,12 +76,16 @@ class Artefact:
     @property
     def folder(self) -> Path:
         """The version's own folder."""
-        return self.model_folder / self.version
+        return self.model_folder / (self.folder_name or self.version)
 
     @property
     def changed_time(self) -> float:
         """Time of the last change of any of its files, in seconds since the Unix epoch."""
         return max((mark.changed_ns for mark in self.files), default=0) / 1e9
+
+    def own_path(self, name: str) -> str:
+        """Return the path, inside the model's folder, of a file in the version's own."""
+        return f"{self.folder_name or self.version}/{name}"
 
     def mark_of(self, path: str) -> FileMark | None:
         """Return the mark of a file, by its path inside the model's folder."""

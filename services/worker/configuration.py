@@ -28,7 +28,7 @@ def configuration_of(artefact: Artefact, config_json: str = "") -> ModelConfig:
         InvalidInput: it is not valid; the message names the file.
         ArtifactCorrupt: it cannot be read.
     """
-    own = artefact.mark_of(f"{artefact.version}/{OURS}")
+    own = artefact.mark_of(artefact.own_path(OURS))
     if own is not None and not config_json:
         return _checked(artefact, _read(artefact.model_folder, own, from_toml), own.path)
     return model_configuration_of(artefact, config_json)

@@ -6,6 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 
+from penstock.contracts.artefacts import Manifest, ManifestFile
 from penstock.contracts.errors import ArtifactCorrupt
 from services.worker.artefacts import Artefact, FileMark
 
@@ -27,16 +28,28 @@ class Digests:
         Names count relative to the version's folder, so that the same files have one digest under every version name.
 
         Raises:
-            ArtifactCorrupt: a file cannot be read, or changed while it was read.
+            ArtifactCorrupt: a file cannot be read, or changed while it was read; or they are not the files that were asked for.
         """
+        if artefact.manifest_digest:
+            return self._as_addressed(artefact, configuration)
         whole = hashlib.sha256()
-        own = f"{artefact.version}/"
+        own = artefact.own_path("")
         for mark in artefact.files:
             name = mark.path.removeprefix(own) if mark.path.startswith(own) else f"../{mark.path}"
             whole.update(f"{name}\0{mark.size}\0{self._file_digest(artefact, mark)}\n".encode())
         if configuration:
             whole.update(f"\0{hashlib.sha256(configuration.encode()).hexdigest()}\n".encode())
         return whole.hexdigest()
+
+    def _as_addressed(self, artefact: Artefact, configuration: str) -> str:
+        """Return the address of a version that was asked for by it, after reading every file."""
+        files = [ManifestFile(path=mark.path, size=mark.size, sha256=self._file_digest(artefact, mark)) for mark in artefact.files]
+        found = Manifest.of(files).digest
+        if found != artefact.manifest_digest:
+            raise ArtifactCorrupt(
+                f"{artefact}: its files are those of {found[:12]}, not of {artefact.manifest_digest[:12]}: fetch it again"
+            )
+        return hashlib.sha256(f"{found}\0{configuration}".encode()).hexdigest() if configuration else found
 
     def _file_digest(self, artefact: Artefact, mark: FileMark) -> str:
         content = (mark.device, mark.inode, mark.modified_ns, mark.changed_ns, mark.size)

@@ -31,6 +31,8 @@ class Inspected:
     model_file: Path
     file_bytes: int
     """Bytes of the model's file and its external data."""
+    external_names: tuple[str, ...] = ()
+    """Files of external data, in the folder of the model's file."""
 
     @property
     def estimated_bytes(self) -> int:
@@ -61,12 +63,13 @@ def inspect(offer: Offer, digests: Digests) -> Inspected:
         digest=digest,
         model_file=model_file,
         file_bytes=sum(sizes),
+        external_names=tuple(path.name for path in external),
     )
 
 
 def _model_file(artefact: Artefact, config: ModelConfig) -> Path:
     name = config.default_model_filename or DEFAULT_MODEL_FILENAME
-    if artefact.mark_of(f"{artefact.version}/{name}") is None:
+    if artefact.mark_of(artefact.own_path(name)) is None:
         others = sorted(mark.path for mark in artefact.files if mark.path.endswith(".onnx"))
         advice = f"found {', '.join(others[:3])}: rename it, or set default_model_filename" if others else "put the model's ONNX file there"
         raise LoadFailed(f"{artefact}: the version has no {name}; {advice}")

@@ -67,7 +67,7 @@ def open_version(inspected: Inspected, device: Device) -> Opened:
         first.graph,
         name=artefact.model,
         labels=read_labels(artefact, config),
-        has_tokenizer=artefact.mark_of(f"{artefact.version}/{text.tokenizer_file}") is not None,
+        has_tokenizer=artefact.mark_of(artefact.own_path(text.tokenizer_file)) is not None,
     )
     sessions = _instances(first, completed.config.instance_count, lambda: _open(inspected, device), _session_config(config, device))
     if not is_unchanged(artefact):

@@ -52,6 +52,20 @@ def dense(inputs: int = 32, outputs: int = 8) -> bytes:
     )
 
 
+def with_external_data(location: str = "weights.bin", **entries: int) -> tuple[bytes, bytes]:
+    """Add to `x` FP32[-1, 2] weights out of another file; return the model and that file's content.
+
+    `entries` replace offset and length.
+    """
+    weights = np.arange(2, dtype=np.float32)
+    tensor = TensorProto(name="weights", data_type=FLOAT, dims=[2], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": location, "offset": 0, "length": weights.nbytes, **entries}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    shape: Shape = ["rows", 2]
+    node = helper.make_node("Add", ["x", "weights"], ["y"])
+    return _model([node], [_value("x", FLOAT, shape)], [_value("y", FLOAT, shape)], [tensor]), weights.tobytes()
+
+
 def no_batch() -> bytes:
     """Double `x` FP32[3] into `y` FP32[3]; no dimension counts rows."""
     return _model([helper.make_node("Add", ["x", "x"], ["y"])], [_value("x", FLOAT, [3])], [_value("y", FLOAT, [3])])

@@ -1,0 +1,161 @@
+"""Everything that is asked of a version before it is registered. Blocks; run in a process of its own by `services.worker.examine`.
+
+files are plain → configuration and names → the graph by `onnx` → loaded, warmed up and run by ONNX Runtime. The first that fails refuses.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from penstock.contracts.errors import DeadlineExceeded, InvalidInput, ServingError
+from penstock.contracts.signature import TensorSpec
+from services.worker.artefacts import Artefact, FileMark
+from services.worker.digests import Digests
+from services.worker.golden import check_golden
+from services.worker.graph_checks import GraphRefused, check_graph
+from services.worker.inspection import Inspected, inspect
+from services.worker.opening import Device, Opened, open_version
+from services.worker.reconciliation import Offer
+from services.worker.sample_inputs import plain_feeds
+from services.worker.session import Provider
+from services.worker.trial import Trial
+from services.worker.warm_up import warm_up
+
+OUT_OF_MEMORY = re.compile(
+    r"bad_alloc|fail(?:ed|ure) to allocate|MemoryError|out of memory|Cannot allocate memory|bad array new|require more than \d+ bytes",
+    re.IGNORECASE,
+)
+
+
+class Refused(Exception):
+    """The version is not registered."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the facts; `reason` is one of `InvalidInput`'s finer ones."""
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to examine."""
+
+    model: str
+    version: str
+    model_folder: Path
+    folder_name: str
+    """Name of the version's own folder in it."""
+    trial_seconds: float = 20.0
+    """Longest that all its executions may take."""
+
+
+def examine(order: Order) -> dict[str, Any]:
+    """Return what a version is.
+
+    Raises:
+        Refused: with the reason; the version must not be registered.
+    """
+    try:
+        inspected = inspect(Offer(artefact=_artefact(order)), Digests())
+        graph = check_graph(inspected.model_file)
+        started_at = time.monotonic()
+        opened = open_version(inspected, Device(providers=lambda _: (Provider.CPU,)))
+        loaded_at = time.monotonic()
+        note = _tried(opened, order.trial_seconds)
+    except GraphRefused as refusal:
+        raise Refused("BAD_MODEL", str(refusal)) from refusal
+    except (ServingError, MemoryError) as error:
+        raise _refusal(error) from error
+    return graph | {
+        "inputs": [_tensor(one) for one in opened.completed.signature.inputs],
+        "outputs": [_tensor(one) for one in opened.completed.signature.outputs],
+        "max_batch_size": opened.completed.signature.max_batch_size,
+        "model_file": str(inspected.model_file.relative_to(order.model_folder)),
+        "external_files": _external_files(inspected),
+        "named_files": _named_files(inspected),
+        "ignored_settings": list(inspected.config.ignored),
+        "trial_note": note,
+        "load_seconds": round(loaded_at - started_at, 3),
+        "trial_seconds": round(time.monotonic() - loaded_at, 3),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "onnxruntime_version": str(ort.__version__),
+    }
+
+
+def _artefact(order: Order) -> Artefact:
+    folder = order.model_folder.resolve()
+    marks = [FileMark.of(str(path.relative_to(folder)), path.lstat()) for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    files = tuple(sorted(marks, key=lambda mark: mark.path))
+    return Artefact(model=order.model, version=order.version, model_folder=folder, files=files, folder_name=order.folder_name)
+
+
+def _tried(opened: Opened, seconds: float) -> str:
+    """Warm up, check examples, and run once with plain inputs when no sample is given; return a note when those do not fit."""
+    artefact, config = opened.inspected.artefact, opened.completed.config
+    trial = Trial(opened.sessions[0], opened.completed.signature)
+    watchdog = threading.Timer(seconds, trial.stop)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        warm_up(trial, config.warmup, artefact.model_folder)
+        check_golden(trial, config.golden, artefact.folder)
+        return "" if config.warmup else _plainly_run(trial)
+    finally:
+        watchdog.cancel()
+
+
+def _plainly_run(trial: Trial) -> str:
+    """Run once with zeros, which nobody has said that the model takes: only a want of time or memory speaks against it."""
+    try:
+        trial.run(plain_feeds(trial.signature))
+    except DeadlineExceeded:
+        raise
+    except ServingError as error:
+        if _is_memory(error):
+            raise
+        return "it was not executed: it does not take inputs of zeros; add a model_warmup sample that it takes"
+    return ""
+
+
+def _refusal(error: ServingError | MemoryError) -> Refused:
+    if _is_memory(error) or not isinstance(error, ServingError):
+        return Refused("MODEL_TOO_HUNGRY", "the model needs more memory than an examination may use")
+    if any(isinstance(cause, DeadlineExceeded) for cause in _causes(error)):
+        return Refused("MODEL_TOO_SLOW", "executing the model did not end in time; if it does not take zeros, add a model_warmup sample")
+    return Refused(error.reason if isinstance(error, InvalidInput) and error.reason == "BAD_VALUE" else "BAD_MODEL", error.message)
+
+
+def _is_memory(error: BaseException) -> bool:
+    return any(isinstance(cause, MemoryError) or OUT_OF_MEMORY.search(str(cause)) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = [error]
+    while (cause := found[-1].__cause__) is not None:
+        found.append(cause)
+    return found
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype.value, "shape": list(spec.shape)}
+
+
+def _external_files(inspected: Inspected) -> list[str]:
+    return [f"{inspected.model_file.parent.name}/{name}" for name in inspected.external_names]
+
+
+def _named_files(inspected: Inspected) -> list[str]:
+    """Return the files that the configuration names, wherever they are."""
+    config = inspected.config
+    own = [*(one.file for one in config.golden), *([config.text.tokenizer_file] if config.text else [])]
+    beside = [one.label_filename for one in config.outputs if one.label_filename]
+    return [*(inspected.artefact.own_path(name) for name in own), *beside]

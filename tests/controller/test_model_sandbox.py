@@ -1,0 +1,163 @@
+"""The sandbox: whatever a version does to its examination, the answer is a report or a typed refusal, and nobody is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from penstock.contracts.errors import InvalidInput, NotImplementedHere
+from services.controller.model_sandbox import Ended, ModelSandbox, ProcessLimits, SandboxLimits, _environment, _report
+from tests.controller import graphs
+from tests.controller.registering import GOOD, kit, tar
+from tests.worker import models
+
+LIMITS = SandboxLimits(process=ProcessLimits(memory_bytes=2 << 30, cpu_seconds=30), trial_seconds=1.0, wall_seconds=40.0)
+
+
+def children() -> list[str]:
+    return [name for folder in Path("/proc/self/task").glob("*/children") for name in folder.read_text().split()]
+
+
+def staged(root: Path, onnx: bytes, **beside: bytes) -> Path:
+    folder = root / "version"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(onnx)
+    for name, content in beside.items():
+        (root / name.replace("__", ".")).write_bytes(content)
+    return root
+
+
+async def test_a_good_version_is_examined_alone_under_limits_and_without_a_network(tmp_path: Path):
+    report = await ModelSandbox(LIMITS).examine("churn", "1", staged(tmp_path, models.identity()))
+
+    assert report.known_files == ("version/model.onnx",)
+    assert report.facts["network_is_cut"] is True
+    assert 1 << 20 < report.memory_bytes < 1 << 30
+    assert children() == []
+
+
+@pytest.mark.parametrize("operator", ["ConstantOfShape", "Expand", "Tile", "Range"])
+async def test_a_model_of_a_few_bytes_that_wants_16_gib_is_too_hungry(tmp_path: Path, operator: str):
+    """IU35."""
+    async with kit(tmp_path, examiner=ModelSandbox(LIMITS)) as here:
+        with pytest.raises(InvalidInput) as caught:
+            await here.register(here.archive(tar({"model.onnx": graphs.hungry(operator)})))
+        assert caught.value.reason == "MODEL_TOO_HUNGRY"
+        assert await here.leftovers() == []
+
+
+async def test_a_loop_without_end_is_too_slow_and_the_next_version_is_registered(tmp_path: Path):
+    """IU36."""
+    async with kit(tmp_path, examiner=ModelSandbox(LIMITS)) as here:
+        with pytest.raises(InvalidInput) as caught:
+            await here.register(here.archive(tar({"model.onnx": models.looping()})))
+        assert caught.value.reason == "MODEL_TOO_SLOW"
+        assert await here.leftovers() == []
+        await here.register(here.archive(tar(GOOD)))
+
+
+async def test_an_examination_beyond_its_wall_time_is_killed_and_waited_for(tmp_path: Path):
+    sandbox = ModelSandbox(SandboxLimits(wall_seconds=0.05))
+    began = time.monotonic()
+
+    with pytest.raises(InvalidInput) as caught:
+        await sandbox.examine("churn", "1", staged(tmp_path, models.identity()))
+
+    assert caught.value.reason == "MODEL_TOO_SLOW"
+    assert time.monotonic() - began < 5
+    assert children() == []
+
+
+async def test_a_cancelled_caller_leaves_no_child(tmp_path: Path):
+    asked = asyncio.ensure_future(ModelSandbox(LIMITS).examine("churn", "1", staged(tmp_path, models.identity())))
+    while not children():
+        await asyncio.sleep(0.001)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+
+    assert children() == []
+
+
+async def test_too_little_memory_even_for_the_packages_is_said_so(tmp_path: Path):
+    limits = SandboxLimits(process=ProcessLimits(memory_bytes=64 << 20))
+    with pytest.raises((InvalidInput, NotImplementedHere)) as caught:
+        await ModelSandbox(limits).examine("churn", "1", staged(tmp_path, models.identity()))
+
+    assert caught.value.reason in {"MODEL_TOO_HUNGRY", "MODEL_CRASHED", "PACKAGE_MISSING"}
+    assert children() == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        (Ended(status=-11, stdout=b"", stderr=b""), "MODEL_CRASHED"),
+        (Ended(status=-6, stdout=b"", stderr=b"terminate called after throwing 'std::bad_alloc'"), "MODEL_TOO_HUNGRY"),
+        (Ended(status=-6, stdout=b"", stderr=b"double free"), "MODEL_CRASHED"),
+        (Ended(status=-9, stdout=b"", stderr=b""), "MODEL_TOO_HUNGRY"),
+        (Ended(status=-24, stdout=b"", stderr=b""), "MODEL_TOO_SLOW"),
+        (Ended(status=1, stdout=b"", stderr=b"Traceback\nMemoryError"), "MODEL_TOO_HUNGRY"),
+        (Ended(status=1, stdout=b"", stderr=b"Traceback"), "MODEL_CRASHED"),
+        (Ended(status=0, stdout=b"", stderr=b""), "MODEL_CRASHED"),
+        (Ended(status=0, stdout=b"{", stderr=b""), "MODEL_CRASHED"),
+    ],
+)
+def test_every_death_has_a_name(ended: Ended, reason: str):
+    with pytest.raises(InvalidInput) as caught:
+        _report(ended)
+
+    assert caught.value.reason == reason
+
+
+def test_missing_packages_are_no_fault_of_the_version():
+    with pytest.raises(NotImplementedHere) as caught:
+        _report(Ended(status=0, stdout=b'{"broken": "ImportError: onnx"}', stderr=b""))
+
+    assert caught.value.reason == "PACKAGE_MISSING"
+
+
+def test_the_child_inherits_nothing_but_what_it_is_given(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+
+    assert set(_environment()) == {
+        "PYTHONPATH", "LC_ALL", "PENSTOCK_PARENT_PID", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    }  # fmt: skip
+
+
+LIMITED = """
+import os, resource, socket, sys
+from services.worker.examine import cut_network, lower_limits
+cut = cut_network()
+lower_limits({"memory_bytes": 1 << 30, "cpu_seconds": 7, "open_files": 20})
+def fails(work):
+    try:
+        work()
+    except (OSError, MemoryError):
+        return True
+    return False
+os.chdir(sys.argv[1])
+def write():
+    with open("file", "wb") as file:
+        file.write(b"x")
+def connect():
+    socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=1)
+print(cut, fails(write), fails(lambda: bytearray(2 << 30)), fails(connect), resource.getrlimit(resource.RLIMIT_CPU), flush=True)
+"""
+
+
+async def test_under_the_limits_there_is_no_writing_no_network_and_no_more_memory(tmp_path: Path):
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-c", LIMITED, str(tmp_path), str(port),
+            stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": os.fspath(Path(__file__).parents[2])},
+        )  # fmt: skip
+        printed, _ = await child.communicate()
+
+    assert printed.decode().strip() == "True True True True (7, 7)"
