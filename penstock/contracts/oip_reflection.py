@@ -8,6 +8,7 @@ private pool whose files are copies of ours, renamed; no message class is ever m
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
@@ -20,6 +21,33 @@ REFLECTED_SERVICES = (INFERENCE_SERVICE, HEALTH_SERVICE)
 """Full names of the services that the pool describes."""
 
 _FILES: tuple[FileDescriptor, ...] = (model_config_pb2.DESCRIPTOR, inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
+
+
+class MethodFinder:
+    """A pool in which methods are symbols too, as reflection wants it and protobuf's own pool does not (`grpcurl describe`)."""
+
+    def __init__(self, pool: DescriptorPool) -> None:
+        """Store the pool that answers everything else."""
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the pool itself has."""
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
+        """Return the file that declares a message, field, service or method.
+
+        Raises:
+            KeyError: no file does.
+        """
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            found = self._pool.FindServiceByName(service)
+            if method not in found.methods_by_name:
+                raise
+            return found.file
 
 
 def reflection_pool(also: Iterable[FileDescriptor] = ()) -> DescriptorPool:

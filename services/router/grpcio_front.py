@@ -17,7 +17,7 @@ import grpc.aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from penstock.contracts.errors import ServingError
-from penstock.contracts.oip_reflection import REFLECTED_SERVICES, reflection_pool
+from penstock.contracts.oip_reflection import REFLECTED_SERVICES, MethodFinder, reflection_pool
 from services.router.call_buffer import CallBuffer
 from services.router.front import Wave
 from services.router.grpc_errors import AdministratorsOnly, ErrorTranslation, MethodHandler
@@ -153,7 +153,7 @@ class GrpcioFront:
 def _reflection_methods() -> Mapping[str, MethodHandler]:
     services = (*REFLECTED_SERVICES, *REFLECTION_SERVICES[:1])
     own: Any = reflection_pb2.DESCRIPTOR  # its stubs name protobuf's C type, everybody else the public one
-    servicer = reflection.aio.ReflectionServicer(services, pool=reflection_pool(also=[own]))
+    servicer = reflection.aio.ReflectionServicer(services, pool=MethodFinder(reflection_pool(also=[own])))
     make: Any = grpc.stream_stream_rpc_method_handler
     serve = make(
         servicer.ServerReflectionInfo,

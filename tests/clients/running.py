@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 SCRIPTS: Mapping[str, Mapping[str, Any]] = tomllib.loads((HERE / "scripts.toml").read_text())
 SURFACES: Mapping[str, Mapping[str, Any]] = tomllib.loads((HERE / "surfaces.toml").read_text())
 LEFT_OUT: Mapping[str, Mapping[str, str]] = tomllib.loads((HERE / "left_out.toml").read_text())
-SCRIPT_SECONDS = 60.0
+SCRIPT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)

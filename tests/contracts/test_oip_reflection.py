@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from penstock.contracts.oip_reflection import REFLECTED_SERVICES, reflection_pool
+from penstock.contracts.oip_reflection import REFLECTED_SERVICES, MethodFinder, reflection_pool
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def database() -> Iterator[ProtoReflectionDescriptorDatabase]:
     names = (*REFLECTED_SERVICES, reflection.SERVICE_NAME)
     with ThreadPoolExecutor(2) as threads:
         server = grpc.server(threads)
-        reflection.enable_server_reflection(names, server, pool=reflection_pool([reflection_pb2.DESCRIPTOR]))
+        reflection.enable_server_reflection(names, server, pool=MethodFinder(reflection_pool([reflection_pb2.DESCRIPTOR])))
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -50,6 +50,14 @@ def test_a_client_can_build_requests_from_reflection_alone(database: ProtoReflec
     assert config.full_name == "inference.ModelConfig"
     assert config.fields_by_name["version_policy"].message_type.full_name == "inference.ModelVersionPolicy"
     assert health.output_type.fields_by_name["status"].enum_type.full_name == "grpc.health.v1.HealthCheckResponse.ServingStatus"
+
+
+def test_methods_and_fields_are_symbols_and_what_is_none_is_not_found(database: ProtoReflectionDescriptorDatabase):
+    for symbol in ("inference.GRPCInferenceService.ModelReady", "inference.ModelInferRequest.id", "grpc.health.v1.Health"):
+        assert database.FindFileContainingSymbol(symbol).package in {"inference", "grpc.health.v1"}
+    for symbol in ("inference.GRPCInferenceService.Nothing", "inference.Nobody.ModelReady", "Nobody", ""):
+        with pytest.raises(KeyError):
+            MethodFinder(reflection_pool()).FindFileContainingSymbol(symbol)
 
 
 def test_no_name_of_ours_is_left_in_the_pool():

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 INFERENCE = "inference.GRPCInferenceService"
 
 
-def described(reflection, pool):
+def described(reflection, fresh, pool):
     """Services, files by symbol and by name, extensions; what is not there is a KeyError."""
     services = set(reflection.get_services())
     assert {INFERENCE, "grpc.health.v1.Health"} <= services, services
@@ -21,11 +21,14 @@ def described(reflection, pool):
     for service in services:
         assert pool.FindServiceByName(service).methods, service
 
+    # A method is a symbol too; asked of a client that knows nothing yet.
+    assert fresh.FindFileContainingSymbol(f"{INFERENCE}.ModelReady").package == "inference"
     file = reflection.FindFileContainingSymbol("inference.ModelInferRequest.InferInputTensor")
     assert file.package == "inference", file.package
     assert reflection.FindFileByName(file.name) == file
     assert list(reflection.FindAllExtensionNumbers("inference.ModelInferRequest")) == []
     missing(reflection.FindFileContainingSymbol, "inference.Nobody")
+    missing(reflection.FindFileContainingSymbol, f"{INFERENCE}.Nothing")
     missing(reflection.FindFileByName, "nobody.proto")
     # With this protobuf the client asks its own empty database and nobody else, and gets nothing.
     assert reflection.FindFileContainingExtension("inference.ModelInferRequest", 7) is None
@@ -63,7 +66,7 @@ def main(address):
     with grpc.insecure_channel(address) as channel:
         reflection = ProtoReflectionDescriptorDatabase(channel)
         pool = DescriptorPool(reflection)
-        described(reflection, pool)
+        described(reflection, ProtoReflectionDescriptorDatabase(channel), pool)
         called(channel, pool)
 
 
