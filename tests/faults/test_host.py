@@ -162,7 +162,7 @@ async def test_h6_a_configuration_of_junk_changes_nothing_and_a_good_one_holds(t
         running.settle({"alpha": "1"})
         children = [running.served.child(name) for name in ("worker-0", "router-0")]
         async with asking(running, ledger):
-            for number, junk in enumerate((b"log_level = ", b"\xff\xfe\0", b'log_level = "loud"\n', b"routers = -1\n"), 1):
+            for number, junk in enumerate((b"log_level = ", b"\xff\xfe\0", b'log_level = "loud"\n'), 1):
                 file.write_bytes(junk)
                 running.served.process.send_signal(signal.SIGHUP)
                 await until(running, lambda number=number: len(running.served.events("config_rejected")) >= number)

@@ -68,8 +68,10 @@ async def _probe(running: World, seconds: list[float]) -> None:
         started = time.monotonic()
         reader, writer = await opened(running)
         writer.write(LIVE)
-        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
-        writer.close()
+        try:
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+        finally:
+            writer.transport.abort()
         seconds.append(time.monotonic() - started)
         await asyncio.sleep(0.02)
 
@@ -91,10 +93,12 @@ async def drip(running: World, start: bytes, gap_seconds: float) -> tuple[bytes,
             writer.write(b"x")
             await writer.drain()
             await asyncio.wait([answer], timeout=gap_seconds)
-    with suppress(OSError):
-        said = await answer
+    took = time.monotonic() - started
+    said = await answer
     writer.close()
-    return said, time.monotonic() - started
+    with suppress(OSError):
+        await writer.wait_closed()
+    return said, took
 
 
 async def dripped(running: World, ledger: Ledger, what: str, gap_seconds: float) -> tuple[float, float]:
