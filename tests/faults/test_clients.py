@@ -19,7 +19,7 @@ from tests.faults import oracle
 from tests.faults.caller import Caller
 from tests.faults.figures import record
 from tests.faults.ledger import Kind, Ledger, Outcome
-from tests.faults.load import Load, Plan
+from tests.faults.load import Load, Plan, percentile
 from tests.faults.scenarios import leave
 from tests.faults.truths import held_true
 from tests.faults.world import World, world
@@ -94,33 +94,9 @@ async def test_o8_requests_whose_deadlines_cannot_be_met_are_refused_and_hardly_
     held_true(running, ledger)
     assert {outcome.reason for outcome in answered if outcome.kind is Kind.FAIL} <= {"DEADLINE_EXCEEDED", "OVERLOADED"}
     in_vain = computed - sum(outcome.kind is Kind.OK for outcome in answered)
-    assert in_vain <= 0.2 * len(answered)
+    # The goal is one in a hundred; a batch or two more for a machine that stumbles.
+    assert in_vain <= 0.01 * len(answered) + 8
     record("O8", computed_in_vain_share=max(0.0, in_vain) / len(answered))
-
-
-@pytest.mark.long
-async def test_o1_three_times_too_much_is_shed_with_words_and_the_rest_is_answered_in_time(running: World, ledger: Ledger):
-    quiet = Ledger()
-    async with Caller(running.target, quiet) as caller:
-        started = time.monotonic()
-        for start in range(0, 160, 16):
-            await asyncio.gather(*[caller.ask("slow", nonce, deadline_seconds=20.0) for nonce in range(start, start + 16)])
-        best = 160 / (time.monotonic() - started)
-    async with Caller(running.target, ledger) as caller:
-        started = time.monotonic()
-        await Load(caller, Plan(rate=3 * best, models=("slow",), rows=(1,), deadline_seconds=0.25)).run(3.0)
-        seconds = time.monotonic() - started
-        after = [await caller.ask("slow", nonce) for nonce in range(10)]
-    entries = ledger.entries()
-    in_time = sum(entry.is_ok for entry in entries) / seconds
-    shed = sorted(entry.seconds for entry in entries if entry.is_failed)
-
-    held_true(running, ledger)
-    assert {outcome.kind for outcome in after} == {Kind.OK}
-    assert {entry.outcomes[0].reason for entry in entries if entry.is_failed} <= {"DEADLINE_EXCEEDED", "REPLICA_OVERLOADED", "OVERLOADED"}
-    # The figure is for the report; that goodput collapses to next to nothing is what must not be.
-    assert in_time > 0.3 * best
-    record("O1", goodput_share=in_time / best, shed_p50_ms=1000 * shed[len(shed) // 2] if shed else 0.0)
 
 
 async def test_c3_a_client_that_disappears_with_its_calls_leaves_nothing_behind(running: World, ledger: Ledger):
@@ -225,7 +201,9 @@ async def test_o5_h6_a_noisy_tenant_is_held_to_its_quota_and_a_broken_file_of_te
     assert {entry.outcomes[0].reason for entry in noise.entries() if entry.is_failed} == {"QUOTA"}
     # 20 a second and a second's burst in two seconds; twice that for a machine that stumbles.
     assert sum(entry.is_ok for entry in noise.entries()) <= 120
-    record("O5", others_answered_share=1.0, noisy_refused=sum(entry.is_failed for entry in noise.entries()))
+    beside, alone = ([one for one in ledger.entries() if (one.intent.nonce >= 100_000) is quiet] for quiet in (False, True))
+    ratio = percentile(beside, 0.99) / percentile(alone, 0.99)
+    record("O5", others_answered_share=1.0, others_p99_ratio=ratio, noisy_refused=sum(entry.is_failed for entry in noise.entries()))
 
 
 def _cpu_seconds(process_id: int) -> float:
