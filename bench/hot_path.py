@@ -49,6 +49,7 @@ from services.worker.link_connection import LinkIdentity
 from services.worker.link_server import LinkServer
 from services.worker.onnx_session import open_session
 from services.worker.session import SessionConfig
+from services.worker.turn_end import TurnEnd
 
 IN_FLIGHT = (1, 4, 16, 64, 256)
 SECONDS = 0.4
@@ -96,10 +97,11 @@ async def worker(folder: Path) -> AsyncGenerator[str]:
     """Serve the tiny MLP on a Unix socket; give the address."""
     session = open_session(model.build_repository(folder), SessionConfig())
     config = BatcherConfig(model=model.NAME, version="1", policy=BatchPolicy(max_batch_size=64), rules=ExecutionRules(signature=SIGNATURE))
+    turn_end = TurnEnd()
     with InlineGuard(on_stuck=lambda: None) as guard:
-        batcher = Batcher(config, [session], CostModel([CostPoint(rows=1, seconds=1e-5)]), BatcherPorts(guard=guard))
+        batcher = Batcher(config, [session], CostModel([CostPoint(rows=1, seconds=1e-5)]), BatcherPorts(guard=guard, soon=turn_end.soon))
         batcher.start()
-        server = LinkServer(LinkIdentity(instance_id=INSTANCE, credit_rows=4096), {REPLICA: batcher}.get, time.monotonic)
+        server = LinkServer(LinkIdentity(instance_id=INSTANCE, credit_rows=4096), {REPLICA: batcher}.get, time.monotonic, turn_end)
         async with server.serving(f"unix:{folder / 'link.sock'}"):
             yield server.address
         await batcher.close()

@@ -9,7 +9,7 @@ the way of its own. Measured with `python -m bench.hot_path`: see docs/decisions
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from services.mesh.chunk import CHUNK_LIMIT, ChunkSink
 from services.router.admission import Tenant
@@ -37,15 +37,18 @@ class Alike:
         ids, columns, tenants = layout.ids(payloads), layout.columns(payloads), self._tenants_of(intake.of(wave.keys, places))
         if columns is None or tenants is None or min(deadlines) <= intake.now or not b"".join(ids).isascii():
             return False
-        if not self._have_room(intake, tenants, target.name, rows):
-            return False
+        shares = _shares(tenants)
+        for tenant, requests in shares:
+            intake.meet(tenant)
+            if not tenant.may_call(target.name) or not tenant.has_room(requests, requests * rows):
+                return False
         # Last: what the sampler passes is decided.
         if self._tracer is not None and not self._tracer.passes(intake.of(wave.traces, places)):
             return False
         latest = intake.now + LONGEST_DEADLINE_SECONDS
         if max(deadlines) > latest:
             deadlines = [min(deadline, latest) for deadline in deadlines]
-        for tenant, requests in Counter(tenants).items():
+        for tenant, requests in shares:
             tenant.take(requests, requests * rows)
         self._enter(intake, layout, columns, (intake.of(wave.call_ids, places), ids, tenants, deadlines))
         return True
@@ -59,13 +62,6 @@ class Alike:
         tenants = [known.get(key) for key in keys]
         found = [tenant for tenant in tenants if tenant is not None]
         return found if len(found) == len(tenants) else None
-
-    def _have_room(self, intake: Intake, tenants: Sequence[Tenant], model: str, rows: int) -> bool:
-        for tenant, requests in Counter(tenants).items():
-            intake.meet(tenant)
-            if not tenant.may_call(model) or not tenant.has_room(requests, requests * rows):
-                return False
-        return True
 
     def _enter(
         self,
@@ -91,3 +87,9 @@ class Alike:
             calls.tenants += tenants[begin:end]
             intake.close_full(chunk, learnt, 0)
             begin = end
+
+
+def _shares(tenants: Sequence[Tenant]) -> Iterable[tuple[Tenant, int]]:
+    """Return each tenant with the number of its requests."""
+    first, count = tenants[0], len(tenants)
+    return ((first, count),) if tenants.count(first) == count else Counter(tenants).items()

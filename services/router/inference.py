@@ -32,6 +32,7 @@ from services.router.tenants import Tenants
 from services.router.tracing import RequestTracer
 from services.router.understanding import NotUnderstood, Understanding, Understood
 
+ALIKE_AT_LEAST = 4
 REQUESTS_IN_FLIGHT_LIMIT = 65_536
 """Requests of this process beyond which calls are refused at the door."""
 
@@ -90,7 +91,7 @@ class Inference:
     def _special(self, intake: Intake, gone: set[int] | None) -> list[int]:
         """Admit what can be admitted together, and return the places of the other calls whose callers have not left."""
         call_ids = intake.wave.call_ids
-        if self.requests_in_flight + len(call_ids) > REQUESTS_IN_FLIGHT_LIMIT:
+        if len(call_ids) < ALIKE_AT_LEAST or self.requests_in_flight + len(call_ids) > REQUESTS_IN_FLIGHT_LIMIT:
             layouts, special = dict[Layout, list[int]](), list(range(len(call_ids)))
         else:
             layouts, special = self._understand.layouts.sort(intake.wave.payloads)
@@ -98,7 +99,8 @@ class Inference:
             layouts = {layout: [place for place in places if call_ids[place] not in gone] for layout, places in layouts.items()}
             special = [place for place in special if call_ids[place] not in gone]
         for layout, places in layouts.items():
-            if places and not self._alike.admit(intake, layout, places):
+            # A few cost less one by one.
+            if len(places) < ALIKE_AT_LEAST or not self._alike.admit(intake, layout, places):
                 special += places
         return special
 

@@ -49,6 +49,7 @@ from services.worker.resident_memory import keep_large_blocks_apart
 from services.worker.settling import Settling
 from services.worker.status_board import StatusBoard
 from services.worker.suspects import Suspects, last_loading
+from services.worker.turn_end import TurnEnd
 from services.worker.unloading import DrainTimes, Unloading, UnloadingPorts
 
 FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox", "heartbeats", "trials")
@@ -87,7 +88,8 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         ending = Ending(suspects, start.logs)
         guard = stack.enter_context(InlineGuard(ending.end))
         tracer = SpanTracer(traces) if traces.is_exporting else None
-        core = _core(settings, clock, Batchers(suspects=suspects, guard=guard, tracer=tracer, ending=ending))
+        turn_end = TurnEnd()
+        core = _core(settings, clock, Batchers(suspects=suspects, guard=guard, tracer=tracer, ending=ending, soon=turn_end.soon))
         core.reconciler.hold_back(deadly)
         stack.callback(core.board.withdraw)
         source = core.metrics.source(*process_metrics(start, traces))
@@ -99,7 +101,7 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         servicer = ControlServicer(core.reconciler, core.replicas, core.board)
         control_address = await enter(serving_control(servicer, state / "control" / f"{settings.worker_id}.sock"))
         identity = LinkIdentity(instance_id=core.board.identity.instance_id, credit_rows=settings.credit_rows)
-        links = LinkServer(identity, core.replicas.batcher, clock.now)
+        links = LinkServer(identity, core.replicas.batcher, clock.now, turn_end)
         await enter(links.serving(_link_address(settings), _link_tls(settings)))
         core.board.open(link_address=links.address, control_address=control_address)
         stack.push_async_callback(_leave, core, links)

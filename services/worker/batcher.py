@@ -50,7 +50,7 @@ class BatcherConfig:
     version: str
     policy: BatchPolicy
     rules: ExecutionRules
-    inline_seconds: float = 0.0002
+    inline_seconds: float = 0.0005
     """Batches that cost less run on the event loop; 0 means none."""
 
 
@@ -64,6 +64,8 @@ class BatcherPorts:
     on_stuck: Callable[[], None] = nothing
     """Called when an execution ignores its brake: only the end of the process stops it."""
     guard: InlineGuard | None = None
+    soon: Callable[[Callable[[], object]], object] | None = None
+    """Puts a call off; without one the loop's `call_soon`."""
     hooks: Sequence[InstanceHooks] = field(default_factory=tuple[InstanceHooks, ...])
     """One an instance; none means that nothing is called."""
 
@@ -78,6 +80,7 @@ class Batcher:
         self.templates = TemplateBook(config.rules.signature)
         self._ports = ports
         self._clock = ports.clock
+        self._soon = ports.soon
         self._reporter = Reporter(config.model, config.version, costs, ports.tracer, ports.wall_clock)
         self._queue = BatchQueue(config.policy, costs.predict)
         hooks = ports.hooks or [InstanceHooks()] * len(sessions)
@@ -97,6 +100,7 @@ class Batcher:
     def start(self) -> None:
         """Start the instances; call on the running event loop."""
         self._loop = asyncio.get_running_loop()
+        self._soon = self._soon or self._loop.call_soon
         for instance in self._instances:
             instance.start(self._loop, self._done)
 
@@ -168,9 +172,9 @@ class Batcher:
     # The turn: from waiting to running.
 
     def _schedule(self) -> None:
-        if not self._is_scheduled and self._loop is not None:
+        if not self._is_scheduled and self._soon is not None:
             self._is_scheduled = True
-            self._loop.call_soon(self._turn)
+            self._soon(self._turn)
 
     def _turn(self) -> None:
         """Give every free instance its batch."""

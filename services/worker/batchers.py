@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.worker.batcher import Batcher, BatcherPorts
@@ -22,6 +23,8 @@ class Batchers:
     suspects: Suspects
     guard: InlineGuard
     ending: Ending
+    soon: Callable[[Callable[[], object]], object] | None = None
+    """Puts a batcher's turn off; without one the loop's `call_soon`."""
     tracer: ExecutionTracer | None = None
     """None when nothing is traced."""
 
@@ -30,7 +33,11 @@ class Batchers:
         version = replica.model_version
         replica.hooks = self.suspects.hooks(version, len(opened.sessions))
         ports = BatcherPorts(
-            tracer=self.tracer, guard=self.guard, hooks=replica.hooks, on_stuck=lambda: self.ending.end_because_of(version)
+            tracer=self.tracer,
+            guard=self.guard,
+            soon=self.soon,
+            hooks=replica.hooks,
+            on_stuck=lambda: self.ending.end_because_of(version),
         )
         return batcher_of(opened, tried.costs, tried.row_bytes, ports)
 

@@ -30,6 +30,7 @@ from services.worker.clock_offset import ClockOffset
 from services.worker.link_answers import AnswerFrame
 from services.worker.link_chunks import decode
 from services.worker.link_ports import Lookup, WorkTaker
+from services.worker.turn_end import TurnEnd
 from services.worker.work import OutputPart, Timing, Work
 
 log = structlog.get_logger(__name__)
@@ -61,11 +62,19 @@ class ProtocolBroken(Exception):
 class LinkConnection(asyncio.Protocol):
     """The worker's end of one link; the sink of its work."""
 
-    def __init__(self, identity: LinkIdentity, lookup: Lookup, clock: Callable[[], float], connections: set[LinkConnection]) -> None:
+    def __init__(
+        self,
+        identity: LinkIdentity,
+        lookup: Lookup,
+        clock: Callable[[], float],
+        connections: set[LinkConnection],
+        turn_end: TurnEnd,
+    ) -> None:
         self._identity = identity
         self._lookup = lookup
         self._clock = clock
         self._connections = connections
+        self._turn_end = turn_end
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = FrameBuffer()
@@ -108,7 +117,22 @@ class LinkConnection(asyncio.Protocol):
             log.info("link_closed", router=self._router, abandoned=sum(work.left for _, work in abandoned.values()))
 
     def data_received(self, data: bytes) -> None:
-        """Take frames; anything that is none ends the connection."""
+        """Take frames; anything that is none ends the connection.
+
+        The only router's work runs and is answered in the same turn of the loop. Where there are several, what the others sent is read
+        first, so that it can join the batches.
+        """
+        is_alone = len(self._connections) == 1
+        if not is_alone:
+            self._read(data)
+            return
+        self._turn_end.begin()
+        self._is_flush_scheduled = True
+        self._read(data)
+        self._turn_end.end()
+        self._flush()
+
+    def _read(self, data: bytes) -> None:
         try:
             for body in self._buffer.feed(data):
                 if self._transport is None or self._transport.is_closing():

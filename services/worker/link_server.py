@@ -14,6 +14,7 @@ import structlog
 
 from services.worker.link_connection import LinkConnection, LinkIdentity
 from services.worker.link_ports import Lookup
+from services.worker.turn_end import TurnEnd
 
 log = structlog.get_logger(__name__)
 
@@ -23,12 +24,13 @@ BACKLOG = 128
 class LinkServer:
     """Accepts links; answers leave on them until the block of `serving` ends."""
 
-    def __init__(self, identity: LinkIdentity, lookup: Lookup, clock: Callable[[], float]) -> None:
+    def __init__(self, identity: LinkIdentity, lookup: Lookup, clock: Callable[[], float], turn_end: TurnEnd | None = None) -> None:
         self.address = ""
         """Where it listens, as it stands in the worker's status; known inside of `serving`."""
         self._identity = identity
         self._lookup = lookup
         self._clock = clock
+        self._turn_end = turn_end or TurnEnd()
         self._connections: set[LinkConnection] = set()
 
     @asynccontextmanager
@@ -69,7 +71,7 @@ class LinkServer:
             connection.announce(credit_rows=rows)
 
     def _connection(self) -> LinkConnection:
-        return LinkConnection(self._identity, self._lookup, self._clock, self._connections)
+        return LinkConnection(self._identity, self._lookup, self._clock, self._connections, self._turn_end)
 
 
 def _remove(path: str) -> None:

@@ -30,6 +30,7 @@ from services.worker.inline_guard import InlineGuard
 from services.worker.link_connection import LinkConnection
 from services.worker.onnx_session import open_session
 from services.worker.session import SessionConfig
+from services.worker.turn_end import TurnEnd
 from tests.worker import models
 from tests.worker.links import IDENTITY, REPLICA, chunk, hello
 
@@ -81,11 +82,12 @@ def frame_of(in_flight: int, number: int, deadline: float) -> bytes:
 async def measure(in_flight: int) -> tuple[float, float]:
     session = open_session(models.dense(WIDTH, 8), SessionConfig())
     config = BatcherConfig(model="m", version="1", policy=BatchPolicy(max_batch_size=64), rules=ExecutionRules(signature=SIGNATURE))
+    turn_end = TurnEnd()
     with InlineGuard(on_stuck=lambda: None) as guard:
-        batcher = Batcher(config, [session], CostModel([CostPoint(rows=1, seconds=1e-5)]), BatcherPorts(guard=guard))
+        batcher = Batcher(config, [session], CostModel([CostPoint(rows=1, seconds=1e-5)]), BatcherPorts(guard=guard, soon=turn_end.soon))
         batcher.start()
         wire = Wire()
-        connection = LinkConnection(IDENTITY, {REPLICA: batcher}.get, time.monotonic, set())
+        connection = LinkConnection(IDENTITY, {REPLICA: batcher}.get, time.monotonic, set(), turn_end)
         connection.connection_made(wire)
         body = hello().SerializeToString()
         connection.data_received(struct.pack("<I", len(body)) + body)
