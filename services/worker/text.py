@@ -1,7 +1,10 @@
 """A model that reads tokens, served as one that reads text.
 
 Texts are tokenised together, sorted by length and run in sub-batches where lengths differ much, because a batch is padded to its
-longest text: padding may cost PADDING_SHARE of the tokens, or PADDING_TOKENS, before another execution pays.
+longest text: padding may cost PADDING_SHARE of the tokens, or PADDING_TOKENS, before another execution pays. Both are small because an
+execution costs little beside its tokens: of texts of up to 65 tokens in random order, MiniLM embeds 124, 145, 148 texts a CPU-second in
+batches of 8, 16, 32 with 25 % or 256 tokens of padding, 162, 174, 195 with 5 % or 32 tokens, 155, 184, 202 with 2 % or 16; the limit,
+all texts sorted and in eights, is 205 (2026-11-22, 2 x AMD EPYC that others used too, one thread, thread time).
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ from services.worker.session import ModelSession, RunHandle
 
 log = structlog.get_logger(__name__)
 
-PADDING_SHARE = 0.25
-PADDING_TOKENS = 256
+PADDING_SHARE = 0.05
+PADDING_TOKENS = 32
 
 Floats = NDArray[np.float32]
 
