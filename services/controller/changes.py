@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -131,6 +132,10 @@ class Changes:
         self._catalogue = catalogue
         self._epoch = epoch
         self._committed = committed
+
+    def reading(self) -> AbstractAsyncContextManager[Unit]:
+        """Open a unit to look before a change."""
+        return self._catalogue.reading()
 
     async def make(self, intent: Intent, command: Command[T], work: Work[T]) -> Outcome[T]:
         """Do the work in one transaction, or do nothing.

@@ -36,6 +36,32 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentSpec:
+    """What is to be deployed, and how."""
+
+    model: str
+    version: str
+    replicas: int = 1
+    gpu_type: str = ""
+    resources: Resources = field(default_factory=Resources)
+    config: Mapping[str, object] = field(default_factory=dict[str, object])
+    traffic_basis_points: int = 0
+    digest: str = ""
+    """Files that the caller means; empty when it does not mind."""
+    feature_schema_hash: str = ""
+    """Feature schema that will be served to it; empty when it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """What is to change of a deployment; None leaves it."""
+
+    replicas: int | None = None
+    config: Mapping[str, object] | None = None
+    resources: Resources | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """A version plus how to run it; `revision` grows with every change."""
 
@@ -51,6 +77,8 @@ class Deployment:
     resources: Resources = field(default_factory=Resources)
     config: Mapping[str, object] = field(default_factory=dict[str, object])
     """Settings that replace those of the version, in the vocabulary of model.toml."""
+    traffic_basis_points: int = 0
+    """Share of the model's traffic that it gets when it becomes active; the first deployment of a model gets all."""
     reason: str = ""
     """Why it failed, or what it waits for."""
     created_by: str = ""

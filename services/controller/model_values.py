@@ -44,6 +44,7 @@ class Version:
 
     model: str
     version: str
+    """Empty until it is registered, when it is to get the next number."""
     digest: str
     """SHA-256 of the manifest, in hexadecimal: the address of the files."""
     state: VersionState = VersionState.REGISTERED
@@ -65,7 +66,8 @@ class Version:
     def __post_init__(self) -> None:
         """Refuse names that are not valid."""
         check_model_name(self.model)
-        check_version_name(self.version)
+        if self.version:
+            check_version_name(self.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

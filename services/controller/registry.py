@@ -43,6 +43,8 @@ class Registry:
     async def register(self, version: Version, description: Description, intent: Intent) -> Outcome[Version]:
         """Register a version; the same files under the same name again change nothing.
 
+        A version without a name gets the next number; the same files have the number that they got first.
+
         Raises:
             AlreadyExists: the name has other files, or is an alias.
         """
@@ -53,7 +55,7 @@ class Registry:
         command = Command(
             action="version.register",
             answer=Version,
-            subject=f"model/{version.model}/version/{version.version}",
+            subject=f"model/{version.model}",
             request=[version, description],
         )
         return await self._changes.make(intent, command, work)
@@ -146,6 +148,8 @@ async def _describe(writing: Writing, held: Model | None, name: str, description
 
 async def _register(writing: Writing, version: Version, description: Description) -> Made[Version]:
     unit = writing.unit
+    if not version.version:
+        version = await _named(unit, version)
     held = await unit.versions.get(version.model, version.version)
     if held is not None:
         if held.digest == version.digest and held.state is VersionState.REGISTERED:
@@ -160,6 +164,13 @@ async def _register(writing: Writing, version: Version, description: Description
     registered = replace(version, created_time=writing.time, created_by=version.created_by or writing.intent.actor, healthy_time=None)
     await unit.versions.add(registered)
     return Made(value=registered, before=None, after=registered)
+
+
+async def _named(unit: Unit, version: Version) -> Version:
+    versions = await unit.versions.of(version.model)
+    same = next((held for held in versions if held.digest == version.digest and held.state is VersionState.REGISTERED), None)
+    taken = [int(name) for name in (*(held.version for held in versions), *await unit.aliases.of(version.model)) if name.isdecimal()]
+    return replace(version, version=same.version if same else str(max(taken, default=0) + 1))
 
 
 async def _move_alias(writing: Writing, model: Model, alias: str, version: str) -> None:

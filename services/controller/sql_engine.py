@@ -1,6 +1,6 @@
 """Opens the database of a URL: SQLite by default, PostgreSQL by the same code.
 
-    sqlite+aiosqlite:////var/lib/penstock/catalogue.db       a file; WAL, every commit reaches the disk
+    sqlite+aiosqlite:////var/lib/penstock/catalogue.db       a file; every commit reaches the disk
     postgresql+asyncpg://penstock@127.0.0.1:5432/penstock
 
 SQLite's driver begins transactions late and of its own accord; here they begin when the block is entered, and a writing one takes the
@@ -28,9 +28,8 @@ BUSY_SECONDS = 5.0
 POOL_SIZE = 5
 
 _PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",  # an acknowledged write survives a power cut
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
+    "PRAGMA synchronous=FULL",  # an acknowledged write survives a power cut
     "PRAGMA foreign_keys=ON",
 )
 

@@ -89,6 +89,7 @@ deployments = Table(
     _name("gpu_type"),
     Column("resources", Document(Resources), nullable=False),
     Column("config", Document(_OBJECT), nullable=False),
+    Column("traffic_basis_points", Integer, nullable=False),
     _text("reason"),
     _name("created_by"),
     _time("created_time"),

@@ -78,6 +78,7 @@ def _deployments() -> None:
         Column("gpu_type", String(255), nullable=False),
         Column("resources", Text, nullable=False),
         Column("config", Text, nullable=False),
+        Column("traffic_basis_points", Integer, nullable=False),
         Column("reason", Text, nullable=False),
         Column("created_by", String(255), nullable=False),
         Column("created_time", Double, nullable=False),

@@ -1,0 +1,113 @@
+"""Refuses deployments that cannot come to anything. Pure: values in, problems out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from penstock.contracts.routes import WHOLE
+from services.controller.deployment_values import DeploymentSpec, Resources, Scaling
+
+MOST_REPLICAS = 1_000
+MOST_BATCH = 65_536
+LONGEST_QUEUE_DELAY_MICROSECONDS = 10_000_000
+LONGEST_TIMEOUT_SECONDS = 3_600.0
+LARGEST_CONFIG_ENTRIES = 1_000
+MOST_CPUS = 1_024
+MOST_MEMORY_BYTES = 1 << 50
+
+SECRETS = ("secret", "password", "token", "credential", "api_key")
+"""Words in the names of settings whose values are references, never the secret itself."""
+REFERENCES = ("file:", "env:", "secret:")
+
+Problem = tuple[str, str]
+"""JSON pointer, and what is wrong there."""
+
+
+def spec_problems(spec: DeploymentSpec) -> tuple[Problem, ...]:
+    """Return all that is wrong with a specification on its own, whatever the state of the mesh."""
+    problems = [*_replica_problems(spec.replicas), *_resource_problems(spec.resources), *config_problems(spec.config)]
+    if spec.version == "latest":
+        problems.append(("/version", "'latest' names no version: a deployment is of one version"))
+    if not 0 <= spec.traffic_basis_points <= WHOLE:
+        problems.append(("/traffic_basis_points", f"{spec.traffic_basis_points} is not within 0 and {WHOLE}"))
+    if not _is_label(spec.gpu_type):
+        problems.append(("/gpu_type", "use up to 63 printable characters"))
+    return tuple(problems)
+
+
+def scaling_problems(scaling: Scaling) -> tuple[Problem, ...]:
+    """Return all that is wrong with a change of how a deployment runs."""
+    problems: list[Problem] = []
+    if scaling.replicas is not None:
+        problems += _replica_problems(scaling.replicas)
+    if scaling.resources is not None:
+        problems += _resource_problems(scaling.resources)
+    return (*problems, *config_problems(scaling.config or {}))
+
+
+def config_problems(config: Mapping[str, object]) -> tuple[Problem, ...]:
+    """Return what is wrong with settings in the vocabulary of model.toml, at any depth."""
+    if sum(1 for _ in _entries("", config)) > LARGEST_CONFIG_ENTRIES:
+        return (("/config", f"more than {LARGEST_CONFIG_ENTRIES} entries"),)
+    return tuple((f"/config{pointer}", problem) for pointer, value in _entries("", config) if (problem := _setting_problem(pointer, value)))
+
+
+def _replica_problems(replicas: int) -> list[Problem]:
+    return [] if 1 <= replicas <= MOST_REPLICAS else [("/replicas", f"{replicas} is not within 1 and {MOST_REPLICAS}")]
+
+
+def _resource_problems(resources: Resources) -> list[Problem]:
+    problems: list[Problem] = []
+    if not 0 <= resources.memory_bytes <= MOST_MEMORY_BYTES:
+        problems.append(("/resources/memory_bytes", f"{resources.memory_bytes} is not within 0 and {MOST_MEMORY_BYTES}"))
+    if not 0 <= resources.cpus <= MOST_CPUS:
+        problems.append(("/resources/cpus", f"{resources.cpus} is not within 0 and {MOST_CPUS}"))
+    return problems
+
+
+def _setting_problem(pointer: str, value: object) -> str:
+    name = pointer.rpartition("/")[2]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "is not a finite number"
+    if any(word in name.lower() for word in SECRETS) and not _is_reference(value):
+        return f"a secret does not stand in a specification: refer to it ({', '.join(REFERENCES)}…)"
+    limit = _LIMITS.get(name)
+    if limit is None or isinstance(value, Mapping | list):
+        return ""
+    least, most = limit
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        return f"{str(value)[:40]} is not within {least} and {most}"
+    return "" if name.endswith("seconds") or isinstance(value, int) else f"{value} is no whole number"
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, Mapping | list) or value in (None, "") or (isinstance(value, str) and value.startswith(REFERENCES))
+
+
+def _is_label(text: str) -> bool:
+    return len(text) <= 63 and text.isprintable()
+
+
+def _entries(pointer: str, value: object) -> Iterator[tuple[str, object]]:
+    pairs: Sequence[tuple[object, object]] = ()
+    if isinstance(value, Mapping):
+        pairs = list(cast("Mapping[object, object]", value).items())
+    elif isinstance(value, list):
+        pairs = list(enumerate(cast("list[object]", value)))
+    for key, held in pairs:
+        place = f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
+        yield place, held
+        yield from _entries(place, held)
+
+
+_LIMITS: Mapping[str, tuple[Any, Any]] = {
+    "max_batch_size": (1, MOST_BATCH),
+    "preferred_batch_size": (1, MOST_BATCH),
+    "max_queue_delay_microseconds": (0, LONGEST_QUEUE_DELAY_MICROSECONDS),
+    "max_queue_size": (1, 1_000_000),
+    "default_timeout_microseconds": (1, int(LONGEST_TIMEOUT_SECONDS * 1_000_000)),
+    "timeout_seconds": (0.001, LONGEST_TIMEOUT_SECONDS),
+    "priority_levels": (0, 1_000),
+}
