@@ -49,6 +49,7 @@ from services.worker.resident_memory import keep_large_blocks_apart
 from services.worker.settling import Settling
 from services.worker.status_board import StatusBoard
 from services.worker.suspects import Suspects, last_loading
+from services.worker.trials import Trials
 from services.worker.turn_end import TurnEnd
 from services.worker.unloading import DrainTimes, Unloading, UnloadingPorts
 
@@ -148,6 +149,7 @@ def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers) -> Core:
     reconciler.connect(
         Loading(device, budget, batchers.suspects, loading_ports, times),
         Unloading(clock, UnloadingPorts(on_change=board.change, on_closed=closed), drain_times),
+        Trials(settings.state_dir / "trials", settings.worker_id),
     )
     return Core(replicas=replicas, board=board, reconciler=reconciler, metrics=metrics)
 

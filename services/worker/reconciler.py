@@ -29,6 +29,7 @@ from services.worker.replica_state import COMING, ReplicaEvent
 from services.worker.replicas import Replicas
 from services.worker.settling import changed
 from services.worker.status_board import StatusBoard
+from services.worker.trials import Trials
 from services.worker.unloading import Unloading
 
 FIRST_SECONDS = 5.0
@@ -80,17 +81,19 @@ class Reconciler:
         self._unloads: set[asyncio.Task[None]] = set()
         self._is_stopped = False
         self._held_back: frozenset[ModelVersion] = frozenset()
+        self._deadly: frozenset[ModelVersion] = frozenset()
         self._look_seconds = 0.0
         self._started_at = clock.now()
 
     def hold_back(self, versions: Iterable[ModelVersion]) -> None:
         """Load these versions only when everything else is settled: the last worker died of one of them."""
-        self._held_back = frozenset(versions)
+        self._held_back = self._deadly = frozenset(versions)
         for version in self._held_back:
             log.warning("version_held_back", model=version.model, version=version.version)
 
-    def connect(self, loading: Loading, unloading: Unloading) -> None:
-        """Set who loads and unloads; both call back, so they are made after this."""
+    def connect(self, loading: Loading, unloading: Unloading, trials: Trials) -> None:
+        """Set who loads and unloads, and whose turn it is; they call back, so they are made after this."""
+        self._trials = trials
         self._loading = loading
         self._unloading = unloading
 
@@ -187,6 +190,8 @@ class Reconciler:
             revision = seen.revisions.get(model)
             if revision is not None and not desire.unsettled and is_settled(desire, self._replicas.held(model)):
                 self._board.applied_overrides[model] = revision
+        if self._board.is_settled and not any(replica.life.state in COMING for replica in self._replicas):
+            self._trials.rest()
         self._note_settled(seen)
         self._board.change()
 
@@ -233,8 +238,12 @@ class Reconciler:
         return self._group.create_task(work)
 
     async def _load(self, replica: Replica) -> None:
+        is_suspect = replica.model_version in self._deadly
         try:
-            await self._loading.load(replica)
+            async with self._trials.turn(replica.offer, is_suspect=is_suspect):
+                await self._loading.load(replica)
+                if replica.life.state is ReplicaState.READY:
+                    self._trials.prove(replica.offer)
         except asyncio.CancelledError:
             if self._is_stopped or replica.life.state in COMING:
                 raise

@@ -130,27 +130,27 @@ def with_poison(tmp_path: Path, short_dir: Path) -> Iterator[World]:
         yield served
 
 
-@pytest.mark.long
+@pytest.mark.timeout(150)
 async def test_p6_a_version_that_kills_whoever_loads_it_is_given_up_and_the_rest_goes_on_serving(with_poison: World, ledger: Ledger):
     served = with_poison
     async with Caller(served.target, ledger) as caller:
         load = Load(caller, Plan(rate=50.0, models=("alpha",)))
         loading = asyncio.create_task(load.run())
         await asyncio.sleep(0.5)
+        started = time.monotonic()
         await asyncio.to_thread(oracle.write_version, served.repository / "poison", 1)
-        await asyncio.to_thread(served.served.until, lambda: bool(served.served.events("version_failed")), seconds=45)
-        lifted_at = time.monotonic()
-        async with asyncio.timeout(20):
-            while inv.seconds_to_live([entry for entry in ledger.entries() if entry.outcomes], lifted_at) is None:
-                await asyncio.sleep(0.1)
+        await asyncio.to_thread(served.served.until, lambda: bool(served.served.events("version_failed")), seconds=90)
+        took = time.monotonic() - started
+        await asyncio.sleep(0.5)
         load.stop()
         await loading
-    deaths = len(served.served.events("child_died"))
+    deaths = [line["child"] for line in served.served.events("child_died")]
     await asyncio.to_thread(shutil.rmtree, served.repository / "poison")
     await asyncio.to_thread(served.settle, {"alpha": "1"})
 
     held_true(served, ledger)
-    assert deaths <= 6
-    assert {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed} <= ABSENT
-    lost = sum(not entry.is_ok for entry in ledger.entries())
-    record("P6", deaths=deaths, others_refused=lost, others_refused_share=lost / len(ledger.entries()))
+    assert [entry.outcomes[0] for entry in ledger.entries() if not entry.is_ok] == []
+    # One worker tries and dies until the version is given up; the other one is never away.
+    assert len(deaths) == 3
+    assert len(set(deaths)) == 1
+    record("P6", deaths=len(deaths), given_up_after_s=took, others_refused=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from services.worker.replica import Replica
 from services.worker.replica_state import ReplicaEvent
 from services.worker.replicas import Replicas
 from services.worker.status_board import StatusBoard
+from services.worker.trials import Trials
 from services.worker.unloading import Unloading
 
 
@@ -40,6 +42,7 @@ class World:
     loads: list[str] = field(default_factory=list)
     looks: int = 0
     replicas: Replicas = field(default_factory=Replicas)
+    trials: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()))
 
     def observe(self, overrides: dict[str, Override], *, now: float, now_time: float) -> Observation:
         self.looks += 1
@@ -73,7 +76,7 @@ async def reconciling(world: World):
         identity=WorkerStatus(worker_id="w", instance_id="w", link_address=""), publisher=Nowhere(), replicas=world.replicas.statuses
     )
     reconciler = Reconciler(cast("Desires", world), world.replicas, board, SystemClock(), Pace(poll_seconds=0.005))
-    reconciler.connect(cast("Loading", world), cast("Unloading", world))
+    reconciler.connect(cast("Loading", world), cast("Unloading", world), Trials(world.trials, "w"))
     task = asyncio.create_task(reconciler.run())
     try:
         async with asyncio.timeout(10):
