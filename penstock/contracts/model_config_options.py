@@ -18,12 +18,12 @@ from typing import TypeVar, cast
 
 from penstock.contracts.model_config_checks import Table, invalid, require
 from penstock.contracts.model_config_scheduling import Specific
-from penstock.contracts.model_config_values import ExecutionOptions, GoldenExample, ModelConfig, Pooling, TextOptions
+from penstock.contracts.model_config_values import ExecutionOptions, GoldenExample, ModelConfig, NonFiniteOutput, Pooling, TextOptions
 
 PREFIX = "penstock."
 """Start of the keys of parameters that are settings of ours."""
 
-TABLES = ("aliases", "execution", "golden", "reject_non_finite", "text", "text_inputs", "traffic")
+TABLES = ("aliases", "execution", "golden", "non_finite_output", "reject_non_finite", "text", "text_inputs", "traffic")
 """Keys at the top of `model.toml` that Triton's configuration does not have."""
 
 BY_NAME = frozenset({"aliases", "traffic"})
@@ -39,6 +39,7 @@ class OwnOptions:
     """The settings that Triton's vocabulary lacks."""
 
     reject_non_finite: bool = False
+    non_finite_output: NonFiniteOutput = NonFiniteOutput.UNCHECKED
     versions: tuple[str, ...] = ()
     """Versions of the policy `specific`, when not all of them are numbers."""
     ttl_seconds: float | None = None
@@ -83,6 +84,7 @@ def read_options(tree: Mapping[str, object]) -> OwnOptions:
     cache = table.table("response_cache")
     options = OwnOptions(
         reject_non_finite=table.flag("reject_non_finite", default=False),
+        non_finite_output=_read_non_finite_output(table),
         versions=specific.texts("versions"),
         ttl_seconds=cache.number_or_none("ttl_seconds"),
         execution=_read_execution(table.table("execution")),
@@ -99,9 +101,7 @@ def read_options(tree: Mapping[str, object]) -> OwnOptions:
 
 def own_parameters(config: ModelConfig) -> dict[str, str]:
     """Return the parameters that carry our own settings; settings at their defaults are left out."""
-    tree: Tree = {}
-    if config.reject_non_finite:
-        tree["reject_non_finite"] = True
+    tree = _non_finite(config)
     if isinstance(config.version_policy, Specific) and not all(is_number(one) for one in config.version_policy.versions):
         tree["version_policy"] = {"specific": {"versions": list(config.version_policy.versions)}}
     if config.response_cache.ttl_seconds is not None:
@@ -122,6 +122,13 @@ def own_parameters(config: ModelConfig) -> dict[str, str]:
     if execution:
         tree["execution"] = execution
     return threads | flattened(tree)
+
+
+def _non_finite(config: ModelConfig) -> Tree:
+    tree: Tree = {"reject_non_finite": True} if config.reject_non_finite else {}
+    if config.non_finite_output is not NonFiniteOutput.UNCHECKED:
+        tree["non_finite_output"] = config.non_finite_output.value
+    return tree
 
 
 def flattened(tree: Mapping[str, object], path: str = PREFIX) -> dict[str, str]:
@@ -161,6 +168,12 @@ def _read_execution(table: Table) -> ExecutionOptions:
     )
     table.close()
     return options
+
+
+def _read_non_finite_output(table: Table) -> NonFiniteOutput:
+    wanted, choices = table.text("non_finite_output", NonFiniteOutput.UNCHECKED.value), [one.value for one in NonFiniteOutput]
+    require(wanted in choices, "non_finite_output", f"must be one of {', '.join(choices)}, got {wanted[:40]!r}")
+    return NonFiniteOutput(wanted)
 
 
 def _read_text(table: Table) -> TextOptions:

@@ -66,6 +66,7 @@ def from_proto(proto: pb.ModelConfig) -> ModelConfig:
         execution=own.execution,
         text=own.text,
         reject_non_finite=own.reject_non_finite,
+        non_finite_output=own.non_finite_output,
         aliases=own.aliases,
         traffic=own.traffic,
         default_model_filename=proto.default_model_filename or None,

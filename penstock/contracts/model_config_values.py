@@ -25,6 +25,17 @@ class WarmupValues(Enum):
     FILE = "input_data_file"
 
 
+class NonFiniteOutput(Enum):
+    """What becomes of an answer that holds NaN or infinity."""
+
+    UNCHECKED = "unchecked"
+    """Nobody looks."""
+    COUNT = "pass"
+    """It is answered, and counted."""
+    ERROR = "error"
+    """It fails with OUTPUT_NOT_FINITE, alone in its batch, and is counted."""
+
+
 class Pooling(Enum):
     """How a sentence's vector is made from those of its tokens: their mean, or the first one."""
 
@@ -178,6 +189,7 @@ class ModelConfig:
     text: TextOptions | None = None
     reject_non_finite: bool = False
     """Inputs with NaN or infinite values are refused."""
+    non_finite_output: NonFiniteOutput = NonFiniteOutput.UNCHECKED
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     """Other names of versions, by alias; callers address them like versions."""
     traffic: Mapping[str, int] = field(default_factory=dict[str, int])

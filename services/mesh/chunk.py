@@ -93,6 +93,7 @@ class Chunk:
         "columns",
         "context",
         "deadlines",
+        "deaths",
         "earliest_deadline",
         "is_idempotent",
         "lane",
@@ -130,6 +131,8 @@ class Chunk:
         self.is_idempotent = True
         self.attempts = 0
         self.refusals = 0
+        self.deaths = 0
+        """Workers that crashed while they executed it."""
         self.chunk_id = 0
         self.replica_id = 0
         self.lane: Lane | None = None
@@ -184,6 +187,7 @@ class Chunk:
         )
         part.attempts = self.attempts
         part.refusals = self.refusals
+        part.deaths = self.deaths
         part.is_idempotent = self.is_idempotent
         part.columns = [[column[position] for position in positions] for column in self.columns]
         part.deadlines = [self.deadlines[position] for position in positions]

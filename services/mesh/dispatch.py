@@ -11,18 +11,21 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from random import Random
 
 import structlog
 
-from penstock.contracts.errors import DeadlineExceeded, NoReadyReplica, ReplicaOverloaded, ServingError, WorkerLost
+from penstock.contracts.errors import DeadlineExceeded, ReplicaOverloaded, ServingError
 from penstock.contracts.worker_status import WorkerStatus
+from services.chassis.last_words import Casualties, mark_of, sender_of
 from services.mesh import door, placement
 from services.mesh.chunk import Chunk
+from services.mesh.dispatch_counters import DispatchCounters
 from services.mesh.lane import Lane, open_lane
 from services.mesh.link import Link
 from services.mesh.link_target import LinkTarget
+from services.mesh.quarantine import Quarantine, judge, unknown_casualties
+from services.mesh.refusals import no_room, nobody
 from services.mesh.retry_budget import RetryBudget
 from services.mesh.route_table import Deployment, RouteTable
 
@@ -34,23 +37,17 @@ SWEEP_SECONDS = 0.02
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class DispatchCounters:
-    """What happened, since the start."""
-
-    sent_requests: int = 0
-    retried_requests: int = 0
-    retries_refused: int = 0
-    expired_requests: int = 0
-    shed_requests: int = 0
-    links_lost: int = 0
-
-
 class Dispatch:
     """The way to the workers."""
 
     def __init__(
-        self, table: RouteTable, *, router_id: str, clock: Callable[[], float], random: Random, tls: ssl.SSLContext | None = None
+        self,
+        table: RouteTable,
+        *,
+        router_id: str,
+        clock: Callable[[], float],
+        random: Random,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Keep the collaborators; `follow` is fed by the worker feed, `running` opens links."""
         self.counters = DispatchCounters()
@@ -68,6 +65,13 @@ class Dispatch:
         self._on_change: list[Callable[[], None]] = []
         self._on_sweep: list[Callable[[float], object]] = []
         self._tls = tls
+        self._casualties: Callable[[str], Casualties | None] = unknown_casualties
+        self._sender = sender_of(router_id)
+        self._quarantine = Quarantine(lambda chunk: self._send_again(chunk, self._clock()), self._refuse)
+
+    def learn_of_crashes(self, casualties: Callable[[str], Casualties | None]) -> None:
+        """Ask `casualties` what a lost worker, by its id, was executing when it crashed; without it nothing is known."""
+        self._casualties = casualties
 
     # --- the fleet ---------------------------------------------------------------------------------------------------------------
 
@@ -158,7 +162,7 @@ class Dispatch:
         for chunk_id in [chunk_id for chunk_id, chunk in self._chunks.items() if not chunk.left]:
             del self._chunks[chunk_id]
             self._homes.pop(chunk_id, None)
-        return iter(list(self._chunks.values()))
+        return iter([*self._chunks.values(), *self._quarantine.waiting])
 
     def _place(self, chunk: Chunk, deployment: Deployment, now: float, *, avoid: Link | None = None) -> None:
         candidates = self._candidates(deployment)
@@ -166,7 +170,7 @@ class Dispatch:
             candidates = [pair for pair in candidates if pair[0] is not avoid]
         link = placement.choose([link for link, _ in candidates if not link.is_clogged], chunk.rows_left, self._random)
         if link is None:
-            self._refuse(chunk, _no_room(deployment) if candidates or avoid is not None else _nobody(deployment))
+            self._refuse(chunk, no_room(deployment) if candidates or avoid is not None else nobody(deployment))
             return
         replica_id = next(replica_id for candidate, replica_id in candidates if candidate is link)
         lane = link.lanes.get(replica_id) or self._new_lane(link, replica_id, deployment)
@@ -239,9 +243,10 @@ class Dispatch:
     def link_lost(self, link: Link, chunks: list[Chunk]) -> None:
         """Send the unanswered requests of a lost link once more, elsewhere."""
         self.counters.links_lost += 1
-        now = self._clock()
+        now, lost = self._clock(), self._casualties(link.target.worker_id) if chunks else None
         for chunk in chunks:
-            self._retry(chunk, WorkerLost("the worker went away before it answered; try again", retry_after_seconds=0.5), now)
+            tries, error = judge(chunk, mark_of(self._sender, chunk.chunk_id), lost)
+            self._retry(chunk, error, now, tries=tries)
         self.flush()
 
     def not_executed(self, chunk: Chunk, positions: list[int], error: ServingError) -> None:
@@ -257,15 +262,17 @@ class Dispatch:
         elif self._budget.take(again.left, now):
             self._send_again(again, now, avoid=self._homes.get(chunk.chunk_id))
         else:
-            self._refuse_again(again, _no_room(chunk.context.deployment))
+            self._refuse_again(again, no_room(chunk.context.deployment))
         self.flush()
 
-    def _retry(self, chunk: Chunk, error: ServingError, now: float) -> None:
+    def _retry(self, chunk: Chunk, error: ServingError, now: float, *, tries: int) -> None:
         again = chunk.part(chunk.open_positions()) if chunk.left != chunk.size else chunk
-        if again.attempts < 2 and again.is_idempotent and self._budget.take(again.left, now):
-            self._send_again(again, now)
-        else:
+        if not (again.attempts < tries and again.is_idempotent and self._budget.take(again.left, now)):
             self._refuse_again(again, error)
+        elif again.deaths:
+            self._quarantine.add(again)
+        else:
+            self._send_again(again, now)
 
     def _refuse_again(self, chunk: Chunk, error: ServingError) -> None:
         self.counters.retries_refused += chunk.left
@@ -282,6 +289,7 @@ class Dispatch:
     def _sweep(self, now: float) -> None:
         for listener in self._on_sweep:
             listener(now)
+        self._quarantine.release(now)
         for chunk in self.in_flight():
             if chunk.earliest_deadline <= now:
                 # One by one: the link forgets the chunk with the last of them, and takes no rows back for what it does not know.
@@ -290,11 +298,3 @@ class Dispatch:
                     self.counters.expired_requests += len(positions)
                     chunk.sink.failed(chunk, positions, DeadlineExceeded("the deadline passed before the worker answered"))
         self.flush()
-
-
-def _nobody(deployment: Deployment) -> NoReadyReplica:
-    return NoReadyReplica(f"no worker that holds {deployment.model}@{deployment.version} can be reached", retry_after_seconds=1.0)
-
-
-def _no_room(deployment: Deployment) -> ReplicaOverloaded:
-    return ReplicaOverloaded(f"all replicas of {deployment.model}@{deployment.version} are full", retry_after_seconds=0.1)

@@ -22,6 +22,7 @@ from penstock.contracts.errors import NotImplementedHere
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis import telemetry
 from services.chassis.atomic_file import write_atomically
+from services.chassis.blackbox import read_casualties
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
 from services.chassis.feeds import FolderFeed
@@ -118,7 +119,9 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     table, metrics = RouteTable(), RouterMetrics()
     tenants = Tenants(pepper=settings.key_pepper.encode())
     identity = f"{settings.router_id}-{secrets.token_hex(8)}"
+    boxes = settings.state_dir / "blackbox"
     dispatch = Dispatch(table, router_id=identity, clock=clock.now, random=Random(), tls=_link_tls(settings))
+    dispatch.learn_of_crashes(lambda worker_id: read_casualties(boxes / worker_id))
     understanding = Understanding(table, metrics)
     dispatch.on_change(understanding.forget)
     shared = SharedAnswers(ResultCache(limit_bytes=settings.result_cache_bytes, ttl_seconds=settings.result_cache_seconds), clock=clock.now)

@@ -5,6 +5,7 @@ What invites traffic enters last and so leaves first: on SIGTERM routers are tol
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import secrets
@@ -19,7 +20,7 @@ import structlog
 
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis import telemetry
-from services.chassis.blackbox import Blackbox
+from services.chassis.blackbox import Blackbox, crash_file
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
 from services.chassis.feeds import FolderPublisher
@@ -167,11 +168,14 @@ def _reload(start: Start[WorkerSettings]) -> None:
 
 @contextmanager
 def _blackbox(path: Path) -> Generator[Blackbox]:
-    box = Blackbox.open(path)
-    try:
-        yield box
-    finally:
-        box.close()
+    with crash_file(path).open("wb") as crash:
+        box = Blackbox.open(path)
+        faulthandler.enable(crash)
+        try:
+            yield box
+        finally:
+            faulthandler.disable()
+            box.close()
 
 
 def _link_address(settings: WorkerSettings) -> str:

@@ -26,6 +26,7 @@ from services.worker.cost_model import CostModel
 from services.worker.execution import Execution, ExecutionRules, Outcome
 from services.worker.inline_guard import LIMIT_SECONDS, InlineGuard
 from services.worker.instance import Instance, InstanceHooks, nothing
+from services.worker.memory_shortage import OUT_OF_MEMORY
 from services.worker.reporting import Reporter
 from services.worker.running import STUCK_SECONDS, RunMode, RunningBatch
 from services.worker.session import ModelSession, Terminated
@@ -209,8 +210,8 @@ class Batcher:
             guard.begin(running.handle)
         try:
             outcome = instance.attempt(running)
-        except ExecutionFailed:
-            running.mode = RunMode.APART
+        except ExecutionFailed as error:
+            running.mode = RunMode.HALVED if error.reason == OUT_OF_MEMORY else RunMode.APART
             instance.run(running)
         except Terminated:
             self.costs.observe(running.batch.rows, running.batch.row_bytes, LIMIT_SECONDS)

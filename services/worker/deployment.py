@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from penstock.contracts.model_config import CompletedModel, DynamicBatching, ModelConfig
+from penstock.contracts.model_config import CompletedModel, DynamicBatching, ModelConfig, NonFiniteOutput
 from penstock.contracts.model_config import QueuePolicy as ConfiguredQueuePolicy
 from penstock.contracts.signature import Signature
 from penstock.contracts.tensors import AnyArray
@@ -30,7 +30,13 @@ def batcher_of(opened: Opened, costs: tuple[CostPoint, ...], row_bytes: int, por
 
 def execution_rules_of(completed: CompletedModel) -> ExecutionRules:
     """Return what is checked around every execution."""
-    return ExecutionRules(signature=completed.signature, reject_non_finite=completed.config.reject_non_finite)
+    policy = completed.config.non_finite_output
+    return ExecutionRules(
+        signature=completed.signature,
+        reject_non_finite=completed.config.reject_non_finite,
+        require_finite_output=policy is NonFiniteOutput.ERROR,
+        count_non_finite_output=policy is NonFiniteOutput.COUNT,
+    )
 
 
 def batch_policy_of(config: ModelConfig) -> BatchPolicy:

@@ -13,7 +13,8 @@ from penstock.contracts.errors import ExecutionFailed, InvalidInput, OutputContr
 from penstock.contracts.signature import Signature
 from penstock.contracts.tensors import AnyArray
 from services.worker.batch_buffer import assemble, sift, split
-from services.worker.bisection import Bisection
+from services.worker.bisection import Bisection, halves
+from services.worker.memory_shortage import OUT_OF_MEMORY, does_not_fit, out_of_memory
 from services.worker.output_checks import OutputCheck, sift_outputs
 from services.worker.session import ModelSession, RunHandle, Terminated
 from services.worker.statistics import Durations
@@ -29,6 +30,8 @@ class ExecutionRules:
     """Requests with NaN or infinity in an input are refused."""
     require_finite_output: bool = False
     """Requests with NaN or infinity in an output fail."""
+    count_non_finite_output: bool = False
+    """They are answered all the same, but counted."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,16 @@ class Outcome:
     """What did not finish because the brake was pulled."""
     executions: list[tuple[int, Durations]] = field(default_factory=list[tuple[int, Durations]])
     """Rows and durations of each run of the model that succeeded."""
+    not_finite: int = 0
+    """Requests with NaN or infinity in an output, where somebody wants to know."""
+
+    def include(self, other: Outcome) -> None:
+        """Add what became of other requests."""
+        self.answered += other.answered
+        self.failed += other.failed
+        self.stopped += other.stopped
+        self.executions += other.executions
+        self.not_finite += other.not_finite
 
 
 class Execution:
@@ -60,8 +73,8 @@ class Execution:
         """Execute a batch whatever happens: failures and stops are part of the outcome."""
         try:
             return self.attempt(batch, handle)
-        except ExecutionFailed:
-            return self.isolate(batch, handle)
+        except ExecutionFailed as error:
+            return self.halve(batch, handle) if error.reason == OUT_OF_MEMORY else self.isolate(batch, handle)
         except Terminated:
             return Outcome(stopped=list(batch.parts))
 
@@ -69,7 +82,7 @@ class Execution:
         """Execute a batch once.
 
         Raises:
-            ExecutionFailed: the model failed; `isolate` finds out on which row.
+            ExecutionFailed: the model failed, and `isolate` finds out on which row; or memory did (OUT_OF_MEMORY), and `halve` helps.
             Terminated: the handle stopped it.
         """
         outcome = Outcome()
@@ -83,6 +96,26 @@ class Execution:
                 return outcome
             feeds = assemble(parts)
         self._execute(parts, feeds, handle, begun, outcome)
+        return outcome
+
+    def halve(self, batch: Batch, handle: RunHandle) -> Outcome:
+        """Execute a batch for which there was not enough memory as two halves, each once: repeating more would starve the neighbours.
+
+        Nothing is remembered: the next batch is as large as it would have been.
+        """
+        outcome = Outcome()
+        pieces = [half for half in halves(batch.parts) if half]
+        for half in pieces:
+            try:
+                if len(pieces) == 1:
+                    raise out_of_memory()
+                done = self.attempt(Batch(half), handle)
+            except ExecutionFailed as error:
+                too_large = Outcome(failed=[(part, does_not_fit(part)) for part in half])
+                done = too_large if error.reason == OUT_OF_MEMORY else self.isolate(Batch(half), handle)
+            except Terminated:
+                done = Outcome(stopped=list(half))
+            outcome.include(done)
         return outcome
 
     def isolate(self, batch: Batch, handle: RunHandle) -> Outcome:
@@ -121,6 +154,9 @@ class Execution:
             if self._rules.require_finite_output:
                 parts, arrays, refused = sift_outputs(parts, specs, arrays, has_rows=self._has_rows)
                 outcome.failed += refused
+                outcome.not_finite += len(refused)
+            elif self._rules.count_non_finite_output:
+                outcome.not_finite += len(sift_outputs(parts, specs, arrays, has_rows=self._has_rows)[2])
             if parts:
                 outcome.answered += zip(parts, split(parts, arrays, has_rows=self._has_rows), strict=True)
         outcome.executions.append((rows, Durations(assembled - begun, executed - assembled, perf_counter_ns() - executed)))

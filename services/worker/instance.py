@@ -13,6 +13,7 @@ import structlog
 from penstock.contracts.errors import Internal
 from services.worker.execution import Execution, Outcome
 from services.worker.running import RunMode, RunningBatch
+from services.worker.work import Batch
 
 log = structlog.get_logger(__name__)
 
@@ -23,10 +24,16 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def unnoticed(_batch: Batch) -> None:
+    """Do nothing about a batch."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceHooks:
     """What is called around every execution, in the thread that executes; must be quick."""
 
+    on_batch: Callable[[Batch], None] = unnoticed
+    """Called before `on_enter` with what is about to be executed."""
     on_enter: Callable[[], None] = nothing
     on_leave: Callable[[], None] = nothing
 
@@ -62,6 +69,7 @@ class Instance:
 
     def attempt(self, running: RunningBatch) -> Outcome:
         """Run a batch here, once; raises as `Execution.attempt` does."""
+        self._hooks.on_batch(running.batch)
         self._hooks.on_enter()
         try:
             return self.execution.attempt(running.batch, running.handle)
@@ -78,9 +86,11 @@ class Instance:
 
     def _run_guarded(self, running: RunningBatch) -> Outcome:
         execution = self.execution
+        self._hooks.on_batch(running.batch)
         self._hooks.on_enter()
         try:
-            return (execution.isolate if running.mode is RunMode.APART else execution.run)(running.batch, running.handle)
+            ways = {RunMode.WHOLE: execution.run, RunMode.HALVED: execution.halve, RunMode.APART: execution.isolate}
+            return ways[running.mode](running.batch, running.handle)
         except Exception:
             log.exception("instance_failed", instance=self._name)
             return Outcome(failed=[(part, Internal("internal error in the worker")) for part in running.batch.parts])

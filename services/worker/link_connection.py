@@ -25,6 +25,7 @@ from google.protobuf.message import DecodeError
 
 from penstock.contracts.errors import InvalidInput, ReplicaGone, ServingError
 from penstock.v1 import link_pb2 as pb
+from services.chassis.last_words import mark_of, sender_of
 from services.mesh.frames import PROTOCOL_VERSION, FrameBuffer, FrameTooLong
 from services.worker.clock_offset import ClockOffset
 from services.worker.link_answers import AnswerFrame
@@ -85,6 +86,7 @@ class LinkConnection(asyncio.Protocol):
         self._is_local = False
         self._clock_offset = ClockOffset()
         self._router = ""
+        self._sender = 0
         self._open: dict[int, tuple[WorkTaker, Work]] = {}
         self._hello_timer: asyncio.TimerHandle | None = None
 
@@ -206,6 +208,7 @@ class LinkConnection(asyncio.Protocol):
             raise ProtocolBroken(f"the router means {hello.worker_instance_id[:64]!r} in protocol {hello.protocol_version}")
         self._is_met = True
         self._router = hello.router_instance_id[:64]
+        self._sender = sender_of(self._router)
         self._learn_clock(hello.monotonic_microseconds)
         self._owed.welcome(self._identity.instance_id, PROTOCOL_VERSION, self._identity.credit_rows)
         self._flush()
@@ -227,6 +230,7 @@ class LinkConnection(asyncio.Protocol):
         except InvalidInput as error:
             self._refuse(chunk, error)
             return
+        work.mark = mark_of(self._sender, chunk.chunk_id)
         self._open[chunk.chunk_id] = (batcher, work)
         if not refused:
             batcher.submit(work)

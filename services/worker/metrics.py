@@ -50,6 +50,7 @@ class VersionTotals:
     wait_seconds: float = 0.0
     dropped: int = 0
     cancelled: int = 0
+    not_finite: int = 0
     wasted_seconds: float = 0.0
 
     def add(self, statistics: DeploymentStatistics) -> None:
@@ -66,6 +67,7 @@ class VersionTotals:
         self.wait_seconds += statistics.queue.nanoseconds * 1e-9
         self.dropped += statistics.dropped
         self.cancelled += statistics.cancelled
+        self.not_finite += statistics.not_finite
         self.wasted_seconds += statistics.wasted_nanoseconds * 1e-9
 
     def include(self, other: VersionTotals) -> None:
@@ -77,6 +79,7 @@ class VersionTotals:
         self.wait_seconds += other.wait_seconds
         self.dropped += other.dropped
         self.cancelled += other.cancelled
+        self.not_finite += other.not_finite
         self.wasted_seconds += other.wasted_seconds
 
 
@@ -166,6 +169,7 @@ def _executions(totals: dict[tuple[str, str], VersionTotals]) -> Iterable[Metric
     waits = Metric("penstock_batch_wait_seconds", "Time of requests between arrival and execution.", "summary")
     dropped = CounterFamily("penstock_requests_dropped", "Requests refused before execution because they were too late.", BY_VERSION)
     cancelled = CounterFamily("penstock_requests_cancelled", "Requests taken back before execution.", BY_VERSION)
+    not_finite = CounterFamily("penstock_requests_not_finite", "Requests with NaN or infinity in an output.", BY_VERSION)
     wasted = CounterFamily("penstock_execution_wasted_seconds", "Time of executions whose results nobody wanted.", BY_VERSION)
     for key, total in totals.items():
         labels = {"model": key[0], "version": key[1]}
@@ -175,7 +179,8 @@ def _executions(totals: dict[tuple[str, str], VersionTotals]) -> Iterable[Metric
         waits.add_sample("penstock_batch_wait_seconds_sum", labels, total.wait_seconds)
         dropped.of(*key).value = total.dropped
         cancelled.of(*key).value = total.cancelled
+        not_finite.of(*key).value = total.not_finite
         wasted.of(*key).value = total.wasted_seconds
     yield waits
-    for family in (sizes, dropped, cancelled, wasted):
+    for family in (sizes, dropped, cancelled, not_finite, wasted):
         yield from family.collect()

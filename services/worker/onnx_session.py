@@ -20,6 +20,7 @@ import structlog
 from penstock.contracts.errors import ExecutionFailed, LoadFailed
 from penstock.contracts.model_graph import GraphSignature
 from penstock.contracts.tensors import AnyArray
+from services.worker.memory_shortage import is_shortage, out_of_memory
 from services.worker.providers import GPU_PROVIDERS, capable_providers, provider_list
 from services.worker.session import Provider, RunHandle, SessionConfig, Terminated
 
@@ -89,6 +90,8 @@ class OnnxSession:
             if handle is not None and handle.is_terminated:
                 raise Terminated from error
             self._log_failure(error)
+            if is_shortage(error):
+                raise out_of_memory() from error
             raise ExecutionFailed("the model's execution failed; the worker's log says why") from error
 
     def _log_failure(self, error: Exception) -> None:

@@ -59,6 +59,7 @@ class Reporter:
         """Count the executions and learn from them; return the durations that the batch's requests spent."""
         batch, executions = running.batch, outcome.executions
         statistics = self.statistics
+        statistics.not_finite += outcome.not_finite
         statistics.last_inference_milliseconds = int(self._wall_clock() * 1e3)
         for rows, durations in executions:
             statistics.executed(rows, durations)

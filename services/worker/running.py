@@ -15,6 +15,7 @@ class RunMode(Enum):
     """What an instance is asked to do with a batch."""
 
     WHOLE = "run it"
+    HALVED = "there was not enough memory: run its halves"
     APART = "it failed as a whole: find the culprits"
 
 

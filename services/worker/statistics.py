@@ -90,6 +90,8 @@ class DeploymentStatistics:
     """Failed requests by reason."""
     cancelled: int = 0
     """Requests that were taken back before they ran."""
+    not_finite: int = 0
+    """Requests with NaN or infinity in an output, where the model's configuration asks for it."""
     dropped: int = 0
     """Requests that were refused before they ran because their deadline could not be met."""
     wasted_nanoseconds: int = 0

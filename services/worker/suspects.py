@@ -79,7 +79,11 @@ class Suspects:
             return InstanceHooks(on_enter=nothing, on_leave=nothing)
         index = self._free.pop()
         slot = self._box.slot(index)
-        hook = InstanceHooks(on_enter=lambda: slot.enter(Phase.RUNNING, ordinal), on_leave=slot.leave)
+        hook = InstanceHooks(
+            on_batch=lambda batch: slot.mark([part.work.mark for part in batch.parts]),
+            on_enter=lambda: slot.enter(Phase.RUNNING, ordinal),
+            on_leave=slot.leave,
+        )
         self._taken[hook] = index
         return hook
 

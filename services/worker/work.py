@@ -114,6 +114,8 @@ class Work:
     tenants: Sequence[int] | None = None
     """Of each request; None when they all belong to `tenant`."""
     tenant: int = 0
+    mark: int = 0
+    """Names the chunk in the black box; 0 when nobody will ask for it there."""
     traces: tuple[tuple[int, str], ...] = ()
     """(position, traceparent) of each traced request."""
     earliest_deadline: float = field(init=False)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.contracts.names import ModelVersion
-from services.chassis.blackbox import Blackbox, LastWords, Phase, read_blackbox
+from services.chassis.blackbox import Blackbox, LastWords, Phase, crash_file, read_blackbox, read_casualties
+from services.chassis.last_words import mark_of
 from tests.chassis.children import script
 
 DIGITS_1 = ModelVersion(model="digits", version="1")
@@ -134,3 +135,74 @@ def test_a_damaged_file_is_read_without_failing(tmp_path_factory: pytest.TempPat
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
 
     assert isinstance(read_blackbox(path), LastWords)
+
+
+def crashed(path: Path, *batches: list[int], slots: int = 8) -> None:
+    """Write the box of a process that executed these chunks when it died by its own fault."""
+    box = Blackbox.open(path, slots=slots, names=4)
+    for index, marks in enumerate(batches, 1):
+        box.slot(index).mark(marks)
+        box.slot(index).enter(Phase.RUNNING, 1)
+    box.close()
+    crash_file(path).write_bytes(b"Fatal Python error: Floating point exception")
+
+
+def test_the_chunks_in_execution_are_read_after_a_crash(tmp_path: Path):
+    crashed(tmp_path / "w", [mark_of(7, 1), mark_of(7, 2)], [mark_of(8, 1)])
+
+    found = read_casualties(tmp_path / "w")
+
+    assert found is not None
+    assert found.marks == {mark_of(7, 1), mark_of(7, 2), mark_of(8, 1)}
+    assert found.has(mark_of(7, 2))
+    assert not found.has(mark_of(8, 2))
+
+
+def test_what_was_executed_before_and_is_over_is_no_casualty(tmp_path: Path):
+    box = Blackbox.open(tmp_path / "w", slots=4, names=4)
+    slot = box.slot(1)
+    slot.mark([1, 2, 3])
+    slot.enter(Phase.RUNNING, 1)
+    slot.mark([4])
+    slot.enter(Phase.RUNNING, 1)
+    box.slot(2).mark([5])
+    crash_file(tmp_path / "w").write_bytes(b"x")
+
+    found = read_casualties(tmp_path / "w")
+    box.close()
+
+    assert found is not None
+    assert found.marks == {4}
+
+
+def test_a_batch_of_too_many_chunks_leaves_none_beyond_suspicion(tmp_path: Path):
+    crashed(tmp_path / "w", list(range(1, 200)))
+
+    found = read_casualties(tmp_path / "w")
+
+    assert found is not None
+    assert not found.is_complete
+    assert found.has(12345)
+
+
+def test_a_process_that_somebody_else_killed_has_no_casualties(tmp_path: Path):
+    crashed(tmp_path / "w", [1])
+    crash_file(tmp_path / "w").write_bytes(b"")
+
+    assert read_casualties(tmp_path / "w") is None
+    assert read_casualties(tmp_path / "nowhere") is None
+
+
+def test_a_process_that_ended_itself_because_of_an_execution_has_casualties(tmp_path: Path):
+    box = Blackbox.open(tmp_path / "w", slots=4, names=4)
+    ordinal = box.register(ModelVersion(model="m", version="1"))
+    box.slot(1).mark([9])
+    box.slot(1).enter(Phase.RUNNING, ordinal)
+    box.blame(ordinal, "stuck")
+    box.close()
+    crash_file(tmp_path / "w").touch()
+
+    found = read_casualties(tmp_path / "w")
+
+    assert found is not None
+    assert found.marks == {9}

@@ -21,6 +21,7 @@ from penstock.contracts.model_config import (
     InstanceKind,
     Latest,
     ModelConfig,
+    NonFiniteOutput,
     Pooling,
     QueuePolicy,
     ResponseCache,
@@ -146,6 +147,7 @@ CONFIGS = st.builds(
         TextOptions, tokenizer_file=FILES, max_length=st.none() | COUNTS, pooling=st.sampled_from(Pooling), normalize=st.booleans()
     ),
     reject_non_finite=st.booleans(),
+    non_finite_output=st.sampled_from(NonFiniteOutput),
     default_model_filename=st.none() | FILES,
     parameters=st.dictionaries(WORDS.filter(lambda key: not key.startswith("penstock.") and "_thread_count" not in key), WORDS, max_size=3),
 )

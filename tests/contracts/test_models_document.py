@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.contracts.model_config import from_toml
+from penstock.contracts.model_config import NonFiniteOutput, from_toml
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
 EXAMPLES = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
@@ -28,4 +28,5 @@ def test_every_key_of_ours_is_shown():
     assert (shown.aliases, shown.traffic) == ({"champion": "1"}, {"1": 9000, "2": 1000})
     assert shown.response_cache.ttl_seconds == 30.0
     assert shown.reject_non_finite
+    assert shown.non_finite_output is NonFiniteOutput.ERROR
     assert shown.golden

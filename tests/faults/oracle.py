@@ -16,7 +16,9 @@ from onnx import TensorProto, helper
 WIDTH = 4
 NUMBERS = {
     name: number
-    for number, name in enumerate(("alpha", "beta", "slow", "fragile", "poison", "endless", "loose", "shape", "narrow", "cached"), 1)
+    for number, name in enumerate(
+        ("alpha", "beta", "slow", "fragile", "poison", "endless", "loose", "shape", "narrow", "cached", "strict", "counted", "hungry"), 1
+    )
 }
 SPINS = 8_000
 """Turns of `slow`'s loop: some 20 ms."""
@@ -31,6 +33,8 @@ QUEUE = 16
 SETTINGS = {
     "narrow": f"[dynamic_batching.default_queue_policy]\nmax_queue_size = {QUEUE}\n",
     "cached": "[response_cache]\nenable = true\n",
+    "strict": 'non_finite_output = "error"\n',
+    "counted": 'non_finite_output = "pass"\n',
 }
 NEGATIVE = -1
 """`loose` has no number to answer for a row that holds this in its third place."""
@@ -79,7 +83,14 @@ def write_version(model: Path, version: int) -> Path:
 
 def graph(name: str, version: int) -> onnx.ModelProto:
     """Return a model of the oracle's."""
-    special = {"slow": _spinning, "narrow": _spinning, "endless": _endless, "fragile": _dividing, "poison": _dying}.get(name, _nothing)
+    special = {
+        "slow": _spinning,
+        "narrow": _spinning,
+        "endless": _endless,
+        "fragile": _dividing,
+        "poison": _dying,
+        "hungry": _allocating,
+    }.get(name, _nothing)
     nodes, constants = special()
     nodes = [
         helper.make_node("Mul", ["x", "weight"], ["product"]),
@@ -160,6 +171,18 @@ def _dying() -> Parts:
     return nodes, [_number("zero", 0), _number("one", 1), _number("lowest", LOWEST)]
 
 
+def _allocating() -> Parts:
+    """Fill as many numbers as the second numbers of all rows say together."""
+    nodes = [
+        helper.make_node("Gather", ["x", "second"], ["asked"], axis=1),
+        helper.make_node("ReduceSum", ["asked"], ["size"], keepdims=0),
+        helper.make_node("Reshape", ["size", "one"], ["sizes"]),
+        helper.make_node("ConstantOfShape", ["sizes"], ["filled"], value=helper.make_tensor("v", I64, [1], [0])),
+        helper.make_node("ReduceMax", ["filled"], ["nothing"], keepdims=0),
+    ]
+    return nodes, [_list("second", 1), _list("one", 1)]
+
+
 def _number(name: str, value: int) -> onnx.TensorProto:
     return helper.make_tensor(name, I64, [], [value])
 
@@ -191,5 +214,5 @@ def _with_kept(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], o
     outputs.append(helper.make_tensor_value_info("kept", I64, ["rows", WIDTH]))
 
 
-MORE = {"loose": (_with_root,), "shape": (_with_kept,)}
+MORE = {"loose": (_with_root,), "strict": (_with_root,), "counted": (_with_root,), "shape": (_with_kept,)}
 """What models answer beside `y` and `total`."""

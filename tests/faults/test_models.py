@@ -87,6 +87,24 @@ async def test_m1_an_answer_that_is_no_number_passes_where_the_model_does_not_mi
     assert {one.kind for one in (guilty, *others)} == {Kind.OK}
 
 
+async def test_m1_an_answer_that_is_no_number_is_an_error_where_the_model_minds(running: World, ledger: Ledger):
+    guilty, others = await bad_and_good(running, ledger, "strict", third(7, oracle.NEGATIVE), good=15)
+
+    held_true(running, ledger)
+    assert (guilty.code, guilty.reason) == ("INTERNAL", "OUTPUT_NOT_FINITE")
+    assert {one.kind for one in others} == {Kind.OK}
+
+
+async def test_m1_an_answer_that_is_no_number_is_counted_where_the_model_asks_for_it(running: World, ledger: Ledger):
+    series = 'penstock_requests_not_finite_total{model="counted"'
+    before = running.metric(series)
+    guilty, others = await bad_and_good(running, ledger, "counted", third(7, oracle.NEGATIVE), good=15)
+
+    held_true(running, ledger)
+    assert {one.kind for one in (guilty, *others)} == {Kind.OK}
+    assert await asyncio.to_thread(running.metric, series) - before == 1
+
+
 async def test_m2_a_model_that_breaks_its_signature_fails_its_batch_and_serves_the_next(running: World, ledger: Ledger):
     async with Caller(running.target, ledger) as caller, Caller(running.target, Ledger()) as other:
         guilty = [await other.send("shape", third(7, oracle.DROPPED)) for _ in range(4)]
@@ -98,13 +116,18 @@ async def test_m2_a_model_that_breaks_its_signature_fails_its_batch_and_serves_t
     assert {one.kind for one in (*after, *neighbours)} == {Kind.OK}
 
 
-async def test_p7_a_request_that_kills_workers_kills_at_most_two(running: World, ledger: Ledger):
+async def test_p7_a_request_that_kills_workers_kills_two_and_is_named_and_its_company_is_answered(running: World, ledger: Ledger):
     died = len(running.served.events("child_died"))
     async with Caller(running.target, ledger) as caller, Caller(running.target, Ledger()) as other:
         load = Load(caller, Plan(rate=50.0))
         loading = asyncio.create_task(load.run())
         killer = third(7, oracle.KILLER["dividend"], fourth=oracle.KILLER["divisor"])
-        outcome = await other.send("fragile", killer, deadline_seconds=10.0)
+        # All at once, so that innocent ones share the batch of the guilty one.
+        company = [asyncio.create_task(other.ask("fragile", nonce, deadline_seconds=10.0)) for nonce in range(12)]
+        guilty = asyncio.create_task(other.send("fragile", killer, deadline_seconds=10.0))
+        company += [asyncio.create_task(other.ask("fragile", nonce, deadline_seconds=10.0)) for nonce in range(12, 24)]
+        outcome = await guilty
+        beside = [await task for task in company]
         lifted_at = time.monotonic()
         async with asyncio.timeout(30):
             while inv.seconds_to_live([entry for entry in ledger.entries() if entry.outcomes], lifted_at) is None:
@@ -115,11 +138,20 @@ async def test_p7_a_request_that_kills_workers_kills_at_most_two(running: World,
     deaths = running.served.events("child_died")[died:]
 
     held_true(running, ledger)
-    assert outcome.kind is Kind.FAIL
-    assert 1 <= len(deaths) <= 2
+    assert (outcome.code, outcome.reason) == ("INTERNAL", "POISON_REQUEST")
+    assert len(deaths) == 2
+    # Nobody else is called poison; who has to come back is told so.
+    assert {one.reason for one in beside} <= {"", *ABSENT}
     assert {line["status"] for line in deaths} == {"SIGFPE"}
     assert {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed} <= ABSENT
-    record("P7", deaths=len(deaths), others_refused=sum(entry.is_failed for entry in ledger.entries()))
+    answered = sum(one.kind is Kind.OK for one in beside)
+    record(
+        "P7",
+        deaths=len(deaths),
+        company=len(beside),
+        company_answered=answered,
+        others_refused=sum(entry.is_failed for entry in ledger.entries()),
+    )
 
 
 @pytest.fixture

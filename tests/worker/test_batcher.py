@@ -12,6 +12,7 @@ import pytest
 
 from services.worker.batch_policy import BatchPolicy, QueuePolicy
 from services.worker.instance import InstanceHooks
+from services.worker.memory_shortage import out_of_memory
 from tests.worker.batchers import CHEAP, DEAR, WaitingSink, batcher_of, now_work
 from tests.worker.works import FakeSession
 
@@ -132,6 +133,27 @@ async def test_a_poison_row_fails_alone(sink, costs):
 
     assert {key: error.reason for key, error in sink.errors.items()} == {(3, 0): "POISON_ROW"}
     assert len(sink.answers) == 5
+
+
+@pytest.mark.parametrize("costs", [CHEAP, DEAR], ids=["inline", "thread"])
+async def test_a_batch_without_enough_memory_is_halved_and_the_next_one_is_as_large_as_before(sink, costs):
+    is_short = [True]
+
+    def execute(x: np.ndarray) -> np.ndarray:
+        if is_short[0] and len(x) > 2:
+            raise out_of_memory()
+        return x * 2
+
+    session = FakeSession(output=execute)
+    async with batcher_of(session, costs=costs) as batcher:
+        batcher.submit(now_work(1, [[1.0], [2.0], [3.0], [4.0]], sink=sink))
+        await sink.reported(4)
+        is_short[0] = False
+        batcher.submit(now_work(2, [[1.0], [2.0], [3.0], [4.0]], sink=sink))
+        await sink.reported(8)
+
+    assert sink.errors == {}
+    assert session.runs == [4, 2, 2, 4]
 
 
 async def test_a_broken_instance_answers_with_an_internal_error_and_goes_on(sink):

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.contracts.errors import ExecutionFailed
+from penstock.contracts.errors import ExecutionFailed, RequestTooLarge
 from services.worker.bisection import CULPRITS
 from services.worker.execution import Execution, ExecutionRules, Outcome
+from services.worker.memory_shortage import out_of_memory
 from services.worker.work import Batch, Part
 from tests.worker.works import FakeSession, signature, work
 
@@ -165,7 +166,58 @@ def test_non_finite_outputs_fail_their_own_requests_where_the_rules_say_so():
 
     assert failed(strict) == dict.fromkeys([(1, 0), (1, 1)], "OUTPUT_NOT_FINITE")
     assert answered(strict) == {(1, 2): [4.0, 4.0], (2, 0): [5.0]}
-    assert len(answered(lenient)) == 3
+    counting = run(session, batch_of(work(1, values, rows=2)), count_non_finite_output=True)
+
+    assert len(answered(lenient)) == len(answered(counting)) == 3
+    assert (strict.not_finite, lenient.not_finite, counting.not_finite) == (2, 0, 2)
+
+
+def hungry(limit: int, poison: float = 0.0):
+    """Fail for want of memory above so many rows, and for another reason where `poison` is among them."""
+
+    def execute(x: np.ndarray) -> np.ndarray:
+        if len(x) > limit:
+            raise out_of_memory()
+        if poison and (x == poison).any():
+            raise ExecutionFailed("no")
+        return x * 2
+
+    return execute
+
+
+def test_a_batch_that_does_not_fit_into_memory_runs_as_two_halves():
+    session = FakeSession(output=hungry(limit=4))
+
+    outcome = run(session, batch_of(work(1, [[float(at)] for at in range(7)])))
+
+    assert answered(outcome) == {(1, at): [2.0 * at] for at in range(7)}
+    assert session.runs == [7, 3, 4]
+    assert not outcome.failed
+
+
+def test_a_half_that_does_not_fit_either_is_refused_and_not_tried_again():
+    session = FakeSession(output=hungry(limit=3))
+
+    outcome = run(session, batch_of(work(1, [[float(at)] for at in range(7)])))
+
+    assert sorted(answered(outcome)) == [(1, 0), (1, 1), (1, 2)]
+    assert failed(outcome) == dict.fromkeys([(1, at) for at in range(3, 7)], "OUT_OF_MEMORY")
+    assert {type(error) for _, error in outcome.failed} == {RequestTooLarge}
+    assert session.runs == [7, 3, 4]
+
+
+def test_a_single_request_that_does_not_fit_is_refused_at_once():
+    session = FakeSession(output=hungry(limit=1))
+
+    assert failed(run(session, batch_of(work(1, [[1.0, 2.0]], rows=2)))) == {(1, 0): "OUT_OF_MEMORY"}
+    assert session.runs == [2]
+
+
+def test_a_bad_row_in_a_half_fails_alone():
+    outcome = run(FakeSession(output=hungry(limit=4, poison=5.0)), batch_of(work(1, [[float(at)] for at in range(8)])))
+
+    assert failed(outcome) == {(1, 5): "POISON_ROW"}
+    assert len(answered(outcome)) == 7
 
 
 def test_a_batch_that_is_stopped_is_neither_answered_nor_failed():
