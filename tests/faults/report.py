@@ -22,10 +22,17 @@ LIMITS = (
     "The native gRPC front sends no GOAWAY: who calls a router while it ends is told UNAVAILABLE (DRAINING) and has to go elsewhere.",
     "A worker that keeps dying is started again after growing pauses (up to 10 s); a life of a minute forgives.",
     (
-        "A new version that kills whoever loads it is given up after three deaths, but all workers load it at the same time: until they "
-        "are back, calls to other models are refused with UNAVAILABLE (row P6 says how many)."
+        "A new version that kills whoever loads it is tried by one worker at a time, three times: a serve of one worker is away meanwhile, "
+        "and so are all workers if the first start of a repository meets such a version."
     ),
-    "Requests that were sent to two workers which both died are refused with WORKER_LOST: the request that kills them is not named.",
+    (
+        "The kernel goes on giving new connections to a router that hangs (SO_REUSEPORT knows of no health): they wait until the "
+        "supervisor ends it after hang_seconds (5 s), and have to be made again."
+    ),
+    (
+        "Which request kills workers is known of crashes only: requests that were sent to two workers which were killed from outside, "
+        "for lack of memory or while they hung are refused with WORKER_LOST, and so is everything on workers of other machines."
+    ),
     "A gRPC call that is half sent is borne until its caller closes the connection: neither gRPC engine has a time-out for it.",
     (
         "Whether new files may heal a version that was given up is told by the file system's clock: when that goes back, new files count "
