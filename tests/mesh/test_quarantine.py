@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from penstock.contracts.errors import ServingError
 from services.mesh.chunk import NO_DEADLINE, Chunk, Template
 from services.mesh.quarantine import Quarantine
 
 
 class Context:
-    deployment = None
+    deployment = SimpleNamespace(default_priority_level=1)
 
     def part(self, positions):
         return self
