@@ -4,7 +4,8 @@ Pure: `apply` takes one worker's status, everything else answers from the tables
 with the higher revision wins. A deployment is one version with all replicas of it that are ready; it is replaced by a new value
 only when its replicas, digest or configuration change, so that what others keep per deployment (templates, counters) stays valid.
 
-A model is served by its newest version that no worker is still loading; while a newer one is loading somewhere the previous one keeps
+Where routes are written (`plans`), they alone say which version serves who names none. Everywhere else routes are derived:
+a model is served by its newest version that no worker is still loading; while a newer one is loading somewhere the previous one keeps
 the traffic. What a lost worker last said about itself counts for nothing in this. The configuration of the newest ready version may
 declare shares (`[traffic]` of model.toml) and other names of versions (`[aliases]`); `latest` is the newest version that has traffic.
 """
@@ -21,8 +22,8 @@ from penstock.contracts.names import check_model_name, version_order
 from penstock.contracts.routes import Backend, Route, single
 from penstock.contracts.signature import Signature
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
+from services.mesh.plan import LATEST, Plan, no_route
 
-LATEST = "latest"
 LOADING = frozenset({ReplicaState.LOADING, ReplicaState.WARMING})
 HELD = frozenset({ReplicaState.LOADING, ReplicaState.WARMING, ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED})
 
@@ -66,9 +67,10 @@ class Deployment:
 class RouteTable:
     """Answers which deployment serves a name."""
 
-    def __init__(self) -> None:
-        """Start with nothing to call."""
+    def __init__(self, plans: Mapping[str, Plan] | None = None) -> None:
+        """Start with nothing to call; with `plans`, which their owner changes, a model needs one to be called without a version."""
         self.revision = 0
+        self._plans = plans
         self._statuses: dict[str, WorkerStatus] = {}
         self._deployments: dict[str, dict[str, Deployment]] = {}
         self._routes: dict[str, Route] = {}
@@ -117,21 +119,31 @@ class RouteTable:
         return sorted(self._deployments.get(model, {}), key=version_order)
 
     def route(self, model: str) -> Route | None:
-        """Return the route of a model that serves."""
+        """Return the route of a model: the one in force, or where nobody writes routes the one of a model that serves."""
+        if self._plans is not None:
+            plan = self._plans.get(model)
+            return None if plan is None else plan.route
         return self._routes.get(model)
+
+    def plan(self, model: str) -> Plan | None:
+        """Return the compiled route in force; None where nobody wrote one."""
+        return None if self._plans is None else self._plans.get(model)
 
     def deployment(self, model: str, version: str) -> Deployment | None:
         """Return a ready version."""
         return self._deployments.get(model, {}).get(version)
 
-    def resolve(self, model: str, version: str = "", routing_key: bytes = b"") -> Deployment:
+    def resolve(self, model: str, version: str = "", routing_key: bytes = b"", tenant: str = "") -> Deployment:
         """Return the deployment that serves a request.
 
         Raises:
             InvalidInput: the name could not be a model's.
             ModelNotFound, VersionNotFound: nothing of this name.
             NoReadyReplica: it exists and is not ready.
+            Unavailable: it has no route, is frozen, or is switched off.
         """
+        if self._plans is not None:
+            return self._planned(model, version, routing_key, tenant)
         ready = self._deployments.get(model)
         if ready:
             wanted = self._aliases[model].get(version, version) if version else self._routes[model].choose(routing_key)
@@ -139,6 +151,18 @@ class RouteTable:
             if found is not None:
                 return found
         raise self._refusal(model, version)
+
+    def _planned(self, model: str, version: str, routing_key: bytes, tenant: str) -> Deployment:
+        ready, plan = self._deployments.get(model, {}), self.plan(model)
+        if plan is None and not version and model in self._known:
+            raise no_route(model)
+        wanted = version
+        if plan is not None:
+            wanted = plan.named(version, tenant) if version else plan.choose(tenant, routing_key)[0]
+        found = ready.get(wanted)
+        if found is None:
+            raise self._refusal(model, wanted)
+        return found
 
     def _miss(self, worker_id: str, held: WorkerStatus | None, status: WorkerStatus | None) -> None:
         """Remember what a worker had that went away, until it is back and says what it has: till then nobody can say "no such model"."""

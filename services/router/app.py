@@ -19,14 +19,16 @@ from typing import TypeVar
 import structlog
 
 from penstock.contracts.errors import NotImplementedHere
+from penstock.contracts.topics import WORKERS
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis import telemetry
 from services.chassis.atomic_file import write_atomically
 from services.chassis.blackbox import read_casualties
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
-from services.chassis.feeds import FolderFeed
+from services.chassis.feeds import Feed, FolderFeed
 from services.chassis.heartbeat import beating
+from services.chassis.kafka_feed import KafkaFeed
 from services.chassis.metrics import registry
 from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.process import CannotStart, Hooks, running
@@ -34,7 +36,10 @@ from services.chassis.process_metrics import process_metrics
 from services.chassis.telemetry import Telemetry
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
+from services.router.bus_loop import on_the_bus, routes_in_force, topic_source
+from services.router.bus_metrics import bus_metrics
 from services.router.cache_statistics import RouterCaches
+from services.router.choosing import Choosing
 from services.router.config import RouterSettings
 from services.router.control import Control
 from services.router.controller_link import Addresses, ControllerLink
@@ -50,6 +55,7 @@ from services.router.override_feed import FolderOverrides
 from services.router.pump import pumping
 from services.router.repository import Repository
 from services.router.result_cache import ResultCache
+from services.router.routes_in_force import RoutesInForce
 from services.router.runtime_settings import LogSettings, TraceSettings
 from services.router.shared_answers import SharedAnswers
 from services.router.statistics import ControlClient, Statistics
@@ -76,6 +82,8 @@ class Core:
     tenants: Tenants
     metrics: RouterMetrics
     controllers: ControllerLink
+    choosing: Choosing
+    routes: RoutesInForce | None
 
 
 @asynccontextmanager
@@ -90,8 +98,9 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         tenants_file = TenantsFile(core.tenants, settings.tenants_file)
         tenants_file.open()
         await enter(running(core.dispatch.run(), name="dispatch"))
-        workers: FolderFeed[WorkerStatus] = FolderFeed(settings.state_dir / "workers", WorkerStatus.from_bytes, clock)
+        workers = _workers(settings, clock)
         await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
+        bus = None if core.routes is None else await enter(on_the_bus(settings, core.routes))
         await workers.caught_up()
         await enter(core.controllers)
         control = await enter(_control(start, core, clock, traces))
@@ -99,6 +108,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
             *core.metrics.collectors,
             *router_metrics(core.inference, core.dispatch, core.shared),
             *process_metrics(start, traces),
+            *([] if bus is None else bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, core.choosing)),
         )
         sockets = settings.state_dir / "metrics"
         sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -108,6 +118,8 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         fronts = (*grpc.fronts, *http.fronts)
         stack.enter_context(pumping(fronts, core.inference))
         stack.push_async_callback(_drain, control.directory, fronts, clock, settings.drain_seconds)
+        if bus is not None:
+            stack.callback(bus.reports.begin_drain)
         stack.enter_context(_ready(settings, {"http": http.port, "grpc": grpc.port}))
         await enter(running(start.config.follow(clock), name="config"))
         await enter(running(tenants_file.follow(clock), name="tenants"))
@@ -116,14 +128,18 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
 
 
 def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
-    table, metrics = RouteTable(), RouterMetrics()
-    tenants = Tenants(pepper=settings.key_pepper.encode())
     identity = f"{settings.router_id}-{secrets.token_hex(8)}"
     boxes = settings.state_dir / "blackbox"
+    routes = routes_in_force(settings, identity) if settings.bus.is_set else None
+    table, metrics = RouteTable(None if routes is None else routes.plans), RouterMetrics()
+    tenants = Tenants(pepper=settings.key_pepper.encode())
     dispatch = Dispatch(table, router_id=identity, clock=clock.now, random=Random(), tls=_link_tls(settings))
     dispatch.learn_of_crashes(lambda worker_id: read_casualties(boxes / worker_id))
-    understanding = Understanding(table, metrics)
+    choosing = Choosing(table, Random())
+    understanding = Understanding(table, metrics, choosing)
     dispatch.on_change(understanding.forget)
+    if routes is not None:
+        routes.on_change(understanding.follow_route)
     shared = SharedAnswers(ResultCache(limit_bytes=settings.result_cache_bytes, ttl_seconds=settings.result_cache_seconds), clock=clock.now)
     dispatch.on_sweep(shared.sweep)
     tracer = RequestTracer(traces, clock=clock.now) if traces.is_exporting else None
@@ -137,7 +153,15 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         tenants=tenants,
         metrics=metrics,
         controllers=controllers,
+        choosing=choosing,
+        routes=routes,
     )
+
+
+def _workers(settings: RouterSettings, clock: Clock) -> Feed[WorkerStatus]:
+    if settings.bus_workers and settings.bus.is_set:
+        return KafkaFeed(topic_source(settings, WORKERS), WorkerStatus.from_bytes)
+    return FolderFeed(settings.state_dir / "workers", WorkerStatus.from_bytes, clock)
 
 
 @asynccontextmanager

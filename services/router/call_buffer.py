@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.contracts.errors import Draining, Overloaded, ServingError
-from services.router.front import NO_DEADLINE, Wave
+from services.router.front import NO_DEADLINE, Affinity, Wave
 from services.router.wave_columns import cut
 
 OPEN_CALLS_LIMIT = 16_384
@@ -42,7 +42,13 @@ class CallBuffer:
         return len(self._open)
 
     def submit(
-        self, payload: bytes, *, key: str | None = None, deadline: float = NO_DEADLINE, trace: str | None = None
+        self,
+        payload: bytes,
+        *,
+        key: str | None = None,
+        deadline: float = NO_DEADLINE,
+        trace: str | None = None,
+        affinity: Affinity | None = None,
     ) -> asyncio.Future[bytes]:
         """Hand over one ModelInferRequest; the future gives the ModelInferResponse bytes or the ServingError.
 
@@ -51,6 +57,7 @@ class CallBuffer:
             key: API key as sent.
             deadline: absolute monotonic seconds.
             trace: W3C traceparent.
+            affinity: whom the request is for, where headers say so.
 
         Raises:
             Draining: the router takes no new calls.
@@ -68,6 +75,8 @@ class CallBuffer:
         wave.keys.append(key)
         wave.deadlines.append(deadline)
         wave.traces.append(trace)
+        if affinity is not None:
+            wave.affinities[call_id] = affinity
         self._signal()
         return call
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.chassis.trace_context import SpanContext
 from services.mesh.route_table import Deployment
 from services.router.admission import Tenant
+from services.router.choosing import Unit
 from services.router.front import Front
 from services.router.targets import Target
 from services.router.templates import Learnt
@@ -16,7 +17,7 @@ from services.router.templates import Learnt
 class Calls:
     """Context of a chunk in the router; position i of every column is request i of the chunk."""
 
-    __slots__ = ("arrived_at", "cache_keys", "call_ids", "front", "id_fields", "learnt", "spans", "target", "tenants")
+    __slots__ = ("arrived_at", "cache_keys", "call_ids", "front", "id_fields", "learnt", "spans", "target", "tenants", "units")
 
     def __init__(self, front: Front, target: Target, learnt: Learnt, arrived_at: float) -> None:
         """Start without callers."""
@@ -27,8 +28,18 @@ class Calls:
         self.call_ids: list[int] = []
         self.id_fields: list[bytes] = []
         self.tenants: list[Tenant] = []
+        self.units: list[Unit] = []
+        """Why each request got its version; empty where the route leaves no choice."""
         self.cache_keys: list[bytes] | None = None
         self.spans: dict[int, SpanContext] | None = None
+
+    def enter(self, call_id: int, id_field: bytes, tenant: Tenant, unit: Unit | None) -> None:
+        """Add a caller."""
+        self.call_ids.append(call_id)
+        self.id_fields.append(id_field)
+        self.tenants.append(tenant)
+        if unit is not None:
+            self.units.append(unit)
 
     @property
     def deployment(self) -> Deployment:
@@ -41,6 +52,8 @@ class Calls:
         part.call_ids = [self.call_ids[position] for position in positions]
         part.id_fields = [self.id_fields[position] for position in positions]
         part.tenants = [self.tenants[position] for position in positions]
+        if self.units:
+            part.units = [self.units[position] for position in positions]
         if self.cache_keys is not None:
             part.cache_keys = [self.cache_keys[position] for position in positions]
         if self.spans is not None:

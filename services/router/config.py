@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from services.chassis.config import Settings
+from services.chassis.kafka import BusSettings
 
 
 class ControllerAddresses(BaseModel, extra="forbid", frozen=True):
@@ -48,6 +49,12 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     link_certificate: Path | None = None
     """PEM file of this router's certificate on links."""
     link_key: Path | None = None
+    bus: BusSettings = BusSettings()
+    """Kafka, in the whole mesh; without it routes are what models declare."""
+    bus_workers: bool = False
+    """Follow workers' statuses on the bus, not in `state_dir`: for workers on other machines."""
+    break_glass_keys: Path | None = None
+    """Operators' public keys (TOML, see break_glass.py); none means that nobody may change a route past the controller."""
     controllers: tuple[ControllerAddresses, ...] = ()
     """Where the mesh's controllers listen; none makes everything that needs one a refusal."""
     native_front: bool = True

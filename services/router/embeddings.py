@@ -76,7 +76,11 @@ class Embeddings:
         slices = [list(wish.texts[start : start + size]) for start in range(0, len(wish.texts), size)]
         waiting = [
             self._calls.submit(
-                payload(call, signature, {text: _column(signature, texts)}), key=request.key, deadline=deadline, trace=request.trace
+                payload(call, signature, {text: _column(signature, texts)}),
+                key=request.key,
+                deadline=deadline,
+                trace=request.trace,
+                affinity=request.affinity,
             )
             for texts in slices
         ]

@@ -10,11 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from penstock.contracts.errors import ServingError
 
 NO_DEADLINE = float("inf")
+
+
+class Affinity(NamedTuple):
+    """What a caller's headers say about whom a request is for; routes may split by it."""
+
+    user: str | None
+    """Header `x-user-id`."""
+    session: str | None
+    """Header `x-session-affinity`."""
 
 
 @dataclass(slots=True)
@@ -31,6 +40,8 @@ class Wave:
     """Absolute monotonic seconds; NO_DEADLINE for none."""
     traces: list[str | None] = field(default_factory=list["str | None"])
     """W3C traceparent; None when there is none."""
+    affinities: dict[int, Affinity] = field(default_factory=dict[int, Affinity])
+    """By call id, only of calls that bring such headers."""
     cancelled: list[int] = field(default_factory=list[int])
     """Call ids whose callers left; may name calls of this wave or of an earlier one."""
 

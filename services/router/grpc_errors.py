@@ -17,7 +17,7 @@ import grpc.aio
 import structlog
 
 from penstock.contracts.errors import Internal, ServingError
-from services.router.grpc_metadata import first_value, key_and_trace
+from services.router.grpc_metadata import first_value, read_metadata
 from services.router.grpc_status import trailers_of
 from services.router.tenants import Tenants
 
@@ -68,7 +68,7 @@ class AdministratorsOnly(grpc.aio.ServerInterceptor):
         if inner is None or not handler_call_details.method.startswith(self._prefix):
             return inner
         try:
-            key, _ = key_and_trace(pair for pair in handler_call_details.invocation_metadata)
+            key, _, _ = read_metadata(pair for pair in handler_call_details.invocation_metadata)
             self._tenants.admin(key)
         except ServingError as error:
             return _refusing(inner, error)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from penstock.contracts.errors import InvalidInput
+from services.router.front import Affinity
 
 REQUEST_ID_LIMIT = 256
 """Longest `x-request-id`, in characters."""
 
-_READ = frozenset({"authorization", "traceparent", "x-api-key", "x-request-id"})
+_READ = frozenset({"authorization", "traceparent", "x-api-key", "x-request-id", "x-session-affinity", "x-user-id"})
 
 
-def key_and_trace(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str | None, str | None]:
-    """Return the API key as sent and the `traceparent`; of repeated names the first counts, and `x-api-key` before a bearer token.
+def read_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str | None, str | None, Affinity | None]:
+    """Return the API key as sent, the `traceparent`, and whom the call is for.
+
+    Of repeated names the first counts, and `x-api-key` before a bearer token.
 
     Raises:
         InvalidInput: `x-request-id` is too long, or holds what could forge a log line.
@@ -21,6 +24,8 @@ def key_and_trace(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str | No
     key: str | None = None
     bearer: str | None = None
     trace: str | None = None
+    user: str | None = None
+    session: str | None = None
     for name, value in metadata:
         if name in _READ and isinstance(value, str):
             if name == "x-api-key":
@@ -29,9 +34,14 @@ def key_and_trace(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str | No
                 trace = value if trace is None else trace
             elif name == "authorization":
                 bearer = _token(value) if bearer is None else bearer
-            else:
+            elif name == "x-request-id":
                 _check_request_id(value)
-    return (bearer if key is None else key), trace
+            elif name == "x-user-id":
+                user = value if user is None else user
+            else:
+                session = value if session is None else session
+    affinity = None if user is None and session is None else Affinity(user, session)
+    return (bearer if key is None else key), trace, affinity
 
 
 def first_value(metadata: Iterable[tuple[str, str | bytes]], name: str) -> str | None:

@@ -16,8 +16,9 @@ from google.protobuf.message import DecodeError, Message
 
 from penstock.contracts.errors import MalformedBody
 from services.chassis.deadline import deadline_after
+from services.router.front import Affinity
 from services.router.grpc_errors import Context, MethodHandler
-from services.router.grpc_metadata import key_and_trace
+from services.router.grpc_metadata import read_metadata
 
 INFER_SECONDS = 60.0
 """Longest deadline of one inference."""
@@ -50,6 +51,7 @@ class Caller:
     trace: str | None
     deadline: float
     """Absolute monotonic seconds."""
+    affinity: Affinity | None = None
 
     @classmethod
     def of(cls, context: Context, *, longest_seconds: float) -> Caller:
@@ -58,9 +60,11 @@ class Caller:
         Raises:
             InvalidInput: the metadata breaks a rule.
         """
-        key, trace = key_and_trace(context.invocation_metadata() or ())
+        key, trace, affinity = read_metadata(context.invocation_metadata() or ())
         remaining: float | None = context.time_remaining()
-        return cls(key=key, trace=trace, deadline=deadline_after(remaining, time.monotonic(), longest_seconds=longest_seconds))
+        return cls(
+            key=key, trace=trace, affinity=affinity, deadline=deadline_after(remaining, time.monotonic(), longest_seconds=longest_seconds)
+        )
 
 
 def decode(kind: type[M], payload: bytes) -> M:

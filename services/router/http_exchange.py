@@ -12,6 +12,7 @@ from enum import Enum
 from urllib.parse import unquote
 
 from penstock.contracts.errors import InvalidInput
+from services.router.front import Affinity
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -80,6 +81,14 @@ class HttpRequest:
         """W3C traceparent as sent."""
         given = self.fields.get(b"traceparent")
         return None if given is None else given.decode("latin-1")
+
+    @property
+    def affinity(self) -> Affinity | None:
+        """Whom the request is for, by the headers `x-user-id` and `x-session-affinity`; None without either."""
+        user, session = self.fields.get(b"x-user-id"), self.fields.get(b"x-session-affinity")
+        if user is None and session is None:
+            return None
+        return Affinity(user.decode("latin-1") if user else None, session.decode("latin-1") if session else None)
 
     @property
     def timeout_seconds(self) -> float | None:

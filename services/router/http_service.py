@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from penstock.contracts.errors import NotFound, Overloaded, ServingError, UnsupportedMedia
 from services.chassis.deadline import NEVER, deadline_after
 from services.router import http_encoding as encoding
+from services.router.front import Affinity
 from services.router.http_budget import BodyBudget
 from services.router.http_errors import as_serving_error, error_reply
 from services.router.http_exchange import Face, HttpReply, HttpRequest, Pending, Translation
@@ -28,7 +29,15 @@ _FACES = ((b"/v2", Face.OIP), (b"/api/", Face.NATIVE), (b"/openai/", Face.OPENAI
 class Calls(Protocol):
     """Takes translated requests; CallBuffer is one."""
 
-    def submit(self, payload: bytes, *, key: str | None = None, deadline: float = NEVER, trace: str | None = None) -> asyncio.Future[bytes]:
+    def submit(
+        self,
+        payload: bytes,
+        *,
+        key: str | None = None,
+        deadline: float = NEVER,
+        trace: str | None = None,
+        affinity: Affinity | None = None,
+    ) -> asyncio.Future[bytes]:
         """Hand over a ModelInferRequest; the future gives the ModelInferResponse, or the ServingError."""
         ...
 
@@ -219,7 +228,7 @@ class HttpService:
         if seconds is not None or translation.timeout_seconds is not None:
             budget = min(one for one in (seconds, translation.timeout_seconds) if one is not None)
             deadline = deadline_after(budget, self._clock())
-        return self._calls.submit(translation.payload, key=request.key, deadline=deadline, trace=request.trace)
+        return self._calls.submit(translation.payload, key=request.key, deadline=deadline, trace=request.trace, affinity=request.affinity)
 
     def _told(self, error: BaseException, request: HttpRequest, face: Face) -> HttpReply:
         found = self._routes.find(request.path) if isinstance(error, UnsupportedMedia) and error.reason == "METHOD_NOT_ALLOWED" else None

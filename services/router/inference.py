@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import structlog
-
-from penstock.contracts.errors import CallerLeft, DeadlineExceeded, Internal, InvalidInput, ModelNotFound, Overloaded, ServingError
+from penstock.contracts.errors import CallerLeft, ModelNotFound, ServingError
 from services.mesh.chunk import Answered, Chunk
 from services.mesh.dispatch import Dispatch
 from services.router import answers
@@ -26,6 +24,7 @@ from services.router.front import Front, Wave
 from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
 from services.router.layouts import Layout
 from services.router.outcomes import RouterMetrics
+from services.router.refusals import REQUESTS_IN_FLIGHT_LIMIT, absent, door, untold
 from services.router.shared_answers import SharedAnswers
 from services.router.targets import Target
 from services.router.tenants import Tenants
@@ -33,10 +32,6 @@ from services.router.tracing import RequestTracer
 from services.router.understanding import NotUnderstood, Understanding, Understood
 
 ALIKE_AT_LEAST = 4
-REQUESTS_IN_FLIGHT_LIMIT = 65_536
-"""Requests of this process beyond which calls are refused at the door."""
-
-log = structlog.get_logger(__name__)
 
 
 class Inference:
@@ -108,18 +103,21 @@ class Inference:
         wave, now = intake.wave, intake.now
         tenant = self._tenant(intake, wave.keys[index])
         try:
-            understood = target, learnt, parts, parameters, identity = self._understand(wave.payloads[index])
+            affinity = wave.affinities.get(wave.call_ids[index]) if wave.affinities else None
+            understood = target, learnt, parts, parameters, identity, unit = self._understand(
+                wave.payloads[index], tenant.policy.name, affinity
+            )
         except NotUnderstood as refusal:
             raise self._refusal(tenant, refusal) from None
         if tenant.policy.models is not None and not tenant.may_call(target.name):
-            raise self._counted(tenant, target, _absent(target.name))
+            raise self._counted(tenant, target, absent(target.name))
         deadline = wave.deadlines[index]
         if deadline > now + LONGEST_DEADLINE_SECONDS:  # noqa: PLR1730 - `min` costs a call
             deadline = now + LONGEST_DEADLINE_SECONDS
         if parameters.timeout_seconds is not None:
             deadline = min(deadline, now + parameters.timeout_seconds)
         levels, rows = target.deployment.priority_levels, learnt.template.rows
-        error = _door(deadline, now, parameters.priority, levels, self.requests_in_flight) or tenant.admit(rows)
+        error = door(deadline, now, parameters.priority, levels, self.requests_in_flight) or tenant.admit(rows)
         if error is not None:
             raise self._counted(tenant, target, error)
         caches = target.deployment.response_cache
@@ -131,9 +129,7 @@ class Inference:
             column.append(part)
         chunk.tenants.append(tenant.policy.number)
         chunk.deadlines.append(deadline)
-        calls.call_ids.append(wave.call_ids[index])
-        calls.id_fields.append(identity)
-        calls.tenants.append(tenant)
+        calls.enter(wave.call_ids[index], identity, tenant, unit)
         if caches:
             self._shared.lead(calls, Understood(*understood), tenant)
         if self._tracer is not None:
@@ -183,7 +179,7 @@ class Inference:
         try:
             built = answers.payloads(calls, answer, offsets)
         except Exception as error:  # noqa: BLE001 - translated; what left here would end the link that everybody's answers come by
-            self.failed(chunk, [positions[offset] for offset in offsets], _untold(error))
+            self.failed(chunk, [positions[offset] for offset in offsets], untold(error))
             return
         is_whole = released is None and len(calls.call_ids) == answer.count and answer.indices is None
         wanted = range(len(built)) if is_whole else [positions[offset] for offset in offsets]
@@ -250,7 +246,7 @@ class Inference:
             isinstance(error, ModelNotFound) or (refusal.model and not tenant.may_call(refusal.model))
         ):
             # A model of others is refused in the very words of one that does not exist, and neither advises names of others.
-            error = _absent(refusal.model)
+            error = absent(refusal.model)
         if refusal.target is None:
             self._metrics.refuse(tenant.policy.name, error)
             return error
@@ -268,26 +264,3 @@ class Inference:
                     self._tracer.end(span, calls.target, seconds, error)
                     if error is None:
                         calls.target.outcomes.keep_exemplar(span, seconds)
-
-
-def _absent(model: str) -> ModelNotFound:
-    return ModelNotFound(f"model {model[:64]!r} is not known here (penstock models list)", field="model_name")
-
-
-def _untold(error: Exception) -> ServingError:
-    """Return what callers are told of an answer that could not be put into words."""
-    if isinstance(error, ServingError):
-        return error
-    log.error("answer_not_told", exc_info=error)
-    return Internal("internal error")
-
-
-def _door(deadline: float, now: float, priority: int, levels: int, in_flight: int) -> ServingError | None:
-    """Return why a request is refused before it is counted against anybody."""
-    if deadline <= now:
-        return DeadlineExceeded("the deadline had passed when the request arrived")
-    if levels and priority > levels:
-        return InvalidInput(f"priority {priority}: the model has levels 1 to {levels}", reason="BAD_PARAMETER", field="priority")
-    if in_flight >= REQUESTS_IN_FLIGHT_LIMIT:
-        return Overloaded(f"{in_flight} requests are in flight in this router: retry later", retry_after_seconds=0.1)
-    return None

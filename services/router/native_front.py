@@ -38,7 +38,7 @@ from pygrpc_native import NativeGrpcFront
 from penstock.contracts.errors import Draining, Internal, Overloaded, RequestTooLarge, ServingError
 from penstock.oip.v2.services import INFERENCE_SERVICE
 from services.router.front import NO_DEADLINE, Wave
-from services.router.grpc_metadata import key_and_trace
+from services.router.grpc_metadata import read_metadata
 from services.router.grpc_status import trailers_without_pushback
 from services.router.socket_queues import owed, still_owed
 from services.router.wave_columns import cut, join
@@ -262,7 +262,7 @@ class NativeFront:
             try:
                 if len(payload) > limit:
                     raise _too_large(len(payload), limit)
-                key, trace = key_and_trace(metadata)
+                key, trace, affinity = read_metadata(metadata)
             except ServingError as error:
                 self._refuse([call_id], error)
                 continue
@@ -271,6 +271,8 @@ class NativeFront:
             keys.append(key)
             deadlines.append(NO_DEADLINE if remaining is None else now + min(remaining, longest))
             traces.append(trace)
+            if affinity is not None:
+                wave.affinities[call_id] = affinity
         self._admit(wave)
         return wave
 
@@ -279,10 +281,7 @@ class NativeFront:
         if self._is_draining:
             refusal: ServingError = Draining("the server is shutting down: retry elsewhere")
         elif len(self._open) + len(wave.call_ids) > self._options.open_calls_limit:
-            refusal = Overloaded(
-                f"{self._options.open_calls_limit} calls are open in this process: retry later",
-                retry_after_seconds=0.1,
-            )
+            refusal = Overloaded(f"{self._options.open_calls_limit} calls are open in this process: retry later", retry_after_seconds=0.1)
         else:
             self._open.update(wave.call_ids)
             return

@@ -62,7 +62,7 @@ class OipServicer:
 
     async def _model_infer(self, payload: bytes, context: Context) -> bytes:
         caller = Caller.of(context, longest_seconds=INFER_SECONDS)
-        return await self._buffer.submit(payload, key=caller.key, deadline=caller.deadline, trace=caller.trace)
+        return await self._buffer.submit(payload, key=caller.key, deadline=caller.deadline, trace=caller.trace, affinity=caller.affinity)
 
     async def _server_live(self, _request: pb.ServerLiveRequest, _context: Context) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)

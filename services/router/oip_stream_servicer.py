@@ -186,7 +186,9 @@ class _Stream:
         # gRPC itself ends the stream at its deadline; an answer in the stream that says the same must not come before that.
         deadline = min(self._caller.deadline + AFTER_DEADLINE_SECONDS, time.monotonic() + INFER_SECONDS)
         try:
-            return self._buffer.submit(payload, key=self._caller.key, deadline=deadline, trace=self._caller.trace)
+            return self._buffer.submit(
+                payload, key=self._caller.key, deadline=deadline, trace=self._caller.trace, affinity=self._caller.affinity
+            )
         except ServingError as error:
             return error
 

@@ -90,6 +90,20 @@ def parameters_in(slice_of_payload: bytes) -> Parameters:
     return interpret(parse(slice_of_payload))
 
 
+def text_in(slice_of_payload: bytes, name: str) -> bytes | None:
+    """Return a parameter of the bytes between id and inputs, as `text_of` does."""
+    return text_of(parse(slice_of_payload), name) if slice_of_payload else None
+
+
+def text_of(request: pb.ModelInferRequest, name: str) -> bytes | None:
+    """Return a parameter's value as text in bytes, whatever its type; None when there is none."""
+    if name not in request.parameters:
+        return None
+    value = request.parameters[name]
+    kind = value.WhichOneof("parameter_choice")
+    return None if kind is None else str(getattr(value, kind)).encode()
+
+
 def interpret(request: pb.ModelInferRequest) -> Parameters:
     """Return the parameters that mean something here.
 

@@ -7,25 +7,61 @@ from struct import unpack
 
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Template
+from services.mesh.plan import Plan
 from services.mesh.route_table import Deployment
 from services.router.outcomes import Outcomes
 from services.router.templates import TemplateBook, varint
 
 HEADS_PER_TARGET = 1024
+SERVED_BY = "penstock.served_by"
+ROUTE_REVISION = "penstock.route_revision"
+DEGRADED = "penstock.degraded"
+
+
+def told(plan: Plan | None, version: str, degraded: str) -> bytes:
+    """Return the parameters of an answer as they go into any ModelInferResponse, where they replace those before them.
+
+    They say who answered, by which revision of the route, and whether it is the answer that was meant (`no`) or what a fallback step
+    gave in its place (`version`, `cached`, `declared`). Without a route there are none.
+    """
+    if plan is None:
+        return b""
+    response = pb.ModelInferResponse()
+    response.parameters[SERVED_BY].string_param = version
+    response.parameters[ROUTE_REVISION].int64_param = plan.route.revision
+    response.parameters[DEGRADED].string_param = degraded
+    return response.SerializeToString(deterministic=True)
 
 
 class Target:
     """One deployment as the inference path sees it."""
 
-    __slots__ = ("_heads", "book", "deployment", "outcomes", "prefix")
+    __slots__ = ("_heads", "book", "deployment", "outcomes", "plan", "prefix", "step", "told")
 
-    def __init__(self, deployment: Deployment, outcomes: Outcomes) -> None:
-        """Start without templates."""
+    def __init__(self, deployment: Deployment, outcomes: Outcomes, *, plan: Plan | None = None, step: int = 0) -> None:
+        """Start without templates.
+
+        Args:
+            deployment: what answers.
+            outcomes: the version's counters.
+            plan: the route in force; None where nobody wrote one.
+            step: 0, or the number of the step of the fallback chain that put this version in the place of another.
+        """
         self.deployment = deployment
         self.outcomes = outcomes
+        self.plan = plan
+        self.step = step
         self.book = TemplateBook(deployment.signature)
-        self.prefix = pb.ModelInferResponse(model_name=deployment.model, model_version=deployment.version).SerializeToString()
+        self.told = told(plan, deployment.version, "version" if step else "no")
+        """The answer's parameters, see `told`."""
+        self.prefix = pb.ModelInferResponse(model_name=deployment.model, model_version=deployment.version).SerializeToString() + self.told
         self._heads: dict[object, list[bytes]] = {}
+
+    def under(self, plan: Plan | None) -> Target:
+        """Return the same deployment under another revision of its route; what was learnt of its requests is kept."""
+        renewed = Target(self.deployment, self.outcomes, plan=plan, step=self.step)
+        renewed.book = self.book
+        return renewed
 
     @property
     def name(self) -> str:

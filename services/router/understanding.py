@@ -7,14 +7,16 @@ and checked in full.
 
 from __future__ import annotations
 
+from random import Random
 from typing import NamedTuple
 
 from penstock.contracts.errors import InvalidInput, ServingError
-from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.route_table import Deployment, RouteTable
+from services.router.choosing import Asking, Choosing, Unit
+from services.router.front import Affinity
 from services.router.layouts import LayoutBook
 from services.router.outcomes import RouterMetrics
-from services.router.scan import INPUTS, NO_PARAMETERS, Parameters, id_field, interpret, parameters_in, parse, scan
+from services.router.scan import INPUTS, NO_PARAMETERS, Parameters, id_field, interpret, parameters_in, parse, scan, text_in, text_of
 from services.router.targets import Target
 from services.router.templates import Learnt
 
@@ -23,7 +25,7 @@ ID_LIMIT = 256
 """Longest request id, in characters."""
 
 
-Parts = tuple[Target, Learnt, list[bytes], Parameters, bytes]
+Parts = tuple[Target, Learnt, list[bytes], Parameters, bytes, Unit | None]
 """An `Understood` without its names: making a named tuple for every request cost 0.45 of 3.2 µs."""
 
 
@@ -37,6 +39,18 @@ class Understood(NamedTuple):
     parameters: Parameters
     id_field: bytes
     """The id as it goes into the answer."""
+    unit: Unit | None = None
+    """Why it got its version, where the route had a choice."""
+
+
+class Known(NamedTuple):
+    """What a name and version that requests begin with stand for."""
+
+    model: str
+    version: str
+    target: Target | None
+    """The one that serves everybody; None when it depends on the request."""
+    unit: Unit | None
 
 
 class NotUnderstood(Exception):
@@ -53,14 +67,15 @@ class NotUnderstood(Exception):
 class Understanding:
     """Turns payloads into `Understood`."""
 
-    def __init__(self, table: RouteTable, metrics: RouterMetrics) -> None:
-        """Start knowing no names."""
-        self.targets: dict[tuple[str, str], Target] = {}
+    def __init__(self, table: RouteTable, metrics: RouterMetrics, choosing: Choosing | None = None) -> None:
+        """Start knowing no names; `choosing` is needed where routes are written."""
+        self.targets: dict[tuple[str, str, int], Target] = {}
+        self.choosing = choosing or Choosing(table, Random())
         self.layouts = LayoutBook()
         """What whole requests look like, learnt from those that were understood one by one."""
         self._table = table
         self._metrics = metrics
-        self._known: dict[bytes, tuple[str, str, Target | None]] = {}
+        self._known: dict[bytes, Known] = {}
         self._parameters: dict[bytes, Parameters] = {}
 
     def forget(self) -> None:
@@ -68,78 +83,122 @@ class Understanding:
         self._known.clear()
         self.layouts.forget()
         for key, target in list(self.targets.items()):
-            newest = self._table.deployment(*key)
-            if newest is None or not newest.is_same(target.deployment):
-                del self.targets[key]
-            else:
+            newest = self._table.deployment(key[0], key[1])
+            if newest is not None and newest.is_same(target.deployment):
                 target.deployment = newest
+                continue
+            if newest is None and target.plan is not None and target.plan.route.fallback:
+                self.choosing.remember(target.deployment)
+            del self.targets[key]
 
-    def __call__(self, payload: bytes) -> Parts:
+    def follow_route(self, model: str) -> None:
+        """Take note that the route of one model changed, so that its next request is decided anew."""
+        self._known.clear()
+        self.layouts.forget()
+        plan = self._table.plan(model)
+        if plan is None or not plan.route.fallback:
+            self.choosing.forget(model)
+        for key in [key for key in self.targets if key[0] == model]:
+            self.targets[key] = self.targets[key].under(plan)
+
+    def __call__(self, payload: bytes, tenant: str = "", affinity: Affinity | None = None) -> Parts:
         """Understand a request; the parts are those of `Understood`, in its order.
+
+        Args:
+            payload: the request.
+            tenant: name of who asks.
+            affinity: whom it is for, where headers say so.
 
         Raises:
             NotUnderstood: it breaks the protocol or its model's signature, or names nothing that is served.
         """
         head = scan(payload)
         if head is None or head[3] != INPUTS:
-            return self._in_full(payload, None, b"")
+            return self._in_full(payload, (None, b""), tenant, affinity)
         key_end, id_end, start, _ = head
         known = self._known.get(payload[:key_end])
         identity = payload[key_end:id_end]
         if known is None or not identity.isascii():
-            return self._in_full(payload, start, payload[:key_end])
+            return self._in_full(payload, (start, payload[:key_end]), tenant, affinity)
+        model, version, target, unit = known
         parameters = NO_PARAMETERS
         if start != id_end:
             cached = self._parameters.get(payload[id_end:start])
-            parameters = cached if cached is not None else self._read_parameters(payload[id_end:start], known[2])
-        target = known[2] or self._choose(known[0], known[1], parameters, identity)
+            parameters = cached if cached is not None else self._read_parameters(payload[id_end:start], target)
+        if target is None:
+            encoded = payload[id_end:start]
+            asking = Asking(
+                tenant=tenant, affinity=affinity, parameters=parameters, identity=identity, named=lambda name: text_in(encoded, name)
+            )
+            target, unit = self._chosen(model, version, asking)
         found = target.book.recognise(payload, start)
         if found is None:
-            return self._in_full(payload, start, payload[:key_end])
-        if parameters is NO_PARAMETERS and known[2] is not None:
+            return self._in_full(payload, (start, payload[:key_end]), tenant, affinity, (target, unit))
+        if parameters is NO_PARAMETERS and known.target is not None and unit is None:
             self.layouts.learn(payload, key_end, start, target, found[0])
-        return target, found[0], found[1], parameters, identity
+        return target, found[0], found[1], parameters, identity, unit
 
-    def _in_full(self, payload: bytes, start: int | None, name: bytes) -> Parts:
+    def _in_full(
+        self,
+        payload: bytes,
+        place: tuple[int | None, bytes],
+        tenant: str,
+        affinity: Affinity | None,
+        chosen: tuple[Target, Unit | None] | None = None,
+    ) -> Parts:
+        """Parse a request; `place` is where its inputs begin and the bytes of its name, as far as they are known."""
+        start, name = place
         model, target = "", None
         try:
             request = parse(payload)
             model = request.model_name
             parameters = interpret(request)
             identity = id_field(_checked(request.id))
-            target = self._resolve(request, parameters, identity)
+            asking = Asking(
+                tenant=tenant, affinity=affinity, parameters=parameters, identity=identity, named=lambda name: text_of(request, name)
+            )
+            target, unit = chosen or self._resolved(model, request.model_version, asking)
             learnt, parts = target.book.read(request, payload, start)
         except ServingError as error:
             raise NotUnderstood(error, model, target) from None
         if name and name not in self._known:
-            self._remember(name, request.model_name, request.model_version)
-        return target, learnt, parts, parameters, identity
+            self._remember(name, target, request.model_version, unit)
+        return target, learnt, parts, parameters, identity, unit
 
-    def _resolve(self, request: pb.ModelInferRequest, parameters: Parameters, identity: bytes) -> Target:
-        key = parameters.routing_key or identity
-        return self.target_of(self._table.resolve(request.model_name, request.model_version, key))
-
-    def _choose(self, model: str, version: str, parameters: Parameters, identity: bytes) -> Target:
+    def _chosen(self, model: str, version: str, asking: Asking) -> tuple[Target, Unit | None]:
         try:
-            return self.target_of(self._table.resolve(model, version, parameters.routing_key or identity))
+            return self._resolved(model, version, asking)
         except ServingError as error:
             raise NotUnderstood(error, model, None) from None
 
-    def target_of(self, deployment: Deployment) -> Target:
-        """Return what the router keeps of a deployment."""
-        key = (deployment.model, deployment.version)
+    def _resolved(self, model: str, version: str, asking: Asking) -> tuple[Target, Unit | None]:
+        plan = self._table.plan(model)
+        if plan is None:
+            return self.target_of(self._table.resolve(model, version, asking.parameters.routing_key or asking.identity)), None
+        deployment, step, unit = self.choosing.choose(plan, version, asking)
+        return self.target_of(deployment, step), unit
+
+    def target_of(self, deployment: Deployment, step: int = 0) -> Target:
+        """Return what the router keeps of a deployment, as what was chosen or as a step of a fallback chain."""
+        key = (deployment.model, deployment.version, step)
         target = self.targets.get(key)
         if target is None or not target.deployment.is_same(deployment):
-            target = self.targets[key] = Target(deployment, self._metrics.of(*key))
+            plan = self._table.plan(deployment.model)
+            target = self.targets[key] = Target(deployment, self._metrics.of(key[0], key[1]), plan=plan, step=step)
+        elif target.deployment is not deployment:
+            target.deployment = deployment
         return target
 
-    def _remember(self, name: bytes, model: str, version: str) -> None:
+    def _remember(self, name: bytes, target: Target, version: str, unit: Unit | None) -> None:
         if len(self._known) >= KNOWN_LIMIT:
             self._known.clear()
-        route = self._table.route(model)
-        has_choice = not version and route is not None and len(route.backends) > 1
-        only = None if has_choice else self.target_of(self._table.resolve(model, version))
-        self._known[name] = (model, version, only)
+        model = target.name
+        if target.plan is not None:
+            is_fixed = target.plan.is_fixed(version) and not target.step and bool(target.deployment.replicas)
+        else:
+            route = self._table.route(model)
+            is_fixed = bool(version) or route is None or len(route.backends) == 1
+        self._known[name] = Known(model, version, target if is_fixed else None, unit if is_fixed else None)
 
     def _read_parameters(self, encoded: bytes, target: Target | None) -> Parameters:
         try:

@@ -18,6 +18,8 @@ def cut(wave: Wave, limit: int) -> Wave:
         deadlines=_tail(wave.deadlines, limit),
         traces=_tail(wave.traces, limit),
     )
+    if wave.affinities:
+        rest.affinities = {call_id: wave.affinities.pop(call_id) for call_id in rest.call_ids if call_id in wave.affinities}
     if wave.cancelled:
         later = set(rest.call_ids)
         rest.cancelled = [call_id for call_id in wave.cancelled if call_id in later]
@@ -32,6 +34,7 @@ def join(wave: Wave, later: Wave) -> None:
     wave.keys += later.keys
     wave.deadlines += later.deadlines
     wave.traces += later.traces
+    wave.affinities.update(later.affinities)
     wave.cancelled += later.cancelled
 
 

@@ -32,7 +32,6 @@ SCHEMA_MODULES = {
     "services.router.scan": "finds its way through a serialised request without parsing it; parses what it cannot scan",
     "services.router.templates": "learns from a parsed request how the next one of its kind begins",
     "services.router.typed_contents": "turns a request's typed contents into raw bytes",
-    "services.router.understanding": "holds a parsed request until its deployment and inputs are known",
     # An answer leaves the router as OIP bytes to every front; these write them.
     "services.router.answers": "appends outputs to ready-made heads of ModelInferResponse",
     "services.router.targets": "makes those heads, once a deployment",

@@ -21,6 +21,7 @@ from services.router.front import NO_DEADLINE, Wave
 from services.router.inference import Inference
 from services.router.outcomes import RouterMetrics
 from services.router.result_cache import ResultCache
+from services.router.routes_in_force import RoutesInForce
 from services.router.shared_answers import SharedAnswers
 from services.router.tenants import Tenants
 from services.router.understanding import Understanding
@@ -92,6 +93,7 @@ class Stand:
     tenants: Tenants
     shared: SharedAnswers
     metrics: RouterMetrics
+    understanding: Understanding
     front: PaperFront = field(default_factory=PaperFront)
 
     def take(
@@ -101,12 +103,16 @@ class Stand:
 
 
 @asynccontextmanager
-async def standing(workers: Sequence[FakeWorker], statuses: Sequence[Any] | None = None) -> AsyncIterator[Stand]:
-    table, tenants = RouteTable(), Tenants()
+async def standing(
+    workers: Sequence[FakeWorker], statuses: Sequence[Any] | None = None, *, routes: RoutesInForce | None = None
+) -> AsyncIterator[Stand]:
+    table, tenants = RouteTable(None if routes is None else routes.plans), Tenants()
     dispatch = Dispatch(table, router_id="router", clock=time.monotonic, random=Random(1))
     metrics = RouterMetrics()
     understanding = Understanding(table, metrics)
     dispatch.on_change(understanding.forget)
+    if routes is not None:
+        routes.on_change(understanding.follow_route)
     shared = SharedAnswers(ResultCache(), clock=time.monotonic)
     inference = Inference(understanding, dispatch, tenants, clock=time.monotonic, shared=shared, metrics=metrics)
     task = asyncio.create_task(dispatch.run())
@@ -117,7 +123,7 @@ async def standing(workers: Sequence[FakeWorker], statuses: Sequence[Any] | None
         while sum(link.is_up for link in dispatch.links) < len(workers):
             await asyncio.sleep(0.001)
     try:
-        yield Stand(inference, dispatch, table, tenants, shared, metrics)
+        yield Stand(inference, dispatch, table, tenants, shared, metrics, understanding)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

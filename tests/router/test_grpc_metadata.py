@@ -1,7 +1,8 @@
 import pytest
 
 from penstock.contracts.errors import InvalidInput
-from services.router.grpc_metadata import REQUEST_ID_LIMIT, first_value, key_and_trace
+from services.router.front import Affinity
+from services.router.grpc_metadata import REQUEST_ID_LIMIT, first_value, read_metadata
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -26,13 +27,18 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def test_key_and_trace_are_read_and_the_first_of_repeated_names_counts(
     metadata: tuple[tuple[str, str | bytes], ...], expected: tuple[str | None, str | None]
 ):
-    assert key_and_trace(metadata) == expected
+    assert read_metadata(metadata) == (*expected, None)
+
+
+def test_whom_a_call_is_for_is_read():
+    assert read_metadata((("x-user-id", "u"), ("x-user-id", "other"))) == (None, None, Affinity("u", None))
+    assert read_metadata((("x-session-affinity", "s"),)) == (None, None, Affinity(None, "s"))
 
 
 @pytest.mark.parametrize("value", ["x" * (REQUEST_ID_LIMIT + 1), "a\r\nb", "\x1b[31mred", "tab\t"])
 def test_a_request_id_that_could_forge_a_log_line_is_refused_without_being_repeated(value: str):
     with pytest.raises(InvalidInput) as refused:
-        key_and_trace((("x-request-id", value),))
+        read_metadata((("x-request-id", value),))
 
     assert refused.value.reason == "BAD_ID"
     assert value not in refused.value.message

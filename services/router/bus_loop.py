@@ -1,0 +1,74 @@
+"""What a router of the whole mesh does on the bus: follows routes, reports what it applied, and serves its operators meanwhile.
+
+Without a bus (`bus.bootstrap_servers` empty) nothing of this exists, and routes are those that workers' models declare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from penstock.contracts.errors import ServingError
+from penstock.contracts.route_records import RouteRecord
+from penstock.contracts.router_status import RouterStatus
+from penstock.contracts.topics import ROUTERS, ROUTES, Topic
+from services.chassis.kafka_feed import KafkaFeed, TopicSource
+from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
+from services.chassis.process import CannotStart, running
+from services.router.admin_servicer import AdminServicer, serving_admin
+from services.router.break_glass import OperatorKeys
+from services.router.config import RouterSettings
+from services.router.routes_in_force import RoutesInForce
+from services.router.status_reports import StatusReports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSide:
+    """What runs while the router is on the bus."""
+
+    routes: RoutesInForce
+    feed: KafkaFeed[RouteRecord]
+    sender: KafkaSender
+    reports: StatusReports
+
+
+def routes_in_force(settings: RouterSettings, instance_id: str) -> RoutesInForce:
+    """Return the routes of a router that is to follow them.
+
+    Raises:
+        CannotStart: the file of operators' keys is not valid.
+    """
+    try:
+        keys = OperatorKeys.load(settings.break_glass_keys)
+    except (OSError, ServingError) as error:
+        raise CannotStart(f"{settings.break_glass_keys}: {error}") from None
+    return RoutesInForce(keys, router_id=settings.router_id, instance_id=instance_id)
+
+
+def topic_source(settings: RouterSettings, topic: Topic) -> TopicSource:
+    """Return where a topic is read from and its last good state kept."""
+    name = topic.name.removeprefix("penstock.")
+    return TopicSource(
+        topic=topic,
+        bus=settings.bus,
+        snapshot=settings.state_dir / "snapshots" / settings.router_id / f"{name}.snapshot",
+        client_id=settings.router_id,
+    )
+
+
+@asynccontextmanager
+async def on_the_bus(settings: RouterSettings, routes: RoutesInForce) -> AsyncGenerator[BusSide]:
+    """Follow routes and report them while the block lasts; entered when the routes that there are, are applied."""
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        sender = KafkaSender(settings.bus, settings.router_id)
+        await enter(running(sender.run(), name="bus-sender"))
+        feed = KafkaFeed(topic_source(settings, ROUTES), RouteRecord.from_bytes, routes.supersedes)
+        await enter(running(feed.follow(routes.apply), name="route-feed"))
+        socket = settings.state_dir / "admin" / f"{settings.router_id}.sock"
+        routes.admin_address = await enter(serving_admin(AdminServicer(routes, feed), socket))
+        await feed.caught_up()
+        reports = StatusReports(routes, KafkaPublisher(sender, ROUTERS, RouterStatus.to_bytes), settings.router_id)
+        await enter(running(reports.run(), name="status-reports"))
+        yield BusSide(routes=routes, feed=feed, sender=sender, reports=reports)

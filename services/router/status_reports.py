@@ -1,0 +1,43 @@
+"""Tells the mesh what this router has applied: at once after every change, and every second."""
+
+from __future__ import annotations
+
+import asyncio
+
+from penstock.contracts.router_status import RouterStatus
+from services.chassis.feeds import Publisher
+from services.router.routes_in_force import RoutesInForce
+
+REPORT_SECONDS = 1.0
+"""Longest time between two reports."""
+
+
+class StatusReports:
+    """Publishes the router's status until it ends; then the router is none any more."""
+
+    def __init__(self, routes: RoutesInForce, publisher: Publisher[RouterStatus], router_id: str) -> None:
+        """Keep the collaborators."""
+        self._routes = routes
+        self._publisher = publisher
+        self._router_id = router_id
+        self._news = asyncio.Event()
+        routes.on_change(lambda _model: self._news.set())
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        try:
+            while True:
+                self._news.clear()
+                self._publisher.publish(self._router_id, self._routes.status())
+                try:
+                    async with asyncio.timeout(REPORT_SECONDS):
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self._publisher.publish(self._router_id, None)
+
+    def begin_drain(self) -> None:
+        """Say that the router takes no new calls."""
+        self._routes.is_draining = True
+        self._news.set()
