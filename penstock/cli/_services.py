@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from penstock.cli.failure import Failure
 
 NEEDED = ("onnxruntime", "orjson", "prometheus_client", "pydantic_settings", "structlog", "tokenizers", "uvloop", "uvicorn", "xxhash")
 """Modules without which `penstock serve` cannot run; the extra `serve` brings them."""
+
+NEEDED_BY_STACK = ("aiokafka", "pydantic_settings", "structlog", "uvloop")
+"""Modules without which `penstock up` cannot run; the extra `mesh` brings them."""
 
 
 def services_folder() -> Path:
@@ -33,9 +37,18 @@ def services_folder() -> Path:
 
 def check_packages() -> None:
     """Raise Failure when packages that a serve needs are not installed."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    _check("serving", NEEDED, "serve")
+
+
+def check_stack_packages() -> None:
+    """Raise Failure when packages that a stack needs are not installed."""
+    _check("a stack", NEEDED_BY_STACK, "mesh")
+
+
+def _check(what: str, names: Sequence[str], extra: str) -> None:
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
-        raise Failure(f"serving needs packages that are not installed: {', '.join(missing)}", next_step="pip install 'penstock[serve]'")
+        raise Failure(f"{what} needs packages that are not installed: {', '.join(missing)}", next_step=f"pip install 'penstock[{extra}]'")
 
 
 def server_command(service: str, *arguments: str) -> list[str]:

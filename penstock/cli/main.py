@@ -33,6 +33,12 @@ SECTIONS = {
         "tenants": "List, change and freeze tenants; their keys.",
         "mesh": "Show controllers, routers and workers.",
     },
+    "Run real servers": {
+        "up": "Run Kafka, Temporal, Redis and PostgreSQL here.",
+        "ps": "List what the stacks run.",
+        "logs": "Print what they write.",
+        "down": "End a stack.",
+    },
     "Set up": {
         "doctor": "Check this machine and the running server.",
         "keys": "Make API keys.",
@@ -51,7 +57,7 @@ COMMANDS = {
 }
 
 LATER = frozenset({
-    "batch", "bench", "config", "dlq", "down", "explain", "logs", "ps", "rollout", "top", "topics", "up",
+    "batch", "bench", "config", "dlq", "explain", "rollout", "top", "topics",
 })  # fmt: skip
 """Commands that later versions bring."""
 

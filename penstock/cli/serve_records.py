@@ -33,7 +33,7 @@ def _records(folder: Path) -> Iterator[RunningServe]:
     for path in folder.glob("*.json"):
         try:
             document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if _is_ours(path) else {}
-            if document and _start_ticks(document["pid"]) == document["process_start_ticks"]:
+            if document and start_ticks(document["pid"]) == document["process_start_ticks"]:
                 yield _record(document)
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             continue
@@ -58,10 +58,13 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _start_ticks(process_id: int) -> int:
+def start_ticks(process_id: int) -> int:
     """Return when a process started, in clock ticks since the machine did.
 
     Raises:
-        OSError: it is gone.
+        OSError: it is gone; also when only its parent has yet to look.
     """
-    return int(Path(f"/proc/{int(process_id)}/stat").read_text().rpartition(")")[2].split()[19])
+    fields = Path(f"/proc/{int(process_id)}/stat").read_text().rpartition(")")[2].split()
+    if fields[0] in {"Z", "X"}:
+        raise ProcessLookupError(process_id)
+    return int(fields[19])

@@ -41,11 +41,12 @@ def die_with_parent() -> None:
 
 
 def start_ticks(process_id: int) -> int:
-    """Return when a process started, in clock ticks since the machine did; 0 when it is gone."""
+    """Return when a process started, in clock ticks since the machine did; 0 when it is gone, or only its parent has yet to look."""
     try:
-        return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0
+    return 0 if fields[0] in {"Z", "X"} else int(fields[19])
 
 
 def bound(command: Sequence[str], *, user: str | None = None, nice: int = 0) -> tuple[str, ...]:

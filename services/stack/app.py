@@ -10,11 +10,11 @@ from services.chassis.clock import SystemClock
 from services.chassis.entry import Start
 from services.chassis.private_folder import locked, make_private
 from services.chassis.process import Hooks
-from services.stack.artefact_cache import ArtefactCache
 from services.stack.board import Board, State
 from services.stack.free_ports import Ports
 from services.stack.recipe import Sources
 from services.stack.recipes import RECIPES
+from services.stack.server_cache import ServerCache
 from services.stack.servers import Servers, Surroundings
 from services.stack.settings import StackSettings
 from services.stack.topic_catalogue import make_topics
@@ -50,7 +50,7 @@ def surroundings(settings: StackSettings, board: Board) -> Surroundings:
         folder=settings.state_dir,
         board=board,
         ports=Ports(settings.state_dir / "ports.json", settings.ports, board.say),
-        sources=Sources(cache=ArtefactCache(settings.cache_dir, board.say), logs=logs, say=board.say),
+        sources=Sources(cache=ServerCache(settings.cache_dir, board.say), logs=logs, say=board.say),
         clock=SystemClock(),
         addresses=settings.addresses,
         start_seconds=settings.start_seconds,

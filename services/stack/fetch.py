@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.chassis.process import CannotStart
-from services.stack.artefact_cache import ArtefactCache
 from services.stack.recipe import Sources
 from services.stack.recipes import RECIPES
+from services.stack.server_cache import ServerCache
 
 
 def cache_folder() -> Path:
@@ -25,7 +25,7 @@ def main(names: Sequence[str]) -> int:
     """Fetch the servers named, or all; return 1 when one cannot be had."""
     problems = 0
     with tempfile.TemporaryDirectory(prefix="penstock-fetch-") as logs:
-        sources = Sources(cache=ArtefactCache(cache_folder(), _say), logs=Path(logs), say=_say)
+        sources = Sources(cache=ServerCache(cache_folder(), _say), logs=Path(logs), say=_say)
         for recipe in RECIPES:
             if names and recipe.name not in names:
                 continue

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from services.chassis.atomic_file import write_atomically
 from services.chassis.child import ChildSpec
-from services.stack.artefact_cache import Artefact
 from services.stack.commands import BUILD_NICE, Step, answer_of, finish
 from services.stack.probes import kafka_answers
 from services.stack.recipe import HOST, Found, MissingTool, Site, Sources, Tool, server_spec
+from services.stack.server_cache import Artefact
 from services.stack.versions import deploy_folder, version_in, wanted
 
 FETCH_SECONDS = 900.0

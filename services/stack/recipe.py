@@ -13,7 +13,7 @@ from typing import Protocol
 from services.chassis.child import ChildSpec
 from services.chassis.parentage import bound
 from services.chassis.process import CannotStart
-from services.stack.artefact_cache import Artefact, ArtefactCache
+from services.stack.server_cache import Artefact, ServerCache
 
 HOST = "127.0.0.1"
 """Every server listens here and nowhere else: none of them asks who is calling."""
@@ -57,7 +57,7 @@ class Tool:
 class Sources:
     """Where recipes look."""
 
-    cache: ArtefactCache
+    cache: ServerCache
     logs: Path
     """Folder for what builds and downloads write."""
     say: Callable[[str], None]

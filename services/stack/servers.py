@@ -121,12 +121,14 @@ class Servers:
         child = Child(recipe.spec(found, site), RestartDelays(RestartPolicy(), Random()), self._around.clock, on_exit=deaths.count)
         self._children.append(child)
         self._board.show(name, state=State.STARTING)
-        async with kept((child,), recipe.stop_seconds):
-            try:
-                yield _Watched(recipe=recipe, address=address, around=self._around, child=child, deaths=deaths)
-            finally:
-                self._board.show(name, state=State.STOPPING, note="")
-        self._board.show(name, state=State.STOPPED, pid=None, process_start_ticks=None)
+        try:
+            async with kept((child,), recipe.stop_seconds):
+                try:
+                    yield _Watched(recipe=recipe, address=address, around=self._around, child=child, deaths=deaths)
+                finally:
+                    self._board.show(name, state=State.STOPPING, note="")
+        finally:
+            self._board.show(name, state=State.STOPPED, pid=None, process_start_ticks=None)
 
     def _site(self, recipe: Recipe) -> Site:
         folder, logs = self._around.folder / recipe.name, self._around.folder / "logs"
@@ -190,12 +192,15 @@ class _Watched:
 
     async def watch(self) -> None:
         """Ask from time to time until cancelled; often while it does not answer."""
-        name, board = self.recipe.name, self.around.board
+        name, board, clock = self.recipe.name, self.around.board, self.around.clock
+        asked_at = clock.now()
         while True:
+            await clock.sleep(RETRY_SECONDS)
             state = board.entries[name].state
-            await self.around.clock.sleep(WATCH_SECONDS if state is State.READY else RETRY_SECONDS)
-            if self.child is not None and self.child.process_id is None:
-                continue  # it died, which _Deaths has said
+            is_dead = self.child is not None and self.child.process_id is None  # _Deaths has said so
+            if is_dead or (state is State.READY and clock.now() - asked_at < WATCH_SECONDS):
+                continue
+            asked_at = clock.now()
             if missing := await self._ask():
                 board.show(name, state=State.STARTING if state is State.DOWN else State.SILENT, note=missing, **self._life())
                 continue

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 from services.chassis.child import ChildSpec
-from services.stack.artefact_cache import Artefact
 from services.stack.commands import BUILD_NICE, Step, answer_of, finish
 from services.stack.probes import temporal_answers
 from services.stack.recipe import HOST, Found, Origin, Site, Sources, Tool, server_spec
+from services.stack.server_cache import Artefact
 from services.stack.versions import is_at_least, version_in, wanted
 
 NAMESPACE = "default"

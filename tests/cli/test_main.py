@@ -40,7 +40,15 @@ def test_simple_questions_import_nothing_of_weight(question: str):
 def test_the_help_lists_every_command_in_its_section(run: Run):
     lines = run("--help").output.splitlines()
 
-    assert [line for line in lines if line.endswith(":")] == ["Options:", "Serve:", "Ask and look:", "Deploy:", "Answer for it:", "Set up:"]
+    assert [line for line in lines if line.endswith(":")] == [
+        "Options:",
+        "Serve:",
+        "Ask and look:",
+        "Deploy:",
+        "Answer for it:",
+        "Run real servers:",
+        "Set up:",
+    ]
     for name, command in COMMANDS.items():
         assert f"  {name:<11}  {command.summary}" in lines
 

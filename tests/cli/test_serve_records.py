@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from penstock.cli.serve_records import _start_ticks, running_serves, runtime_folder
+from penstock.cli.serve_records import running_serves, runtime_folder, start_ticks
 
 
 def write_record(folder: Path, process_id: int, **changes: Any) -> None:
     record: dict[str, Any] = {
         "pid": process_id,
-        "process_start_ticks": _start_ticks(process_id),
+        "process_start_ticks": start_ticks(process_id),
         "http": "127.0.0.1:8000",
         "grpc": "127.0.0.1:8001",
         "metrics": "127.0.0.1:8002",

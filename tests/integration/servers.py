@@ -20,13 +20,13 @@ from pathlib import Path
 
 from penstock.contracts.topics import TOPICS, Topic
 from services.chassis.clock import SystemClock
-from services.stack.artefact_cache import ArtefactCache
 from services.stack.board import Board
 from services.stack.fetch import cache_folder
 from services.stack.free_ports import Ports
 from services.stack.postgres_database import DATABASE, USER, home
 from services.stack.recipe import Recipe, Sources
 from services.stack.recipes import RECIPES
+from services.stack.server_cache import ServerCache
 from services.stack.servers import Servers, Surroundings
 from services.stack.topic_catalogue import make_topics
 
@@ -106,7 +106,7 @@ class SessionServers:
         board = Board(self._folder, "tests")
         logs = self._folder / "logs"
         logs.mkdir(exist_ok=True)
-        sources = Sources(cache=ArtefactCache(cache_folder(), board.say), logs=logs, say=board.say)
+        sources = Sources(cache=ServerCache(cache_folder(), board.say), logs=logs, say=board.say)
         return Servers(
             Surroundings(
                 folder=self._folder,

@@ -53,6 +53,7 @@ def test_the_wheel_carries_the_servers_as_package_data_and_nothing_else_at_the_t
 
     assert {name.split("/")[0].split("-")[0] for name in names} == {"penstock"}
     assert servers - set(names) == set()
+    assert {f"penstock/_services/{path.relative_to(REPO)}" for path in (REPO / "deploy" / "local").rglob("*.*")} - set(names) == set()
     assert "penstock/py.typed" in names
     assert [name for name in names if name.endswith(".pyc")] == []
 

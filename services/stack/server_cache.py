@@ -50,7 +50,7 @@ class Artefact:
         return f"{self.name}-{self.version}"
 
 
-class ArtefactCache:
+class ServerCache:
     """The folder of all artefacts of a user."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:

@@ -1,0 +1,105 @@
+"""`penstock up`: real Kafka, Temporal, Redis and PostgreSQL on this machine, without containers."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock.cli._services import check_stack_packages
+from penstock.cli.durations import seconds_of
+from penstock.cli.failure import Failure
+from penstock.cli.output import Form, form_option, show
+from penstock.cli.stack_records import cache_folder, name_option, read_stack, stack_folder, state_dir_option
+
+SERVERS = ("redis", "postgres", "kafka", "temporal")
+"""In the order of the start."""
+DEFAULT = ("redis", "kafka", "temporal")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_PORT = click.IntRange(0, 65535)
+
+
+def _names(_ctx: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    if not names or set(names) - set(SERVERS):
+        raise click.BadParameter(f"{value!r}: name some of {', '.join(SERVERS)}, separated by commas.")
+    return names
+
+
+def _server_options(command: Any) -> Any:
+    for server in reversed(SERVERS):
+        command = click.option(f"--{server}-address", metavar="HOST:PORT", help=f"Use the {server} that runs there, start none.")(command)
+        command = click.option(
+            f"--{server}-port", type=_PORT, metavar="PORT", help=f"Port of {server}. [default: as before, else a free one]"
+        )(command)
+    return command
+
+
+@click.command()
+@name_option
+@click.option(
+    "--only", callback=_names, metavar="LIST", help=f"Start these servers only, for example kafka,redis. [of: {', '.join(SERVERS)}]"
+)
+@click.option("--postgres", is_flag=True, help="Start PostgreSQL as well.")
+@click.option("--detach", "-d", is_flag=True, help="Return when everything is ready; `penstock down` ends it.")
+@_server_options
+@state_dir_option
+@click.option("--start-timeout", metavar="DURATION", callback=seconds_of, help="Longest wait for one server's first answer. [default: 2m]")
+@form_option
+def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, form: Form, **options: Any) -> None:
+    """Run real Kafka, Temporal and Redis, and PostgreSQL when asked, on this machine.
+
+    A server is, in this order: one that runs at an address given here, a program that is installed, or fetched once into the cache of this
+    user: Kafka by Maven, Temporal by Go. Each listens on 127.0.0.1 and counts as ready when it answers in its own protocol; one that
+    dies is started again. Data and ports are kept from one `up` to the next.
+
+    Ctrl-C ends it, in the mirror of the order of the start; Ctrl-C again ends it at once.
+    """
+    from penstock.cli.stack_process import StackProcess
+
+    if not _NAME.fullmatch(name):
+        raise click.BadParameter("use lower-case letters, digits, - and _, at most 40.", param_hint="--name")
+    folder = stack_folder(name, options["state_dir"])
+    running = read_stack(folder)
+    if running is not None and running.runs:
+        raise Failure(
+            f"the stack {name!r} runs already, by process {running.process_id}",
+            where=str(folder),
+            next_step=f"penstock ps --name {name}, penstock down --name {name}, or another --name",
+        )
+    check_stack_packages()
+    names = (*(only or DEFAULT), *(("postgres",) if postgres else ()))
+    click.echo(_opening(name, names), err=True)
+    began_at = time.monotonic()
+    process = StackProcess(folder, _settings(name, folder, names, options), is_detached=detach)
+    stack = process.until_ready()
+    how_to_end = f"`penstock down --name {name}` ends it" if detach else "Ctrl-C ends it"
+    show(stack.document, form, lambda: f"ready after {time.monotonic() - began_at:.1f} s; {how_to_end}")
+    if not detach:
+        process.until_end()
+
+
+def _opening(name: str, names: tuple[str, ...]) -> str:
+    servers = ", ".join(server for server in SERVERS if server in names)
+    return f"STACK {name}: real {servers} on this machine; no router, worker or controller is started, `penstock serve` runs those without"
+
+
+def _settings(name: str, folder: Path, names: tuple[str, ...], options: dict[str, Any]) -> list[str]:
+    given: dict[str, Any] = {
+        "name": name,
+        "state_dir": str(folder),
+        "cache_dir": str(cache_folder()),
+        "servers": [server for server in SERVERS if server in names],
+        "start_seconds": options["start_timeout"],
+    }
+    for server in SERVERS:
+        given[f"ports.{server}"] = options[f"{server}_port"]
+        given[f"addresses.{server}"] = options[f"{server}_address"]
+    return [f"--set={key}={json.dumps(value)}" for key, value in given.items() if value is not None]
