@@ -147,6 +147,10 @@ class Outbox(Protocol):
         """Return what is not published, oldest first."""
         ...
 
+    async def count(self) -> int:
+        """Return how much is not published."""
+        ...
+
     async def mark(self, through: int, time: float) -> None:
         """Note that everything up to a number is published."""
         ...

@@ -25,7 +25,9 @@ async def held_route(unit: Unit, model: str) -> tuple[RouteRevision, Route]:
     return held, held.route
 
 
-async def write_route(writing: Writing, held: RouteRevision | None, route: Route | None, *, rolled_back_from: int = 0) -> RouteRevision:
+async def write_route(
+    writing: Writing, held: RouteRevision | None, route: Route | None, *, rolled_back_from: int = 0, break_glass: bool = False
+) -> RouteRevision:
     """Make a route the next revision, with the model's aliases as they stand; None takes the route away.
 
     Args:
@@ -33,6 +35,7 @@ async def write_route(writing: Writing, held: RouteRevision | None, route: Route
         held: the revision it follows.
         route: the model's traffic; its numbers are given here.
         rolled_back_from: the revision that a rollback replaces.
+        break_glass: an operator has published it already.
     """
     model = route.model if route is not None else held.model if held is not None else ""
     revision = (held.revision if held else 0) + 1
@@ -57,6 +60,7 @@ async def write_route(writing: Writing, held: RouteRevision | None, route: Route
         changed_time=writing.time,
         writer_epoch=writing.epoch,
         sequence=sequence,
+        break_glass=break_glass,
         rolled_back_from=rolled_back_from,
     )
     await writing.unit.routes.add(written)

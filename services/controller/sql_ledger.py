@@ -68,6 +68,11 @@ class SqlOutbox:
         columns = schema.outbox.c
         return await self._rows.many(self._rows.query().where(columns.published_time.is_(None)).order_by(columns.sequence).limit(limit))
 
+    async def count(self) -> int:
+        """Return how much is not published."""
+        query = select(func.count()).where(schema.outbox.c.published_time.is_(None))
+        return await self._rows.connection.scalar(query) or 0
+
     async def mark(self, through: int, time: float) -> None:
         """Note that everything up to a number is published."""
         columns = schema.outbox.c

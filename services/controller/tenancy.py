@@ -1,0 +1,157 @@
+"""Tenants and their keys. Every change publishes the whole tenant: routers refuse a revoked key as soon as they have read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from penstock.contracts.errors import InvalidInput, InvalidSpec, NotFound
+from penstock.contracts.names import check_model_name
+from penstock.contracts.tenant_records import KeyRecord, TenantRecord
+from penstock.contracts.topics import TENANTS
+from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing, check_revision
+from services.controller.documents import canonical, to_document
+from services.controller.key_making import hash_of, new_key
+from services.controller.ports import Unit
+from services.controller.tenant_checks import settings_problems
+from services.controller.tenant_values import ApiKey, Tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantUpdate:
+    """What is to change of a tenant; None leaves it."""
+
+    settings: Mapping[str, object] | None = None
+    frozen: bool | None = None
+
+    @property
+    def is_emergency(self) -> bool:
+        """Whether it only freezes or thaws, and so is done while writes are frozen."""
+        return self.settings is None and self.frozen is not None
+
+
+class Tenancy:
+    """Makes and changes tenants and keys."""
+
+    def __init__(self, changes: Changes, *, pepper: bytes = b"") -> None:
+        """Keep the way to write, and the secret that keys are hashed under: the routers have the same."""
+        self._changes = changes
+        self._pepper = pepper
+
+    async def set_tenant(self, name: str, update: TenantUpdate, intent: Intent) -> Outcome[Tenant]:
+        """Make a tenant, or change one.
+
+        Raises:
+            InvalidInput, InvalidSpec: the name or the settings are not valid.
+            Conflict: the revision is stale.
+        """
+        check_model_name(name)
+        if problems := settings_problems(update.settings or {}):
+            listed = "; ".join(f"{pointer} {problem}" for pointer, problem in problems)
+            raise InvalidSpec(f"tenant {name}: {listed}", details=problems, field=problems[0][0])
+
+        async def work(writing: Writing) -> Made[Tenant]:
+            held = await writing.unit.tenants.get(name)
+            check_revision(intent, held.revision if held else 0, held)
+            old = held or Tenant(name=name, revision=0, created_time=writing.time)
+            new = replace(
+                old,
+                settings=old.settings if update.settings is None else update.settings,
+                frozen=old.frozen if update.frozen is None else update.frozen,
+            )
+            if new == held:
+                return Made(value=new, before=held, after=new)
+            return await _written(writing, held, new)
+
+        command = Command(action="tenant.set", answer=Tenant, subject=f"tenant/{name}", request=update, is_emergency=update.is_emergency)
+        return await self._changes.make(intent, command, work)
+
+    async def create_key(self, tenant: str, life_seconds: float | None, intent: Intent) -> tuple[str, Outcome[ApiKey]]:
+        """Make a key and return it, this once; what is kept is its hash.
+
+        Returns:
+            The key, empty when the request is repeated or a dry run: it was shown already, or does not exist.
+
+        Raises:
+            NotFound: there is no such tenant.
+            InvalidInput: it would be over before it begins.
+        """
+        if life_seconds is not None and not 0 < life_seconds < float("inf"):
+            raise InvalidInput(f"a key lives longer than 0 seconds, not {life_seconds}", field="life_seconds")
+        key_id, key = new_key()
+
+        async def work(writing: Writing) -> Made[ApiKey]:
+            held = await known_tenant(writing.unit, tenant)
+            made = ApiKey(
+                key_id=key_id,
+                tenant=tenant,
+                hash=hash_of(key, self._pepper),
+                created_by=writing.intent.actor,
+                created_time=writing.time,
+                expires_time=None if life_seconds is None else writing.time + life_seconds,
+            )
+            await writing.unit.keys.add(made)
+            written = await _written(writing, held, held)
+            return Made(value=made, before=None, after=_shown(made), revision=written.revision)
+
+        command = Command(action="key.create", answer=ApiKey, subject=f"tenant/{tenant}", request={"life_seconds": life_seconds})
+        outcome = await self._changes.make(intent, command, work)
+        return "" if outcome.is_repeat or outcome.is_dry_run else key, outcome
+
+    async def revoke_key(self, tenant: str, key_id: str, intent: Intent) -> Outcome[ApiKey]:
+        """Refuse a key from now on; once is for ever, and revoking it again changes nothing.
+
+        Raises:
+            NotFound: the tenant has no such key.
+        """
+
+        async def work(writing: Writing) -> Made[ApiKey]:
+            owner = await known_tenant(writing.unit, tenant)
+            held = await writing.unit.keys.get(key_id)
+            if held is None or held.tenant != tenant:
+                raise NotFound(f"tenant {tenant!r} has no key {key_id[:40]!r}", reason="KEY_NOT_FOUND")
+            if held.revoked_time is not None:
+                return Made(value=held, before=held.key_id, after=held.key_id)
+            revoked = replace(held, revoked_time=writing.time)
+            await writing.unit.keys.replace(revoked)
+            written = await _written(writing, owner, owner)
+            return Made(value=revoked, before=_shown(held), after=_shown(revoked), revision=written.revision)
+
+        command = Command(action="key.revoke", answer=ApiKey, subject=f"tenant/{tenant}", request={"key_id": key_id}, is_emergency=True)
+        return await self._changes.make(intent, command, work)
+
+
+async def known_tenant(unit: Unit, name: str) -> Tenant:
+    """Return the tenant of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    held = await unit.tenants.get(name)
+    if held is None:
+        raise NotFound(f"there is no tenant {name[:80]!r}", reason="TENANT_NOT_FOUND")
+    return held
+
+
+async def _written(writing: Writing, held: Tenant | None, new: Tenant) -> Made[Tenant]:
+    new = replace(new, revision=new.revision + 1, changed_time=writing.time)
+    await (writing.unit.tenants.add(new) if held is None else writing.unit.tenants.replace(new))
+    keys = await writing.unit.keys.of(new.name)
+    record = TenantRecord(
+        tenant=new.name,
+        revision=new.revision,
+        keys=tuple(
+            KeyRecord(key_id=key.key_id, hash=key.hash, expires_time=key.expires_time or 0.0, revoked=key.revoked_time is not None)
+            for key in keys
+        ),
+        settings_json=canonical(new.settings) if new.settings else "",
+        frozen=new.frozen,
+        writer_epoch=writing.epoch,
+    )
+    await writing.publish(TENANTS, new.name, lambda number: replace(record, sequence=number).to_bytes())
+    return Made(value=new, before=held, after=new, revision=new.revision)
+
+
+def _shown(key: ApiKey) -> Mapping[str, object]:
+    # The audit is read by more people than the table of keys: not even the hash stands in it.
+    return {name: held for name, held in to_document(key).items() if name != "hash"}
