@@ -9,6 +9,7 @@
 The parts live in modules of their own; this one is where others import them from.
 """
 
+from penstock.contracts.feature_schema import FeatureColumn, FeatureSchema
 from penstock.contracts.model_config_complete import DEFAULT_MAX_BATCH_SIZE, DEFAULT_MODEL_FILENAME, CompletedModel, complete
 from penstock.contracts.model_config_proto import BACKEND, PLATFORM, from_proto, to_bytes, to_proto
 from penstock.contracts.model_config_scheduling import (
@@ -51,6 +52,8 @@ __all__ = [
     "CompletedModel",
     "DynamicBatching",
     "ExecutionOptions",
+    "FeatureColumn",
+    "FeatureSchema",
     "GoldenExample",
     "GraphSignature",
     "GraphTensor",

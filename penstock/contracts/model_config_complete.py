@@ -20,6 +20,7 @@ from difflib import get_close_matches
 from math import prod
 
 from penstock.contracts.errors import NotImplementedHere
+from penstock.contracts.feature_schema import check_signature
 from penstock.contracts.model_config_checks import invalid, require
 from penstock.contracts.model_config_proto import triton_name
 from penstock.contracts.model_config_scheduling import DynamicBatching, InstanceGroup
@@ -70,6 +71,7 @@ def complete(
     Raises:
         InvalidInput: the configuration contradicts the graph, the folder or itself; the message names both sides.
         NotImplementedHere: an input or output is no tensor.
+        Conflict: the features that it names do not fit its inputs.
     """
     given = ModelConfig() if config is None else config
     require(given.name in ("", name), "name", f"is {given.name!r}, but the model's folder is {name!r}")
@@ -92,6 +94,8 @@ def complete(
     )
     check_warmup(completed)
     signature = _signature(completed, seen, labels or {})
+    if completed.features is not None:
+        check_signature(completed.features, signature)
     return CompletedModel(config=completed, signature=signature, reshapes=_reshapes(completed), text=text)
 
 

@@ -16,14 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TypeVar, cast
 
+from penstock.contracts.feature_schema import FeatureColumn, FeatureSchema
 from penstock.contracts.model_config_checks import Table, invalid, require
 from penstock.contracts.model_config_scheduling import Specific
 from penstock.contracts.model_config_values import ExecutionOptions, GoldenExample, ModelConfig, NonFiniteOutput, Pooling, TextOptions
+from penstock.contracts.tensors import DataType
 
 PREFIX = "penstock."
 """Start of the keys of parameters that are settings of ours."""
 
-TABLES = ("aliases", "execution", "golden", "non_finite_output", "reject_non_finite", "text", "text_inputs", "traffic")
+TABLES = ("aliases", "execution", "features", "golden", "non_finite_output", "reject_non_finite", "text", "text_inputs", "traffic")
 """Keys at the top of `model.toml` that Triton's configuration does not have."""
 
 BY_NAME = frozenset({"aliases", "traffic"})
@@ -46,6 +48,7 @@ class OwnOptions:
     execution: ExecutionOptions
     text: TextOptions | None = None
     golden: tuple[GoldenExample, ...] = ()
+    features: FeatureSchema | None = None
     text_inputs: tuple[str, ...] = ()
     aliases: Mapping[str, str]
     traffic: Mapping[str, int]
@@ -90,6 +93,7 @@ def read_options(tree: Mapping[str, object]) -> OwnOptions:
         execution=_read_execution(table.table("execution")),
         text=_read_text(table.table("text")) if table.has("text") else None,
         golden=tuple(_read_golden(one) for one in table.tables("golden")),
+        features=_read_features(table.table("features")) if table.has("features") else None,
         text_inputs=table.texts("text_inputs"),
         aliases=_read_names(table.names("aliases"), "aliases", str),
         traffic=_read_names(table.names("traffic"), "traffic", int),
@@ -109,8 +113,7 @@ def own_parameters(config: ModelConfig) -> dict[str, str]:
     execution = _changed(config.execution, ExecutionOptions())
     if config.text is not None:
         tree["text"] = _changed(config.text, TextOptions()) or {"tokenizer_file": config.text.tokenizer_file}
-    if config.golden:
-        tree["golden"] = [_golden(one) for one in config.golden]
+    tree |= _examples_and_features(config)
     text_inputs = [tensor.name for tensor in config.inputs if tensor.is_text]
     if text_inputs:
         tree["text_inputs"] = text_inputs
@@ -199,6 +202,32 @@ def _read_golden(table: Table) -> GoldenExample:
     )
     table.close()
     return example
+
+
+def _read_features(table: Table) -> FeatureSchema:
+    view = table.text("view", "") if table.has("view") else ""
+    columns = tuple(_read_column(one) for one in table.tables("columns"))
+    table.close()
+    return FeatureSchema(columns=columns, view=view)
+
+
+def _read_column(table: Table) -> FeatureColumn:
+    require(table.has("name") and table.has("data_type"), "features.columns", "every column has a name and a data_type")
+    kind, known = table.text("data_type", ""), [one.value for one in DataType]
+    require(kind in known, "features.columns.data_type", f"must be one of {', '.join(known)}, got {kind[:40]!r}")
+    column = FeatureColumn(name=table.text("name", ""), datatype=DataType(kind), unit=table.text("unit", "") if table.has("unit") else "")
+    table.close()
+    return column
+
+
+def _features(schema: FeatureSchema) -> Tree:
+    columns = [{"name": one.name, "data_type": one.datatype.value} | ({"unit": one.unit} if one.unit else {}) for one in schema.columns]
+    return {"columns": columns} | ({"view": schema.view} if schema.view else {})
+
+
+def _examples_and_features(config: ModelConfig) -> Tree:
+    tree: Tree = {"golden": [_golden(one) for one in config.golden]} if config.golden else {}
+    return tree | ({"features": _features(config.features)} if config.features is not None else {})
 
 
 def _golden(example: GoldenExample) -> Tree:

@@ -62,6 +62,7 @@ def from_proto(proto: pb.ModelConfig) -> ModelConfig:
         batching=_read_batching(proto.dynamic_batching) if proto.HasField("dynamic_batching") else None,
         warmup=tuple(_read_warmup(one) for one in proto.model_warmup),
         golden=own.golden,
+        features=own.features,
         response_cache=ResponseCache(enable=proto.response_cache.enable, ttl_seconds=own.ttl_seconds),
         execution=own.execution,
         text=own.text,

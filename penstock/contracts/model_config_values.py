@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from penstock.contracts.feature_schema import FeatureSchema
 from penstock.contracts.model_config_checks import check_file, require
 from penstock.contracts.model_config_scheduling import DynamicBatching, InstanceGroup, Latest, VersionPolicy
 from penstock.contracts.names import check_model_name, check_version_name
@@ -187,6 +188,8 @@ class ModelConfig:
     response_cache: ResponseCache = ResponseCache()
     execution: ExecutionOptions = ExecutionOptions()
     text: TextOptions | None = None
+    features: FeatureSchema | None = None
+    """The columns that the version was trained on; None when it names none."""
     reject_non_finite: bool = False
     """Inputs with NaN or infinite values are refused."""
     non_finite_output: NonFiniteOutput = NonFiniteOutput.UNCHECKED

@@ -20,7 +20,7 @@ from typing import Any, cast
 import structlog
 
 from penstock.contracts.artefacts import VERSION_FOLDER
-from penstock.contracts.errors import Internal, InvalidInput, NotImplementedHere
+from penstock.contracts.errors import Internal, InvalidInput, NotImplementedHere, error_from
 from services.chassis.parentage import PARENT_VARIABLE
 from services.controller.registration_values import ModelReport
 
@@ -74,6 +74,7 @@ class ModelSandbox:
         """Return what a version is; `folder` holds its files as its manifest names them.
 
         Raises:
+            Conflict: the features that it names do not fit its inputs (FEATURE_SCHEMA_MISMATCH).
             InvalidInput: it is refused: BAD_MODEL, BAD_VALUE (its configuration), MODEL_TOO_HUNGRY, MODEL_TOO_SLOW, MODEL_CRASHED.
             NotImplementedHere: packages are missing here without which nothing can be examined.
         """
@@ -149,7 +150,7 @@ def _report(ended: Ended) -> ModelReport:
         message = "versions cannot be examined here, for packages are missing: pip install 'penstock[mesh]'"
         raise NotImplementedHere(message, reason="PACKAGE_MISSING")
     if "refusal" in answer:
-        raise InvalidInput(str(answer["refusal"]["message"]), reason=str(answer["refusal"]["reason"]), field="model")
+        raise error_from(str(answer["refusal"]["reason"]), str(answer["refusal"]["message"]))
     return _found(dict(cast("Mapping[str, Any]", answer["report"])))
 
 

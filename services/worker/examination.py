@@ -15,7 +15,8 @@ from typing import Any
 
 import onnxruntime as ort
 
-from penstock.contracts.errors import DeadlineExceeded, InvalidInput, ServingError
+from penstock.contracts.errors import DeadlineExceeded, ServingError
+from penstock.contracts.feature_schema import FeatureSchema
 from penstock.contracts.signature import TensorSpec
 from services.worker.artefacts import Artefact, FileMark
 from services.worker.digests import Digests
@@ -75,7 +76,10 @@ def examine(order: Order) -> dict[str, Any]:
         raise Refused("BAD_MODEL", str(refusal)) from refusal
     except (ServingError, MemoryError) as error:
         raise _refusal(error) from error
+    features = opened.completed.config.features
     return graph | {
+        "features": _features(features) if features else {},
+        "feature_hash": features.hash if features else "",
         "inputs": [_tensor(one) for one in opened.completed.signature.inputs],
         "outputs": [_tensor(one) for one in opened.completed.signature.outputs],
         "max_batch_size": opened.completed.signature.max_batch_size,
@@ -131,7 +135,7 @@ def _refusal(error: ServingError | MemoryError) -> Refused:
         return Refused("MODEL_TOO_HUNGRY", "the model needs more memory than an examination may use")
     if any(isinstance(cause, DeadlineExceeded) for cause in _causes(error)):
         return Refused("MODEL_TOO_SLOW", "executing the model did not end in time; if it does not take zeros, add a model_warmup sample")
-    return Refused(error.reason if isinstance(error, InvalidInput) and error.reason == "BAD_VALUE" else "BAD_MODEL", error.message)
+    return Refused(error.reason if error.reason in {"BAD_VALUE", "FEATURE_SCHEMA_MISMATCH"} else "BAD_MODEL", error.message)
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -143,6 +147,11 @@ def _causes(error: BaseException) -> list[BaseException]:
     while (cause := found[-1].__cause__) is not None:
         found.append(cause)
     return found
+
+
+def _features(schema: FeatureSchema) -> dict[str, Any]:
+    columns = [{"name": one.name, "data_type": one.datatype.value, "unit": one.unit} for one in schema.columns]
+    return {"view": schema.view, "columns": columns}
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from penstock.contracts.model_config import (
     All,
     DynamicBatching,
     ExecutionOptions,
+    FeatureColumn,
+    FeatureSchema,
     GoldenExample,
     InstanceGroup,
     InstanceKind,
@@ -110,6 +112,7 @@ def unique(strategy: st.SearchStrategy[TensorConfig]) -> st.SearchStrategy[tuple
     return st.lists(strategy, max_size=3, unique_by=lambda tensor: tensor.name).map(tuple)
 
 
+UNITS = st.sampled_from(["", "EUR", "1", "true", "null", "[1]", "{}", "km/h", "°C"])
 CONFIGS = st.builds(
     ModelConfig,
     name=st.just("") | NAMES,
@@ -134,6 +137,17 @@ CONFIGS = st.builds(
         max_size=2,
     ).map(tuple),
     golden=st.lists(st.builds(GoldenExample, file=FILES, absolute_tolerance=FLOATS, relative_tolerance=FLOATS), max_size=2).map(tuple),
+    features=st.none()
+    | st.builds(
+        FeatureSchema,
+        columns=st.lists(
+            st.builds(FeatureColumn, name=NAMES, datatype=st.sampled_from(DataType), unit=UNITS),
+            min_size=1,
+            max_size=3,
+            unique_by=lambda column: column.name,
+        ).map(tuple),
+        view=UNITS,
+    ),
     response_cache=st.builds(ResponseCache, enable=st.booleans(), ttl_seconds=st.none() | FLOATS.filter(bool)),
     execution=st.builds(
         ExecutionOptions,

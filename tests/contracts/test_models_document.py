@@ -30,3 +30,4 @@ def test_every_key_of_ours_is_shown():
     assert shown.reject_non_finite
     assert shown.non_finite_output is NonFiniteOutput.ERROR
     assert shown.golden
+    assert shown.features is not None

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.contracts.errors import AlreadyExists, InvalidInput
+from penstock.contracts.errors import AlreadyExists, error_from
 from services.chassis.artefact_store import ArtefactStore
 from services.chassis.disk_threads import DiskThreads
 from services.chassis.object_store import Objects, open_objects
@@ -36,7 +36,7 @@ class ExaminerHere:
         try:
             return _found(await asyncio.to_thread(examine, order))
         except Refused as refusal:
-            raise InvalidInput(refusal.message, reason=refusal.reason) from refusal
+            raise error_from(refusal.reason, refusal.message) from refusal
 
 
 @dataclass

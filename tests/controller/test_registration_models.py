@@ -132,6 +132,9 @@ ROWS: Mapping[str, tuple[Callable[[], Files], str]] = {
         lambda: toml('[[golden]]\nfile = "golden.json"\n') | {"golden.json": b'{"inputs": {"x": [[1, 2]]}, "outputs": {"y": [[1, 3]]}}'},
         "BAD_MODEL",
     ),
+    "features that do not fit": (
+        lambda: toml('[features]\ncolumns = [{ name = "a", data_type = "FP32" }]\n'), "FEATURE_SCHEMA_MISMATCH",
+    ),
     "IU20 custom operators": (lambda: toml('[model_operations]\nop_library_filename = ["libevil.txt"]\n'), "BAD_MODEL"),
     "IU20 session option": (lambda: toml('[session_options]\nregister_custom_ops_library = "libevil.txt"\n'), "BAD_VALUE"),
     "IU44 a key twice": (lambda: toml("max_batch_size = 1\nmax_batch_size = 2\n"), "BAD_VALUE"),
@@ -153,7 +156,7 @@ async def test_a_bad_version_is_refused_for_its_reason_and_leaves_nothing(tmp_pa
             await here.register(here.archive(tar(make())))
 
         assert caught.value.reason == reason
-        assert caught.value.status.http in (400, 413)
+        assert caught.value.status.http in (400, 409, 413)
         assert str(tmp_path) not in caught.value.message
         assert await here.leftovers() == []
         await here.register(here.archive(tar(GOOD)))
@@ -240,6 +243,19 @@ async def test_what_is_said_of_a_version_comes_from_its_graph(tmp_path: Path):
     assert registered.lineage == {"data": "s3://x@3"}
     assert registered.report.memory_bytes > 0
     assert registered.manifest.total_bytes == len(content(built))
+
+
+async def test_the_features_that_a_version_names_are_in_its_report(tmp_path: Path):
+    named = '[features]\nview = "v"\ncolumns = [{ name = "a", data_type = "FP32", unit = "m" }, { name = "b", data_type = "INT64" }]\n'
+    async with kit(tmp_path) as here:
+        report = (await here.register(here.archive(tar(toml(named))))).report
+
+    assert report.features["view"] == "v"
+    assert report.features["columns"] == [
+        {"name": "a", "data_type": "FP32", "unit": "m"},
+        {"name": "b", "data_type": "INT64", "unit": ""},
+    ]
+    assert len(report.feature_hash) == 64
 
 
 async def test_a_model_that_takes_no_zeros_is_registered_with_a_note(tmp_path: Path):
