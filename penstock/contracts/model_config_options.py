@@ -222,7 +222,8 @@ def _read_column(table: Table) -> FeatureColumn:
 
 def _features(schema: FeatureSchema) -> Tree:
     columns = [{"name": one.name, "data_type": one.datatype.value} | ({"unit": one.unit} if one.unit else {}) for one in schema.columns]
-    return {"columns": columns} | ({"view": schema.view} if schema.view else {})
+    tree: Tree = {"columns": columns}
+    return tree | {"view": schema.view} if schema.view else tree
 
 
 def _examples_and_features(config: ModelConfig) -> Tree:

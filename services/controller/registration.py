@@ -81,7 +81,6 @@ class RegistrationPorts:
     sources: Stager
     examiner: Examiner
     store: VersionStore
-    book: VersionBook
     threads: DiskThreads
     wall_clock: WallClock
 
@@ -122,11 +121,17 @@ class Registration:
         """Remove what a killed process has left in the staging folder, which is this process's alone."""
         await self._ports.threads.run(sweep, self._rules.staging_folder)
 
-    async def register(self, request: RegistrationRequest, *, prefixes: tuple[str, ...] = ("",)) -> tuple[RegisteredVersion, ...]:
+    async def register(
+        self, request: RegistrationRequest, book: VersionBook, *, prefixes: tuple[str, ...] = ("",)
+    ) -> tuple[RegisteredVersion, ...]:
         """Register what a source holds: one version, or all versions of a model's folder, oldest first.
+
+        All are examined before the first is stored; they are written down one after the other, so that a name which is taken leaves those
+        before it registered.
 
         Args:
             request: what and under which name.
+            book: where it is written down, in the name of whoever asks.
             prefixes: starts of the models' names that the caller may register; from its credential.
 
         Raises:
@@ -146,11 +151,11 @@ class Registration:
         self._present += 1
         try:
             async with self._turns, self._staged() as files:
-                return await self._story(request, files)
+                return await self._story(request, book, files)
         finally:
             self._present -= 1
 
-    async def _story(self, request: RegistrationRequest, files: Staged) -> tuple[RegisteredVersion, ...]:
+    async def _story(self, request: RegistrationRequest, book: VersionBook, files: Staged) -> tuple[RegisteredVersion, ...]:
         source = await self._ports.sources.stage(request.source, files)
         plans = plan_versions(files.paths)
         if request.version and len(plans) != 1:
@@ -160,7 +165,7 @@ class Registration:
         registered: list[RegisteredVersion] = []
         for one in judged:
             await self._ports.store.put(one.manifest, {file.path: one.folder / file.path for file in one.manifest.files})
-            version = await self._ports.book.add(self._registered(request, one, source))
+            version = await book.add(self._registered(request, one, source))
             log.info("version_registered", model=version.model, version=version.version, digest=version.digest[:12], source=source)
             registered.append(version)
         return tuple(registered)

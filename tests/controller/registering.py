@@ -63,7 +63,9 @@ class Kit:
     uploads: UploadArea
 
     async def register(self, source: Source, model: str = "churn", version: str = "1", **more: object) -> RegisteredVersion:
-        (registered,) = await self.registration.register(RegistrationRequest(model=model, version=version, source=source, **more))
+        (registered,) = await self.registration.register(
+            RegistrationRequest(model=model, version=version, source=source, **more), self.book
+        )
         return registered
 
     def archive(self, content: bytes) -> Archive:
@@ -96,7 +98,6 @@ async def kit(
             sources=Sources(rules(root), uploads, MlflowRegistry(), threads),
             examiner=examiner or ExaminerHere(),
             store=ArtefactStore(objects, threads),
-            book=book,
             threads=threads,
             wall_clock=lambda: 1_700_000_000.0,
         )

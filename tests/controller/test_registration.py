@@ -54,7 +54,7 @@ async def test_a_models_folder_brings_all_its_versions_with_what_they_share(tmp_
     put(folder / "README.md", "#")
     async with kit(tmp_path) as here:
         request = RegistrationRequest(model="churn", source=Folder(path=folder))
-        registered = await here.registration.register(request)
+        registered = await here.registration.register(request, here.book)
         with pytest.raises(InvalidInput, match="several"):
             await here.register(Folder(path=folder), version="1")
 
@@ -68,7 +68,7 @@ async def test_one_bad_version_among_several_registers_none(tmp_path: Path):
     put(tmp_path / "folders/churn/2/model.onnx", b"broken")
     async with kit(tmp_path) as here:
         with pytest.raises(InvalidInput):
-            await here.registration.register(RegistrationRequest(model="churn", source=Folder(path=tmp_path / "folders/churn")))
+            await here.registration.register(RegistrationRequest(model="churn", source=Folder(path=tmp_path / "folders/churn")), here.book)
         assert await here.leftovers() == []
 
 
@@ -85,10 +85,10 @@ async def test_a_models_name_that_is_anothers_is_forbidden(tmp_path: Path):
     async with kit(tmp_path) as here:
         request = RegistrationRequest(model="bank-churn", version="1", source=here.archive(tar(GOOD)))
         with pytest.raises(TenantForbidden) as caught:
-            await here.registration.register(request, prefixes=("shop-", "lab-"))
+            await here.registration.register(request, here.book, prefixes=("shop-", "lab-"))
         assert (caught.value.reason, caught.value.status.http) == ("NOT_OWNER", 403)
         assert await here.leftovers() == []
-        await here.registration.register(request, prefixes=("bank-",))
+        await here.registration.register(request, here.book, prefixes=("bank-",))
 
 
 async def test_where_signatures_are_required_only_one_by_a_known_key_over_this_digest_counts(tmp_path: Path):
