@@ -94,8 +94,6 @@ def complete(
     )
     check_warmup(completed)
     signature = _signature(completed, seen, labels or {})
-    if completed.features is not None:
-        check_signature(completed.features, signature)
     return CompletedModel(config=completed, signature=signature, reshapes=_reshapes(completed), text=text)
 
 
@@ -170,11 +168,14 @@ def _model_dims(one: TensorConfig) -> tuple[int, ...] | None:
 def _signature(config: ModelConfig, graph: GraphSignature, labels: Mapping[str, Sequence[str]]) -> Signature:
     rows = (config.max_batch_size or 0) > 0
     tensors = {tensor.name: tensor for tensor in graph.inputs}, {tensor.name: tensor for tensor in graph.outputs}
-    return Signature(
+    signature = Signature(
         inputs=tuple(_spec(one, tensors[0][one.name], rows=rows) for one in config.inputs),
         outputs=tuple(_spec(one, tensors[1][one.name], rows=rows, labels=labels.get(one.name, ())) for one in config.outputs),
         max_batch_size=config.max_batch_size or 0,
     )
+    if config.features is not None:
+        check_signature(config.features, signature)
+    return signature
 
 
 def _reshapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
