@@ -43,7 +43,7 @@ class ArtefactStore:
     """Puts versions into an object store and gets them out by digest."""
 
     def __init__(self, objects: Objects, threads: DiskThreads) -> None:
-        """Store the arguments; `threads` read the files that are put."""
+        """Store the arguments; `threads` read the files that are put, and hash what is fetched."""
         self._objects = objects
         self._threads = threads
 
@@ -113,7 +113,7 @@ class ArtefactStore:
                     written += len(chunk)
                     if written > file.size:
                         return False
-                    digest.update(chunk)
+                    await self._threads.run(digest.update, chunk)
                     await target.write(chunk)
             except Unavailable:
                 if attempt == ATTEMPTS:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
+import structlog
+
 from penstock.contracts.artefacts import ManifestFile
 from penstock.contracts.errors import ArtifactCorrupt, InvalidInput, NotFound, NotImplementedHere, RequestTooLarge, Unavailable
 from services.chassis.disk_threads import DiskThreads
@@ -23,6 +25,8 @@ from services.controller.registration_values import Archive, Folder, MlflowModel
 from services.controller.staging import Staged
 from services.controller.tar_members import unpack_tar
 from services.controller.zip_members import unpack_zip
+
+log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 1 << 20
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
@@ -77,6 +81,7 @@ class MlflowRegistry:
         try:
             return Path(artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
         except Exception as error:
+            log.warning("mlflow_failed", uri=uri[:200], error=f"{type(error).__name__}: {str(error)[:500]}")
             raise NotFound(f"MLflow does not give {uri[:80]!r}", reason="ARTEFACT_NOT_FOUND") from error
 
 

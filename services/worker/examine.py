@@ -40,9 +40,12 @@ def lower_limits(limits: Mapping[str, int]) -> None:
 
 
 def cut_network() -> bool:
-    """Move into a network of its own, which has no interface; say whether the kernel lets it."""
+    """Move into a network of its own, which has no interface; say whether the kernel lets it.
+
+    With a user namespace of its own where that is possible: root's child loses its powers over the machine, and nobody's child may do it.
+    """
     libc = ctypes.CDLL(None)
-    return libc.unshare(_CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
+    return libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0 or libc.unshare(_CLONE_NEWNET) == 0
 
 
 def main() -> None:

@@ -15,7 +15,10 @@ from tests.chassis.stored_versions import FakeSource, cache_of, contents_of, ent
 
 def run(*command: str) -> int:
     """Run a command from the repository's root and return its exit code, or minus its signal."""
-    return subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2]).returncode
+    try:
+        return subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2]).returncode
+    except FileNotFoundError:
+        return 127
 
 
 @pytest.fixture
