@@ -146,11 +146,12 @@ def write():
         file.write(b"x")
 def connect():
     socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=1)
-print(cut, fails(write), fails(lambda: bytearray(2 << 30)), fails(connect), fails(lambda: os.nice(-5)), resource.getrlimit(resource.RLIMIT_CPU), flush=True)
+failed = [fails(work) for work in (write, lambda: bytearray(2 << 30), connect, lambda: os.nice(-5))]
+print(cut, *failed, resource.getrlimit(resource.RLIMIT_CPU), flush=True)
 """
 
 
-async def test_under_the_limits_there_is_no_writing_no_network_no_more_memory_and_no_power_of_roots(tmp_path: Path):
+async def test_under_the_limits_there_is_no_writing_no_network_no_more_memory_and_no_power(tmp_path: Path):
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
