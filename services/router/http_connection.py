@@ -62,6 +62,7 @@ class HttpConnection(HttpToolsProtocol):
         self._task: asyncio.Task[None] | None = None
         self._begun_this_turn = 0
         self._is_moving = False
+        self._is_due = False
         self._is_refused = False
         self._is_ending = False
 
@@ -129,7 +130,7 @@ class HttpConnection(HttpToolsProtocol):
         self._line.append(request)
         self.flow.pause_reading()
         if self._served is None:
-            self.loop.call_soon(self._move_on)
+            self._move_on_soon()
 
     def _welcome_body(self) -> None:
         if self._served is None and not self._line:
@@ -188,7 +189,7 @@ class HttpConnection(HttpToolsProtocol):
         self._begun_this_turn = 0
         while self._line and self._served is None and not self.flow.write_paused and not self._is_ending:
             if self._begun_this_turn >= _CALLS_A_TURN:
-                self.loop.call_soon(self._move_on)
+                self._move_on_soon()
                 break
             following = self._line.popleft()
             if isinstance(following, ServingError):
@@ -198,6 +199,16 @@ class HttpConnection(HttpToolsProtocol):
         self._is_moving = False
         if not self._line and not self.flow.write_paused and not self.transport.is_closing():
             self.flow.resume_reading()
+
+    def _move_on_soon(self) -> None:
+        """Go on after others had their turn; once, however many wait."""
+        if not self._is_due:
+            self._is_due = True
+            self.loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._is_due = False
+        self._move_on()
 
     def _begin_asgi(self, request: HttpRequest) -> None:
         """Run the ASGI application on a request that is already here."""
