@@ -20,7 +20,7 @@ LIMITS = SandboxLimits(process=ProcessLimits(memory_bytes=2 << 30, cpu_seconds=3
 
 
 def children() -> list[str]:
-    """Name the examining children that are there, dead ones that nobody has waited for included; the session may have servers of its own."""
+    """Name the examining children, dead ones that nobody has waited for included; the session may have servers of its own."""
     names = [name for folder in Path("/proc/self/task").glob("*/children") for name in folder.read_text().split()]
     return [name for name in names if not (command := command_of(name)) or b"services.worker.examine" in command]
 
