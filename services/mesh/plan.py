@@ -66,6 +66,11 @@ class Plan:
         """Whether it matters who got which version."""
         return len(self.by_version) > 1 or bool(self.route.pins)
 
+    @property
+    def needs_unit(self) -> bool:
+        """Whether why and by which key a request got its version is to be kept with it."""
+        return self.has_choice or self.route.shadow is not None
+
     def choose(self, tenant: str, routing_key: bytes) -> tuple[str, Reason]:
         """Return the version for a request that names none.
 

@@ -50,6 +50,7 @@ from services.router.http_front import HttpOptions, open_http
 from services.router.http_head import HttpLimits
 from services.router.inference import Inference
 from services.router.metrics import router_metrics
+from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.override_feed import FolderOverrides
 from services.router.pump import pumping
@@ -84,6 +85,7 @@ class Core:
     controllers: ControllerLink
     choosing: Choosing
     routes: RoutesInForce | None
+    observing: Observing
 
 
 @asynccontextmanager
@@ -100,7 +102,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         await enter(running(core.dispatch.run(), name="dispatch"))
         workers = _workers(settings, clock)
         await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
-        bus = None if core.routes is None else await enter(on_the_bus(settings, core.routes))
+        bus = None if core.routes is None else await enter(on_the_bus(settings, core.routes, core.observing))
         await workers.caught_up()
         await enter(core.controllers)
         control = await enter(_control(start, core, clock, traces))
@@ -140,10 +142,22 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     dispatch.on_change(understanding.forget)
     if routes is not None:
         routes.on_change(understanding.follow_route)
+    observing = Observing(identity)
     shared = SharedAnswers(ResultCache(limit_bytes=settings.result_cache_bytes, ttl_seconds=settings.result_cache_seconds), clock=clock.now)
+    if routes is not None:
+        shared.observing = observing
     dispatch.on_sweep(shared.sweep)
     tracer = RequestTracer(traces, clock=clock.now) if traces.is_exporting else None
-    inference = Inference(understanding, dispatch, tenants, clock=clock.now, shared=shared, metrics=metrics, tracer=tracer)
+    inference = Inference(
+        understanding,
+        dispatch,
+        tenants,
+        clock=clock.now,
+        shared=shared,
+        metrics=metrics,
+        tracer=tracer,
+        observing=None if routes is None else observing,
+    )
     controllers = ControllerLink([Addresses(grpc=one.grpc, http=one.http) for one in settings.controllers])
     return Core(
         table=table,
@@ -155,6 +169,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         controllers=controllers,
         choosing=choosing,
         routes=routes,
+        observing=observing,
     )
 
 

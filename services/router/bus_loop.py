@@ -19,6 +19,8 @@ from services.chassis.process import CannotStart, running
 from services.router.admin_servicer import AdminServicer, serving_admin
 from services.router.break_glass import OperatorKeys
 from services.router.config import RouterSettings
+from services.router.observation_loop import ObservationLoop
+from services.router.observing import Observing
 from services.router.routes_in_force import RoutesInForce
 from services.router.status_reports import StatusReports
 
@@ -58,12 +60,14 @@ def topic_source(settings: RouterSettings, topic: Topic) -> TopicSource:
 
 
 @asynccontextmanager
-async def on_the_bus(settings: RouterSettings, routes: RoutesInForce) -> AsyncGenerator[BusSide]:
-    """Follow routes and report them while the block lasts; entered when the routes that there are, are applied."""
+async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, observing: Observing) -> AsyncGenerator[BusSide]:
+    """Follow routes, report them and what became of requests while the block lasts; entered when the routes that there are, are applied."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         sender = KafkaSender(settings.bus, settings.router_id)
         await enter(running(sender.run(), name="bus-sender"))
+        observations = ObservationLoop(observing, sender, routes.instance_id, window_seconds=settings.outcome_window_seconds)
+        await enter(running(observations.run(), name="observations"))
         feed = KafkaFeed(topic_source(settings, ROUTES), RouteRecord.from_bytes, routes.supersedes)
         await enter(running(feed.follow(routes.apply), name="route-feed"))
         socket = settings.state_dir / "admin" / f"{settings.router_id}.sock"

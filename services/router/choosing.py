@@ -89,7 +89,7 @@ class Choosing:
             return self._stood_in(plan, None, Unit(Reason.FALLBACK, key), asking.tenant, error)
         deployment = self._table.deployment(model, chosen)
         if deployment is not None:
-            return Chosen(deployment, 0, Unit(reason, key))
+            return Chosen(deployment, 0, Unit(reason, key) if plan.needs_unit else None)
         return self._stood_in(plan, chosen, Unit(Reason.FALLBACK, key), asking.tenant, None)
 
     def remember(self, deployment: Deployment) -> None:

@@ -53,6 +53,8 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """Kafka, in the whole mesh; without it routes are what models declare."""
     bus_workers: bool = False
     """Follow workers' statuses on the bus, not in `state_dir`: for workers on other machines."""
+    outcome_window_seconds: float = Field(default=1.0, ge=0.1, le=3600)
+    """Length of the windows in which outcomes are summed up."""
     break_glass_keys: Path | None = None
     """Operators' public keys (TOML, see break_glass.py); none means that nobody may change a route past the controller."""
     controllers: tuple[ControllerAddresses, ...] = ()

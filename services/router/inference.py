@@ -23,6 +23,7 @@ from services.router.calls import Calls
 from services.router.front import Front, Wave
 from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
 from services.router.layouts import Layout
+from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.refusals import REQUESTS_IN_FLIGHT_LIMIT, absent, door, untold
 from services.router.shared_answers import SharedAnswers
@@ -47,6 +48,7 @@ class Inference:
         shared: SharedAnswers,
         metrics: RouterMetrics,
         tracer: RequestTracer | None = None,
+        observing: Observing | None = None,
     ) -> None:
         """Keep the collaborators."""
         self.tenants = tenants
@@ -57,6 +59,7 @@ class Inference:
         self._shared = shared
         self._metrics = metrics
         self._tracer = tracer
+        self._observing = observing
         self._alike = Alike(self, tenants, tracer)
         self._waves = 0
 
@@ -191,6 +194,8 @@ class Inference:
         self._count_tenants(calls, wanted)
         if calls.cache_keys is not None:
             self._shared.land(calls, wanted, built)
+        if self._observing is not None:
+            self._observing.answered(calls, wanted, seconds, answer if released is None else None)
         if calls.spans:
             self._end_spans(calls, wanted, seconds, None)
 
@@ -200,6 +205,8 @@ class Inference:
         assert isinstance(calls, Calls)  # noqa: S101 - every chunk of this sink was made above
         calls.front.fail_many([calls.call_ids[position] for position in positions], [error] * len(positions))
         self._let_go(calls, positions, error)
+        if self._observing is not None:
+            self._observing.failed(calls, positions, self._clock() - calls.arrived_at, error)
         if calls.cache_keys is not None:
             self._shared.abandon(calls, positions, error)
 
@@ -254,6 +261,8 @@ class Inference:
 
     def _counted(self, tenant: Tenant, target: Target, error: ServingError) -> ServingError:
         target.outcomes.fail(error, tenant.policy.name)
+        if self._observing is not None:
+            self._observing.single(target, tenant, 0.0, error)
         return error
 
     def _end_spans(self, calls: Calls, positions: Sequence[int], seconds: float, error: ServingError | None) -> None:

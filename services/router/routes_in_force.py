@@ -43,7 +43,7 @@ class RoutesInForce:
         self.is_draining = False
         self._keys = keys
         self._router_id = router_id
-        self._instance_id = instance_id
+        self.instance_id = instance_id
         self._wall_seconds = wall_seconds
         self._records: dict[str, RouteRecord] = {}
         self._recent: deque[AppliedRoute] = deque(maxlen=REMEMBERED_ROUTES)
@@ -110,7 +110,7 @@ class RoutesInForce:
         self._revision += 1
         return RouterStatus(
             router_id=self._router_id,
-            instance_id=self._instance_id,
+            instance_id=self.instance_id,
             revision=self._revision,
             applied_sequence=self._sequence,
             applied=tuple(self._recent),

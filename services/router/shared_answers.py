@@ -11,6 +11,7 @@ from services.router.admission import Tenant
 from services.router.calls import Calls, Waiter
 from services.router.front import Front
 from services.router.intake import Intake
+from services.router.observing import Observing
 from services.router.result_cache import ResultCache
 from services.router.targets import Target
 from services.router.understanding import Understood
@@ -22,6 +23,8 @@ class SharedAnswers:
     def __init__(self, cache: ResultCache[Waiter], *, clock: Callable[[], float]) -> None:
         """Keep the collaborators."""
         self.cache = cache
+        self.observing: Observing | None = None
+        """Who takes note of answers that no worker gave."""
         self._clock = clock
         self._waiting: dict[tuple[int, int], tuple[bytes, Waiter]] = {}
 
@@ -39,7 +42,7 @@ class SharedAnswers:
             tenant.release(rows)
             seconds = self._clock() - intake.now
             target.outcomes.hit(seconds)
-            _served(target, tenant, seconds)
+            self._served(target, tenant, seconds)
             return True
         target.outcomes.miss(self._clock() - intake.now)
         waiter = Waiter(
@@ -74,7 +77,7 @@ class SharedAnswers:
                 self._waiting.pop((id(waiter.front), waiter.call_id), None)
                 waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
                 waiter.tenant.release(waiter.rows)
-                _served(waiter.target, waiter.tenant, now - waiter.arrived_at)
+                self._served(waiter.target, waiter.tenant, now - waiter.arrived_at)
 
     def abandon(self, calls: Calls, positions: Sequence[int], error: ServingError) -> None:
         """Tell who waited that the question failed; what was only the first caller's fate is theirs to try again."""
@@ -122,16 +125,17 @@ class SharedAnswers:
         for waiter in self.cache.expire(now):
             self._refuse(waiter, DeadlineExceeded("the deadline passed while an identical call was under way"))
 
+    def _served(self, target: Target, tenant: Tenant, seconds: float) -> None:
+        target.outcomes.succeed(1, seconds)
+        target.outcomes.count(tenant.policy.name, "OK", 1)
+        if self.observing is not None:
+            self.observing.single(target, tenant, seconds)
+
     def _refuse(self, waiter: Waiter, error: ServingError) -> None:
         self._waiting.pop((id(waiter.front), waiter.call_id), None)
         waiter.front.fail_many([waiter.call_id], [error])
         waiter.tenant.release(waiter.rows)
         waiter.target.outcomes.fail(error, waiter.tenant.policy.name)
-
-
-def _served(target: Target, tenant: Tenant, seconds: float) -> None:
-    target.outcomes.succeed(1, seconds)
-    target.outcomes.count(tenant.policy.name, "OK", 1)
 
 
 def _key(understood: Understood, tenant: Tenant) -> bytes:

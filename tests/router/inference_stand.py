@@ -19,6 +19,7 @@ from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
 from services.router.front import NO_DEADLINE, Wave
 from services.router.inference import Inference
+from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.result_cache import ResultCache
 from services.router.routes_in_force import RoutesInForce
@@ -94,6 +95,7 @@ class Stand:
     shared: SharedAnswers
     metrics: RouterMetrics
     understanding: Understanding
+    observing: Observing | None
     front: PaperFront = field(default_factory=PaperFront)
 
     def take(
@@ -104,7 +106,11 @@ class Stand:
 
 @asynccontextmanager
 async def standing(
-    workers: Sequence[FakeWorker], statuses: Sequence[Any] | None = None, *, routes: RoutesInForce | None = None
+    workers: Sequence[FakeWorker],
+    statuses: Sequence[Any] | None = None,
+    *,
+    routes: RoutesInForce | None = None,
+    observing: Observing | None = None,
 ) -> AsyncIterator[Stand]:
     table, tenants = RouteTable(None if routes is None else routes.plans), Tenants()
     dispatch = Dispatch(table, router_id="router", clock=time.monotonic, random=Random(1))
@@ -114,7 +120,7 @@ async def standing(
     if routes is not None:
         routes.on_change(understanding.follow_route)
     shared = SharedAnswers(ResultCache(), clock=time.monotonic)
-    inference = Inference(understanding, dispatch, tenants, clock=time.monotonic, shared=shared, metrics=metrics)
+    inference = Inference(understanding, dispatch, tenants, clock=time.monotonic, shared=shared, metrics=metrics, observing=observing)
     task = asyncio.create_task(dispatch.run())
     await asyncio.sleep(0)
     for worker, status in zip(workers, statuses or [worker.status() for worker in workers], strict=True):
@@ -123,7 +129,7 @@ async def standing(
         while sum(link.is_up for link in dispatch.links) < len(workers):
             await asyncio.sleep(0.001)
     try:
-        yield Stand(inference, dispatch, table, tenants, shared, metrics, understanding)
+        yield Stand(inference, dispatch, table, tenants, shared, metrics, understanding, observing)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
