@@ -66,6 +66,12 @@ def free_ports() -> Callable[[int], list[int]]:
     return lambda count: [_claim_port() for _ in range(count)]
 
 
+@pytest.fixture(scope="session")
+def session_ports() -> Callable[[int], list[int]]:
+    """Return the same for fixtures that outlive a test."""
+    return lambda count: [_claim_port() for _ in range(count)]
+
+
 @pytest.fixture
 def short_dir() -> Iterator[Path]:
     """Return an empty folder with a path short enough for Unix sockets (107 bytes); it goes away with the test."""
