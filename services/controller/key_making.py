@@ -26,6 +26,15 @@ def new_key() -> tuple[str, str]:
     return key_id, body + checksum(body)
 
 
+def id_in(key: str) -> str:
+    """Return the id in a key; empty when it is none of ours, or was mistyped."""
+    body, end = key[:-CHECKSUM_CHARACTERS], key[-CHECKSUM_CHARACTERS:]
+    parts = body.split("_")
+    if len(parts) != 3 or parts[0] != PREFIX or not body.isascii() or checksum(body) != end:
+        return ""
+    return parts[1]
+
+
 def checksum(body: str) -> str:
     """Return the end of a key that begins so."""
     number = zlib.crc32(body.encode())

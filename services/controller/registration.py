@@ -122,7 +122,7 @@ class Registration:
         await self._ports.threads.run(sweep, self._rules.staging_folder)
 
     async def register(
-        self, request: RegistrationRequest, book: VersionBook, *, prefixes: tuple[str, ...] = ("",)
+        self, request: RegistrationRequest, book: VersionBook, *, prefixes: tuple[str, ...] = ("",), is_trial: bool = False
     ) -> tuple[RegisteredVersion, ...]:
         """Register what a source holds: one version, or all versions of a model's folder, oldest first.
 
@@ -133,6 +133,7 @@ class Registration:
             request: what and under which name.
             book: where it is written down, in the name of whoever asks.
             prefixes: starts of the models' names that the caller may register; from its credential.
+            is_trial: examine only: no file is stored, and what the book does is its own.
 
         Raises:
             InvalidInput: the source or a version in it is refused; `reason` says which way.
@@ -151,11 +152,13 @@ class Registration:
         self._present += 1
         try:
             async with self._turns, self._staged() as files:
-                return await self._story(request, book, files)
+                return await self._story(request, book, files, is_trial=is_trial)
         finally:
             self._present -= 1
 
-    async def _story(self, request: RegistrationRequest, book: VersionBook, files: Staged) -> tuple[RegisteredVersion, ...]:
+    async def _story(
+        self, request: RegistrationRequest, book: VersionBook, files: Staged, *, is_trial: bool
+    ) -> tuple[RegisteredVersion, ...]:
         source = await self._ports.sources.stage(request.source, files)
         plans = plan_versions(files.paths)
         if request.version and len(plans) != 1:
@@ -164,7 +167,8 @@ class Registration:
         judged = [await self._judged(request, plan, files) for plan in plans]
         registered: list[RegisteredVersion] = []
         for one in judged:
-            await self._ports.store.put(one.manifest, {file.path: one.folder / file.path for file in one.manifest.files})
+            if not is_trial:
+                await self._ports.store.put(one.manifest, {file.path: one.folder / file.path for file in one.manifest.files})
             version = await book.add(self._registered(request, one, source))
             log.info("version_registered", model=version.model, version=version.version, digest=version.digest[:12], source=source)
             registered.append(version)

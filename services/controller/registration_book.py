@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from services.controller.changes import Intent
+from penstock.contracts.errors import Internal
+from services.controller.changes import Intent, Outcome
 from services.controller.model_values import Version
 from services.controller.registration_values import RegisteredVersion
 from services.controller.registry import Description, Registry
@@ -23,6 +24,18 @@ class CatalogueBook:
         self._registry = registry
         self._intent = replace(intent, idempotency_key="")
         self._description = description
+        self._outcome: Outcome[Version] | None = None
+
+    @property
+    def outcome(self) -> Outcome[Version]:
+        """What became of the newest version.
+
+        Raises:
+            Internal: nothing was added.
+        """
+        if self._outcome is None:
+            raise Internal("a registration ended without a version")
+        return self._outcome
 
     async def add(self, version: RegisteredVersion) -> RegisteredVersion:
         """Write a version down, and return it with its name.
@@ -33,8 +46,8 @@ class CatalogueBook:
         """
         framework = str(version.report.facts.get("framework", ""))
         description = self._description or Description(framework=framework or None)
-        written = await self._registry.register(entry_of(version), description, self._intent)
-        return replace(version, version=written.value.version)
+        self._outcome = await self._registry.register(entry_of(version), description, self._intent)
+        return replace(version, version=self._outcome.value.version)
 
 
 def entry_of(version: RegisteredVersion) -> Version:

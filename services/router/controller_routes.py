@@ -25,7 +25,7 @@ PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/api/v1/rollback", ("POST",)),
     ("/api/v1/placement", ("GET",)),
     ("/api/v1/tenants", ("GET",)),
-    ("/api/v1/tenants/{tenant}", ("GET", "PUT")),
+    ("/api/v1/tenants/{tenant}", ("PUT",)),
     ("/api/v1/tenants/{tenant}/keys", ("POST",)),
     ("/api/v1/tenants/{tenant}/keys/{key}", ("DELETE",)),
     ("/api/v1/audit", ("GET",)),

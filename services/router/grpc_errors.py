@@ -17,8 +17,8 @@ import grpc.aio
 import structlog
 
 from penstock.contracts.errors import Internal, ServingError
+from services.chassis.grpc_status import trailers_of
 from services.router.grpc_metadata import first_value, read_metadata
-from services.router.grpc_status import trailers_of
 from services.router.tenants import Tenants
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -37,9 +37,9 @@ from pygrpc_native import NativeGrpcFront
 
 from penstock.contracts.errors import Draining, Internal, Overloaded, RequestTooLarge, ServingError
 from penstock.oip.v2.services import INFERENCE_SERVICE
+from services.chassis.grpc_status import trailers_without_pushback
 from services.router.front import NO_DEADLINE, Wave
 from services.router.grpc_metadata import read_metadata
-from services.router.grpc_status import trailers_without_pushback
 from services.router.socket_queues import owed, still_owed
 from services.router.wave_columns import cut, join
 

@@ -193,3 +193,12 @@ async def test_a_disk_without_room_is_said_so(tmp_path: Path):
             await here.register(here.archive(tar(GOOD)))
 
     assert caught.value.reason == "DISK_FULL"
+
+
+async def test_a_trial_examines_and_stores_nothing(tmp_path: Path):
+    async with kit(tmp_path) as here:
+        request = RegistrationRequest(model="churn", version="1", source=here.archive(tar(GOOD)))
+        (tried,) = await here.registration.register(request, here.book, is_trial=True)
+
+        assert tried.report.signature["inputs"]
+        assert [one.name async for one in here.objects.list("")] == []

@@ -2,7 +2,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from penstock.contracts.errors import InvalidInput, QuotaExceeded, ServingError
-from services.router.grpc_status import trailers_of, trailers_without_pushback
+from services.chassis.grpc_status import trailers_of, trailers_without_pushback
 
 
 def details(error: ServingError) -> status_pb2.Status:

@@ -1,0 +1,177 @@
+"""The controller: constructors in opening order; leaving closes in the mirror of it.
+
+What invites calls enters last and so leaves first; the lease is given back when nothing writes any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TypeVar
+
+import structlog
+
+from penstock.contracts.errors import ServingError
+from penstock.contracts.router_status import RouterStatus
+from penstock.contracts.topics import ROUTERS, WORKERS
+from penstock.contracts.worker_status import WorkerStatus
+from services.chassis import telemetry
+from services.chassis.atomic_file import write_atomically
+from services.chassis.clock import Clock, SystemClock
+from services.chassis.entry import Start
+from services.chassis.heartbeat import beating
+from services.chassis.kafka_feed import KafkaFeed, TopicSource
+from services.chassis.metrics import registry
+from services.chassis.metrics_server import MetricsServer, shown
+from services.chassis.process import CannotStart, Hooks, running
+from services.chassis.process_metrics import process_metrics
+from services.controller.changes import Changes
+from services.controller.config import ControllerSettings
+from services.controller.deployments import Deployments
+from services.controller.deployments_servicer import DeploymentsServicer
+from services.controller.grpc_front import Operation, serving_grpc
+from services.controller.known_callers import KnownCallers
+from services.controller.lease import LeaseKeeping
+from services.controller.lease_loop import LeaseLoop
+from services.controller.ledger_servicer import LedgerServicer
+from services.controller.models_servicer import ModelsServicer, Uploads
+from services.controller.operations_servicer import Servicers, operations
+from services.controller.outbox_bus import KafkaBus
+from services.controller.registering import Registering, registering
+from services.controller.registry import Registry
+from services.controller.relay_loop import RelayLoop
+from services.controller.rest_front import rest_app, serving_rest
+from services.controller.rollback import Rollback
+from services.controller.routers import Routers
+from services.controller.sql_catalogue import SqlCatalogue
+from services.controller.sql_engine import open_engine
+from services.controller.sql_migrations import migrate
+from services.controller.tenancy import Tenancy
+from services.controller.tenants_servicer import TenantsServicer
+from services.controller.traffic import Traffic
+from services.controller.traffic_servicer import TrafficServicer
+from services.controller.workers import Workers
+
+RENEWALS = 4
+"""Renewals of the lease in its life: it survives three that fail."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """Who reports."""
+
+    routers: Routers
+    workers: Workers
+
+
+@asynccontextmanager
+async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
+    """Decide while the block lasts."""
+    settings, clock = start.config.current, SystemClock()
+    if not settings.bus.is_set:
+        raise CannotStart("bus.bootstrap_servers is missing: a controller tells routers and workers over Kafka what is decided")
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        stack.enter_context(beating(settings.state_dir / "heartbeats" / settings.controller_id))
+        traces = await enter(telemetry.started(start.service))
+        catalogue = await enter(_startable(_catalogue(settings)))
+        lease = await enter(_lease(catalogue, settings, clock).holding())
+        bus = await enter(KafkaBus(settings.bus, f"{settings.controller_id}-relay").opened())
+        relay = RelayLoop(catalogue, bus, clock, is_writer=lambda: lease.epoch > 0)
+        await enter(running(relay.follow(), name="relay"))
+        changes = Changes(catalogue, epoch=lambda: lease.epoch, committed=relay.wake)
+        observed = await enter(_observed(settings, clock))
+        intake = await enter(_startable(registering(settings, clock)))
+        served = _served(changes, catalogue, observed, intake, settings)
+        callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode())
+        sockets = settings.state_dir / "metrics"
+        sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        metrics = MetricsServer(shown(registry(*process_metrics(start, traces))))
+        await enter(metrics.on_socket(sockets / f"{settings.controller_id}.sock"))
+        grpc_port = await enter(_startable(serving_grpc(f"{settings.host}:{settings.grpc_port}", served, callers)))
+        app = rest_app(served, callers, version("penstock"))
+        http_port = await enter(_startable(serving_rest(app, settings.host, settings.http_port)))
+        stack.enter_context(_ready(settings, {"grpc": grpc_port, "http": http_port}))
+        await enter(running(start.config.follow(clock), name="config"))
+        log.info("controller_ready", controller=settings.controller_id, grpc_port=grpc_port, http_port=http_port)
+        yield Hooks(reload=start.config.reload)
+
+
+@asynccontextmanager
+async def _catalogue(settings: ControllerSettings) -> AsyncGenerator[SqlCatalogue]:
+    engine = open_engine(settings.database_url)
+    try:
+        await migrate(engine)
+        yield SqlCatalogue(engine)
+    finally:
+        await engine.dispose()
+
+
+def _lease(catalogue: SqlCatalogue, settings: ControllerSettings, clock: Clock) -> LeaseLoop:
+    life = settings.lease_seconds
+    holder = f"{settings.controller_id}-{secrets.token_hex(4)}"
+    return LeaseLoop(LeaseKeeping(catalogue, holder=holder, life_seconds=life), clock, life_seconds=life, renew_seconds=life / RENEWALS)
+
+
+@asynccontextmanager
+async def _observed(settings: ControllerSettings, clock: Clock) -> AsyncGenerator[Observed]:
+    observed = Observed(routers=Routers(clock.now), workers=Workers(clock.now))
+    own = f"{settings.controller_id}-observed"
+    routers = KafkaFeed(TopicSource(topic=ROUTERS, bus=settings.bus, client_id=own), RouterStatus.from_bytes)
+    workers = KafkaFeed(TopicSource(topic=WORKERS, bus=settings.bus, client_id=own), WorkerStatus.from_bytes)
+    async with (
+        running(routers.follow(observed.routers.follow), name="routers"),
+        running(workers.follow(observed.workers.follow), name="workers"),
+    ):
+        yield observed
+
+
+def _served(
+    changes: Changes, catalogue: SqlCatalogue, observed: Observed, intake: Registering, settings: ControllerSettings
+) -> Mapping[str, Operation]:
+    registry_, deployments = Registry(changes), Deployments(changes, observed.workers)
+    return operations(
+        Servicers(
+            uploads=Uploads(intake.uploads, intake.threads),
+            models=ModelsServicer(registry_, intake.registration, catalogue, observed.workers),
+            deployments=DeploymentsServicer(deployments, catalogue, observed.workers),
+            traffic=TrafficServicer(Traffic(changes), Rollback(changes), observed.routers),
+            tenants=TenantsServicer(Tenancy(changes, pepper=settings.key_pepper.encode()), catalogue),
+            ledger=LedgerServicer(catalogue, observed.routers, observed.workers, SystemClock().now),
+        )
+    )
+
+
+@asynccontextmanager
+async def _startable(opening: AbstractAsyncContextManager[T]) -> AsyncGenerator[T]:
+    """Open a part; what keeps it from opening is said to a person, not traced."""
+    async with AsyncExitStack() as stack:
+        try:
+            part = await stack.enter_async_context(opening)
+        except OSError as error:
+            raise CannotStart(f"{error.strerror or error}: choose another address, or stop who holds it") from error
+        except ServingError as error:
+            raise CannotStart(error.message) from error
+        yield part
+
+
+@contextmanager
+def _ready(settings: ControllerSettings, ports: dict[str, int]) -> Generator[None]:
+    """Tell the supervisor that the faces are open, and where."""
+    path = settings.state_dir / "ready" / settings.controller_id
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(path, json.dumps({"pid": os.getpid(), **ports}).encode())
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,52 @@
+"""Settings of a controller process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from services.chassis.config import Settings
+from services.chassis.kafka import BusSettings
+from services.chassis.logs import Level
+
+
+class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
+    """Settings of a controller process."""
+
+    controller_id: str = Field(default="controller-0", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the process; no two controllers of a mesh have the same."""
+    state_dir: Path
+    """Folder of its sockets, uploads and, by default, its database and artefacts."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    grpc_port: int = Field(default=8011, ge=0, le=65535)
+    """0 takes a free port."""
+    http_port: int = Field(default=8010, ge=0, le=65535)
+    """0 takes a free port."""
+    bus: BusSettings = BusSettings()
+    """Kafka: what is decided goes out there, and what is observed comes in."""
+    database: str = ""
+    """URL of the catalogue: sqlite+aiosqlite:///… or postgresql+asyncpg://…; by default a file in `state_dir`."""
+    artefacts: str = ""
+    """URL of the store of versions: file:///…, s3://…, gs://… or az://…; by default a folder in `state_dir`."""
+    sources: tuple[str, ...] = ()
+    """Starts of URLs from which versions may be registered, for example s3://models/."""
+    key_pepper: str = ""
+    """Secret under which API keys are hashed, the same as the routers'; give it by the environment."""
+    break_glass_keys: Path | None = None
+    """Operators' public keys (TOML); what they published past the controller is taken into the catalogue."""
+    lease_seconds: float = Field(default=5.0, ge=1, le=300)
+    """Life of the writer's lease: so long after a writer was lost the next one takes over."""
+    log_level: Level = "info"
+    """Least level that is logged."""
+
+    @property
+    def database_url(self) -> str:
+        """URL of the catalogue."""
+        return self.database or f"sqlite+aiosqlite:///{self.state_dir / 'catalogue.db'}"
+
+    @property
+    def artefacts_url(self) -> str:
+        """URL of the store of versions."""
+        return self.artefacts or (self.state_dir / "artefacts").resolve().as_uri()

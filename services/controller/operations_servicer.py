@@ -1,0 +1,65 @@
+"""Every method of the controller's service, by name: one table for gRPC and HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.contracts.errors import NotImplementedHere
+from penstock.v1 import controller_pb2 as pb
+from services.controller.callers import Caller
+from services.controller.deployments_servicer import DeploymentsServicer
+from services.controller.grpc_front import Operation
+from services.controller.ledger_servicer import LedgerServicer
+from services.controller.models_servicer import ModelsServicer, Uploads
+from services.controller.tenants_servicer import TenantsServicer
+from services.controller.traffic_servicer import TrafficServicer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servicers:
+    """Who answers what."""
+
+    uploads: Uploads
+    models: ModelsServicer
+    deployments: DeploymentsServicer
+    traffic: TrafficServicer
+    tenants: TenantsServicer
+    ledger: LedgerServicer
+
+
+def operations(by: Servicers) -> Mapping[str, Operation]:
+    """Return the operations by method name; what is not there yet refuses by name."""
+    there: dict[str, Operation] = {
+        "UploadBlob": by.uploads.take,
+        "GetUpload": by.uploads.state,
+        "RegisterVersion": by.models.register_version,
+        "ListModels": by.models.list_models,
+        "GetModel": by.models.get_model,
+        "SetAlias": by.models.set_alias,
+        "CreateDeployment": by.deployments.create_deployment,
+        "ListDeployments": by.deployments.list_deployments,
+        "UpdateDeployment": by.deployments.update_deployment,
+        "DeleteDeployment": by.deployments.delete_deployment,
+        "SetTraffic": by.traffic.set_traffic,
+        "PinTenant": by.traffic.pin_tenant,
+        "SetShadow": by.traffic.set_shadow,
+        "UpdateRoute": by.traffic.update_route,
+        "Rollback": by.traffic.rollback,
+        "SetTenant": by.tenants.set_tenant,
+        "ListTenants": by.tenants.list_tenants,
+        "CreateKey": by.tenants.create_key,
+        "RevokeKey": by.tenants.revoke_key,
+        "ListChanges": by.ledger.list_changes,
+        "GetMesh": by.ledger.get_mesh,
+    }
+    methods = [method.name for method in pb.DESCRIPTOR.services_by_name["Controller"].methods]
+    return {name: there.get(name) or _refusing(name) for name in methods}
+
+
+def _refusing(name: str) -> Operation:
+    async def refuse(_caller: Caller, _request: Any) -> Any:
+        raise NotImplementedHere(f"{name} is not served by this release of the controller")
+
+    return refuse

@@ -1,0 +1,61 @@
+"""Opens what a registration needs: the store, the sandbox, the staging folder and the uploads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from services.chassis.artefact_store import ArtefactStore
+from services.chassis.clock import Clock
+from services.chassis.disk_threads import DiskThreads
+from services.chassis.object_store import open_objects
+from services.chassis.process import running
+from services.controller.config import ControllerSettings
+from services.controller.model_sandbox import ModelSandbox, SandboxLimits
+from services.controller.registration import Registration, RegistrationPorts, RegistrationRules
+from services.controller.sources import MlflowRegistry, SourceRules, Sources
+from services.controller.uploads import UploadArea, UploadLimits
+
+SWEEP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registering:
+    """What takes versions in."""
+
+    registration: Registration
+    uploads: UploadArea
+    threads: DiskThreads
+
+
+@asynccontextmanager
+async def registering(settings: ControllerSettings, clock: Clock) -> AsyncGenerator[Registering]:
+    """Take versions in while the block lasts.
+
+    Raises:
+        Unavailable: a folder cannot be used.
+        InvalidInput: the store's URL names none.
+    """
+    async with AsyncExitStack() as stack:
+        threads = await stack.enter_async_context(DiskThreads("registration", threads=4))
+        uploads = UploadArea(settings.state_dir / "uploads", UploadLimits())
+        await threads.run(uploads.open)
+        ports = RegistrationPorts(
+            sources=Sources(SourceRules(urls=settings.sources), uploads, MlflowRegistry(), threads),
+            examiner=ModelSandbox(SandboxLimits()),
+            store=ArtefactStore(open_objects(settings.artefacts_url), threads),
+            threads=threads,
+            wall_clock=time.time,
+        )
+        registration = Registration(ports, RegistrationRules(staging_folder=settings.state_dir / "staging"))
+        await registration.open()
+        await stack.enter_async_context(running(_sweeping(uploads, threads, clock), name="uploads"))
+        yield Registering(registration=registration, uploads=uploads, threads=threads)
+
+
+async def _sweeping(uploads: UploadArea, threads: DiskThreads, clock: Clock) -> None:
+    while True:
+        await clock.sleep(SWEEP_SECONDS)
+        await threads.run(uploads.sweep)

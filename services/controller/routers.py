@@ -1,0 +1,100 @@
+"""The routers that were heard of lately, and when each of them had applied a change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock.contracts.router_status import RouterStatus
+
+SILENT_SECONDS = 3.0
+"""A router says something every second; one that was silent so long is not waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A router's last word, and when it came in monotonic seconds."""
+
+    status: RouterStatus
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterConfirmation:
+    """When a router had applied a change, counted from the call; None when it has not said so."""
+
+    router_id: str
+    seconds: float | None
+
+
+class Routers:
+    """Follows what routers report."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """Keep the monotonic clock."""
+        self._now = now
+        self._heard: dict[str, Heard] = {}
+        self._news = asyncio.Event()
+
+    def follow(self, router_id: str, status: RouterStatus | None) -> None:
+        """Take a router's newest status; None when it is gone."""
+        if status is None:
+            self._heard.pop(router_id, None)
+        else:
+            held = self._heard.get(router_id)
+            # What a topic keeps of routers that are long gone is read at the start: their own time says how old it is only roughly,
+            # so a first word counts as just heard and the next one is waited for.
+            if held is None or held.status != status:
+                self._heard[router_id] = Heard(status=status, at=self._now())
+        self._news.set()
+
+    def all(self) -> tuple[Heard, ...]:
+        """Return every router's last word."""
+        return tuple(self._heard.values())
+
+    def live(self) -> tuple[RouterStatus, ...]:
+        """Return the statuses of routers that were heard lately and take calls."""
+        return tuple(one.status for one in self._heard.values() if self._now() - one.at <= SILENT_SECONDS and not one.status.draining)
+
+    async def confirmations(self, sequence: int, change_id: str, since: float, wait_seconds: float) -> tuple[RouterConfirmation, ...]:
+        """Return when each live router had applied a change, after all have said so or the wait is over.
+
+        Args:
+            sequence: the change's number in the outbox.
+            change_id: its name, for changes that came past the controller.
+            since: when the call arrived, in monotonic seconds.
+            wait_seconds: longest wait.
+        """
+        done: dict[str, float] = {}
+        until = self._now() + wait_seconds
+        while True:
+            waiting = self._note(done, sequence, change_id, since)
+            left = until - self._now()
+            if not waiting or left <= 0:
+                break
+            self._news.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+        silent = [RouterConfirmation(router_id=router_id, seconds=None) for router_id in waiting]
+        return tuple(
+            sorted(
+                [*(RouterConfirmation(router_id=router_id, seconds=seconds) for router_id, seconds in done.items()), *silent],
+                key=lambda one: one.router_id,
+            )
+        )
+
+    def _note(self, done: dict[str, float], sequence: int, change_id: str, since: float) -> tuple[str, ...]:
+        """Note who has applied it, and return who has not."""
+        waiting: list[str] = []
+        for status in self.live():
+            if status.router_id in done:
+                continue
+            if status.has_applied(sequence, change_id):
+                done[status.router_id] = self._now() - since
+            else:
+                waiting.append(status.router_id)
+        return tuple(waiting)

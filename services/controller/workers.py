@@ -1,0 +1,46 @@
+"""The workers that were heard of lately: what placement may count on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock.contracts.worker_status import WorkerStatus
+
+SILENT_SECONDS = 5.0
+"""A worker says something every second; one that was silent so long holds nothing that is counted on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A worker's last word, and when it came in monotonic seconds."""
+
+    status: WorkerStatus
+    at: float
+
+
+class Workers:
+    """Follows what workers report."""
+
+    def __init__(self, now: Callable[[], float], on_news: Callable[[], None] = lambda: None) -> None:
+        """Keep the monotonic clock, and whom news wakes."""
+        self._now = now
+        self._on_news = on_news
+        self._heard: dict[str, Heard] = {}
+
+    def follow(self, worker_id: str, status: WorkerStatus | None) -> None:
+        """Take a worker's newest status; None when it is gone."""
+        if status is None:
+            self._heard.pop(worker_id, None)
+        else:
+            self._heard[worker_id] = Heard(status=status, at=self._now())
+        self._on_news()
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Return what live workers reported last."""
+        now = self._now()
+        return tuple(one.status for one in self._heard.values() if now - one.at <= SILENT_SECONDS)
+
+    def heard(self) -> tuple[tuple[str, str, float], ...]:
+        """Return name, instance and monotonic time of the last word of each."""
+        return tuple((name, one.status.instance_id, one.at) for name, one in sorted(self._heard.items()))
