@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from penstock.contracts.worker_status import ReplicaStatus, WorkerStatus
-from services.controller.deployment_values import DeploymentSpec, Resources
+from services.controller.deployment_values import Deployment, DeploymentSpec
 from services.controller.model_values import Version
 
 
@@ -13,21 +13,21 @@ def unschedulable(spec: DeploymentSpec, version: Version, workers: Sequence[Work
     """Return why no worker could hold a replica even if it were empty; empty when one could, or when none was heard of."""
     if not workers:
         return ""
-    if spec.gpu_type:
+    if spec.gpu_type and all(gpu_type_of(worker) != spec.gpu_type for worker in workers):
         return f"no worker has a GPU of type {spec.gpu_type!r}"
-    need = memory_need(spec.resources, version, workers)
-    largest = max((budget_of(worker) for worker in workers), default=0)
+    need = memory_need(spec, version.memory_bytes, workers)
+    largest = max(budget_of(worker) for worker in workers if spec.gpu_type in ("", gpu_type_of(worker)))
     if need > largest:
         return f"a replica needs {need} bytes, the largest worker may use {largest}"
     return ""
 
 
-def memory_need(resources: Resources, version: Version, workers: Iterable[WorkerStatus]) -> int:
-    """Return the bytes reckoned for a replica: what was asked for, else the most that any worker measured, else what registration did."""
-    if resources.memory_bytes:
-        return resources.memory_bytes
-    measured = [replica.memory_bytes for replica in replicas_of(workers, version.model, version.version)]
-    return max(measured, default=0) or version.memory_bytes
+def memory_need(asked: Deployment | DeploymentSpec, registered_bytes: int, workers: Iterable[WorkerStatus]) -> int:
+    """Return the bytes reckoned for a replica: what was asked for, else the most that a worker measured, else what registration did."""
+    if asked.resources.memory_bytes:
+        return asked.resources.memory_bytes
+    measured = [replica.memory_bytes for replica in replicas_of(workers, asked.model, asked.version)]
+    return max(measured, default=0) or registered_bytes
 
 
 def replicas_of(workers: Iterable[WorkerStatus], model: str, version: str) -> list[ReplicaStatus]:
@@ -38,6 +38,11 @@ def replicas_of(workers: Iterable[WorkerStatus], model: str, version: str) -> li
 def budget_of(worker: WorkerStatus) -> int:
     """Return the bytes that a worker's models may use; a worker without a limit has more than anybody asks for."""
     return worker.memory_budget_bytes or UNLIMITED
+
+
+def gpu_type_of(worker: WorkerStatus) -> str:
+    """Return the kind of accelerator that a worker has; empty for none."""
+    return str(getattr(worker, "gpu_type", ""))
 
 
 UNLIMITED = 1 << 62

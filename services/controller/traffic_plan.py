@@ -33,6 +33,11 @@ def with_share(held: Sequence[Backend], version: str, share: int) -> tuple[Backe
     return weighted(held, {**_split(WHOLE - share, others), version: share})
 
 
+def first_route(model: str, version: str) -> Route:
+    """Return the route of a model whose first version is ready."""
+    return Route(model=model, backends=(Backend(version=version, weight_basis_points=WHOLE),))
+
+
 def without(route: Route, version: str) -> Route | None:
     """Return the route without a version anywhere in it; None when nobody is left to answer."""
     others = {backend.version: backend.weight_basis_points for backend in route.backends if backend.version != version}

@@ -1,0 +1,63 @@
+"""Runs rounds of placement: at once when something may have changed, and now and then in any case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from penstock.contracts.errors import ServingError
+from services.chassis.clock import Clock
+from services.controller.placement_values import Plan
+
+ROUND_SECONDS = 1.0
+"""Longest time between two rounds: silence and the end of a drain bring no news of their own."""
+PAUSE_SECONDS = 0.05
+"""Shortest time between two rounds: what changes together is planned together."""
+
+log = structlog.get_logger(__name__)
+
+
+class Rounds(Protocol):
+    """What a round does; `services.controller.placement.PlacementRounds` is one."""
+
+    async def round(self) -> Plan:
+        """Do what is to be done now."""
+        ...
+
+
+class PlacementLoop:
+    """Reconciles while this process is the writer."""
+
+    def __init__(self, rounds: Rounds, clock: Clock, *, is_writer: Callable[[], bool]) -> None:
+        """Keep the arguments."""
+        self.rounds = 0
+        """Rounds that were done, since the start."""
+        self._rounds = rounds
+        self._clock = clock
+        self._is_writer = is_writer
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look soon: a deployment, a route or a worker has changed."""
+        self._news.set()
+
+    async def follow(self) -> None:
+        """Reconcile, until cancelled; a round that cannot be done now is done again later."""
+        while True:
+            self._news.clear()
+            if self._is_writer():
+                try:
+                    await self._rounds.round()
+                    self.rounds += 1
+                except ServingError as error:
+                    log.warning("placement_waits", reason=error.message, code=error.reason)
+                except Exception:
+                    log.exception("placement_failed")
+            await self._clock.sleep(PAUSE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ROUND_SECONDS):
+                    await self._news.wait()

@@ -1,0 +1,249 @@
+"""Decides which worker holds which deployment. Pure: what is wanted and what is there go in, a plan with its reasons comes out.
+
+    1  what stands where it may stand stays: nothing moves without a cause
+    2  what is missing goes to the worker with the most room, serving deployments first, reserved ones next, idle ones last
+    3  where there is no room, idle deployments leave, the one that was used longest ago first; reserved ones never do
+    4  what has to leave a worker (it drains, it is full, there are too many) stays, draining, until its replacements are ready
+    5  what failed on a worker stays assigned there, for the worker to try again, and another worker stands in
+
+The memory of a worker is never promised twice: a replica that drains counts until it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from penstock.contracts.assignments import AssignedReplica, Holding
+from services.controller.placement_values import HOLDINGS, Action, Condition, Placement, Plan, Purpose, Wanted, WorkerView
+
+DRAIN_SECONDS = 2.0
+"""How long a deleted deployment stays loaded: until every router has read the route without it."""
+
+
+def plan_placement(wanted: Sequence[Wanted], workers: Sequence[WorkerView], *, now: float) -> Plan:
+    """Return what every worker is to hold.
+
+    Args:
+        wanted: deployments in any order.
+        workers: those that live, the draining ones included.
+        now: seconds since the Unix epoch.
+    """
+    drawing = _Drawing(workers)
+    ordered = sorted(wanted, key=lambda each: (each.purpose, -each.used_time if each.purpose is Purpose.IDLE else 0, each.deployment_id))
+    for each in ordered:
+        drawing.keep(each, now)
+    for each in ordered:
+        if each.purpose is not Purpose.DRAIN:
+            drawing.fill(each)
+    for each in ordered:
+        drawing.let_go(each)
+    return drawing.plan(ordered)
+
+
+@dataclass(slots=True)
+class _Site:
+    """One worker in the drawing."""
+
+    view: WorkerView
+    held: dict[str, tuple[Wanted, Placement]] = field(default_factory=dict[str, tuple[Wanted, Placement]])
+    leaving: dict[str, tuple[Wanted, Placement]] = field(default_factory=dict[str, tuple[Wanted, Placement]])
+    failed: dict[str, tuple[Wanted, Placement]] = field(default_factory=dict[str, tuple[Wanted, Placement]])
+
+    @property
+    def every(self) -> tuple[tuple[Wanted, Placement], ...]:
+        return (*self.held.values(), *self.failed.values(), *self.leaving.values())
+
+    @property
+    def room(self) -> int:
+        return self.view.budget_bytes - sum(wanted.memory_bytes for wanted, _ in self.every)
+
+    def may_hold(self, wanted: Wanted) -> bool:
+        is_free = not any(each.deployment_id == wanted.deployment_id for each, _ in self.every)
+        failed = self.view.replicas.get((wanted.model, wanted.version)) is Condition.FAILED
+        return is_free and not failed and not self.view.draining and wanted.gpu_type in ("", self.view.gpu_type)
+
+
+class _Drawing:
+    """A plan in the making."""
+
+    def __init__(self, workers: Iterable[WorkerView]) -> None:
+        self._sites = [_Site(view) for view in sorted(workers, key=lambda view: view.worker_id)]
+        self._nowhere: list[Placement] = []
+
+    def keep(self, wanted: Wanted, now: float) -> None:
+        """Leave replicas where they are; those that cannot stay are to leave."""
+        there = [site for site in self._sites if _is_assigned(site, wanted)]
+        if wanted.purpose is Purpose.DRAIN:
+            for site in there:
+                self._drain(site, wanted, now)
+            return
+        for site in sorted(there, key=lambda site: _worth(site, wanted)):
+            count = sum(wanted.deployment_id in other.held for other in self._sites)
+            why = _cause_to_leave(site, wanted, count)
+            if not site.view.draining and site.view.replicas.get((wanted.model, wanted.version)) is Condition.FAILED:
+                placement = _placed(wanted, site, Action.KEEP, "it failed there: the worker tries again, others stand in")
+                site.failed[wanted.deployment_id] = wanted, placement
+            elif why:
+                site.leaving[wanted.deployment_id] = wanted, _placed(wanted, site, Action.DRAIN, why)
+            else:
+                site.held[wanted.deployment_id] = wanted, _placed(wanted, site, *_kept(wanted))
+
+    def fill(self, wanted: Wanted) -> None:
+        """Find workers for the replicas that are missing."""
+        for _ in range(wanted.replicas - sum(wanted.deployment_id in site.held for site in self._sites)):
+            candidates = [site for site in self._sites if site.may_hold(wanted)]
+            site = self._roomiest(wanted, candidates) or self._make_room(wanted, candidates)
+            if site is None:
+                self._nowhere.append(_placed(wanted, None, Action.UNSCHEDULABLE, self._why_not(wanted, candidates)))
+                continue
+            action = Action.LOAD if wanted.purpose is Purpose.SERVE else Action.STANDBY
+            site.held[wanted.deployment_id] = wanted, _placed(wanted, site, action, f"most room: {_size(site.room)} before it")
+
+    def let_go(self, wanted: Wanted) -> None:
+        """Unload what leaves once enough others are ready, or where it does not run anyway."""
+        if wanted.purpose is Purpose.DRAIN:
+            return
+        name = (wanted.model, wanted.version)
+        ready = sum(wanted.deployment_id in site.held and site.view.replicas.get(name) is Condition.READY for site in self._sites)
+        for site in self._sites:
+            if wanted.deployment_id not in site.leaving:
+                continue
+            runs = site.view.replicas.get(name) is Condition.READY
+            if not runs or ready >= wanted.replicas or wanted.purpose is Purpose.IDLE:
+                why = "others are ready" if ready >= wanted.replicas else "it is not ready" if not runs else "nobody uses it"
+                _, placement = site.leaving.pop(wanted.deployment_id)
+                self._nowhere.append(_placed(wanted, site, Action.UNLOAD, f"{placement.reason}; {why}"))
+
+    def plan(self, ordered: Sequence[Wanted]) -> Plan:
+        """Return the drawing as a plan."""
+        order = {wanted.deployment_id: number for number, wanted in enumerate(ordered)}
+        placements = [placement for site in self._sites for _, placement in site.every]
+        for site in self._sites:
+            placements += _unloads(site, set(order))
+        everything = [*placements, *self._nowhere]
+        return Plan(
+            assigned={site.view.worker_id: _assigned(site) for site in self._sites},
+            placements=tuple(
+                sorted(everything, key=lambda each: (order.get(each.deployment_id, len(order)), each.worker_id, each.action.value))
+            ),
+        )
+
+    def _drain(self, site: _Site, wanted: Wanted, now: float) -> None:
+        if now - wanted.since_time < DRAIN_SECONDS:
+            site.leaving[wanted.deployment_id] = wanted, _placed(wanted, site, Action.DRAIN, "it was deleted")
+        else:
+            self._nowhere.append(_placed(wanted, site, Action.UNLOAD, "it was deleted"))
+
+    def _roomiest(self, wanted: Wanted, candidates: Sequence[_Site]) -> _Site | None:
+        fitting = [site for site in candidates if site.room >= wanted.memory_bytes]
+        # Workers without a limit have the same room always: then the one that holds the least.
+        return min(fitting, key=lambda site: (-site.room, len(site.every), site.view.worker_id), default=None)
+
+    def _make_room(self, wanted: Wanted, candidates: Sequence[_Site]) -> _Site | None:
+        if wanted.purpose is Purpose.IDLE:
+            return None
+        plans = [(evicted, site) for site in candidates if (evicted := _evictions(site, wanted.memory_bytes)) is not None]
+        if not plans:
+            return None
+        evicted, site = min(plans, key=lambda plan: (len(plan[0]), [-each.used_time for each in plan[0]], plan[1].view.worker_id))
+        for each in evicted:
+            del site.held[each.deployment_id]
+            reason = f"nobody has used it since {each.used_time:.0f}, and {wanted.model}@{wanted.version} needs the room"
+            self._nowhere.append(_placed(each, site, Action.UNLOAD, reason))
+        return site
+
+    def _why_not(self, wanted: Wanted, candidates: Sequence[_Site]) -> str:
+        if not candidates:
+            failed = sum(site.view.replicas.get((wanted.model, wanted.version)) is Condition.FAILED for site in self._sites)
+            return f"of {len(self._sites)} workers none may hold one more ({failed} failed to)"
+        return f"a replica needs {_size(wanted.memory_bytes)}, the most room is {_size(max(site.room for site in candidates))}"
+
+
+def _is_assigned(site: _Site, wanted: Wanted) -> bool:
+    return any(replica.deployment_id == wanted.deployment_id for replica in site.view.assigned)
+
+
+def _worth(site: _Site, wanted: Wanted) -> tuple[int, int, str]:
+    # What is ready stays before what is coming; what was told to drain already leaves first.
+    rank = {Condition.READY: 0, Condition.COMING: 1, Condition.FAILED: 3}
+    condition = site.view.replicas.get((wanted.model, wanted.version))
+    drains = any(one.deployment_id == wanted.deployment_id and one.holding is Holding.DRAINING for one in site.view.assigned)
+    return int(drains), 2 if condition is None else rank[condition], site.view.worker_id
+
+
+def _cause_to_leave(site: _Site, wanted: Wanted, count: int) -> str:
+    if site.view.draining:
+        return "its worker drains"
+    if wanted.gpu_type not in ("", site.view.gpu_type):
+        return "its worker has another accelerator"
+    if count >= wanted.replicas:
+        return f"{wanted.replicas} replicas are wanted"
+    return f"the worker's memory is too small: {_size(site.room)} left" if site.room < wanted.memory_bytes else ""
+
+
+def _evictions(site: _Site, needed: int) -> list[Wanted] | None:
+    evicted: list[Wanted] = []
+    room = site.room
+    idle = sorted(
+        (each for each, _ in site.held.values() if each.purpose is Purpose.IDLE), key=lambda each: (each.used_time, each.deployment_id)
+    )
+    for each in idle:
+        if room >= needed:
+            break
+        evicted.append(each)
+        room += each.memory_bytes
+    return evicted if room >= needed else None
+
+
+def _unloads(site: _Site, known: set[str]) -> list[Placement]:
+    return [
+        Placement(
+            deployment_id=replica.deployment_id,
+            model=replica.model,
+            version=replica.version,
+            worker_id=site.view.worker_id,
+            action=Action.UNLOAD,
+            reason="nobody wants it any more",
+        )
+        for replica in site.view.assigned
+        if replica.deployment_id not in known
+    ]
+
+
+def _assigned(site: _Site) -> tuple[AssignedReplica, ...]:
+    replicas = [(each, HOLDINGS[each.purpose]) for each, _ in (*site.held.values(), *site.failed.values())]
+    replicas += [(each, Holding.DRAINING) for each, _ in site.leaving.values()]
+    return tuple(
+        AssignedReplica(
+            model=each.model,
+            version=each.version,
+            digest=each.digest,
+            holding=holding,
+            config_json=each.config_json,
+            deployment_id=each.deployment_id,
+        )
+        for each, holding in sorted(replicas, key=lambda pair: (pair[1].value, pair[0].purpose, pair[0].deployment_id))
+    )
+
+
+def _kept(wanted: Wanted) -> tuple[Action, str]:
+    if wanted.purpose is Purpose.SERVE:
+        return Action.KEEP, "it is there"
+    return Action.STANDBY, "a rollback would need it" if wanted.purpose is Purpose.RESERVE else "nobody uses it, and there is room"
+
+
+def _placed(wanted: Wanted, site: _Site | None, action: Action, reason: str) -> Placement:
+    return Placement(
+        deployment_id=wanted.deployment_id,
+        model=wanted.model,
+        version=wanted.version,
+        worker_id=site.view.worker_id if site else "",
+        action=action,
+        reason=reason,
+        memory_bytes=wanted.memory_bytes,
+    )
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 20):.0f} MiB" if count < 1 << 50 else "no limit"
