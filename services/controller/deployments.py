@@ -21,9 +21,8 @@ from services.controller.fleet import unschedulable
 from services.controller.model_values import Version
 from services.controller.ports import Unit
 from services.controller.registry import check_deployable, known_version
-from services.controller.route_writing import route_versions
 from services.controller.traffic import next_revision
-from services.controller.traffic_plan import without
+from services.controller.traffic_plan import route_versions, without
 
 
 class Fleet(Protocol):

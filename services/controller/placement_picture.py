@@ -12,8 +12,7 @@ from services.controller.documents import canonical
 from services.controller.fleet import budget_of, gpu_type_of, memory_need
 from services.controller.placement_values import Condition, Purpose, Wanted, WorkerView
 from services.controller.route_values import AssignmentRevision, RouteRevision
-from services.controller.route_writing import route_versions
-from services.controller.traffic_plan import previous, shares
+from services.controller.traffic_plan import previous, route_versions, shares
 
 CONDITIONS: Mapping[ReplicaState, Condition] = {
     ReplicaState.LOADING: Condition.COMING,

@@ -10,7 +10,8 @@ from services.controller.changes import Changes, Command, Intent, Made, Outcome,
 from services.controller.deployment_values import Deployment
 from services.controller.model_values import Alias, Model, Version, VersionState
 from services.controller.ports import Unit
-from services.controller.route_writing import publish_route, route_versions
+from services.controller.route_writing import publish_route
+from services.controller.traffic_plan import route_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

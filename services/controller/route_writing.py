@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from penstock.contracts.errors import NotFound
 from penstock.contracts.route_records import RouteRecord
-from penstock.contracts.routes import FallbackKind, Route
+from penstock.contracts.routes import Route
 from penstock.contracts.topics import ROUTES
 from services.controller.changes import Writing
 from services.controller.ports import Unit
@@ -71,13 +71,6 @@ async def publish_route(writing: Writing, held: RouteRevision | None) -> None:
     """Write a route again because something that it carries has changed; a model without one needs nothing."""
     if held is not None and held.route is not None:
         await write_route(writing, held, held.route)
-
-
-def route_versions(route: Route) -> frozenset[str]:
-    """Return every version that a route may send somebody to."""
-    named = {backend.version for backend in route.backends} | set(route.pins.values())
-    named |= {step.version for step in route.fallback if step.kind is FallbackKind.VERSION}
-    return frozenset(named | ({route.shadow.version} if route.shadow else set()))
 
 
 def _record(route: Route | None, sequence: int) -> bytes:

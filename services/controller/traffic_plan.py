@@ -53,6 +53,13 @@ def without(route: Route, version: str) -> Route | None:
     )
 
 
+def route_versions(route: Route) -> frozenset[str]:
+    """Return every version that a route may send somebody to."""
+    named = {backend.version for backend in route.backends} | set(route.pins.values())
+    named |= {step.version for step in route.fallback if step.kind is FallbackKind.VERSION}
+    return frozenset(named | ({route.shadow.version} if route.shadow else set()))
+
+
 def shares(backends: Iterable[Backend]) -> Mapping[str, int]:
     """Return who gets how much; what gets nothing is left out."""
     return {backend.version: backend.weight_basis_points for backend in backends if backend.weight_basis_points}
