@@ -137,6 +137,11 @@ def check_digest(digest: str) -> str:
     return digest
 
 
+def configured_digest(digest: str, settings: str = "") -> str:
+    """Return what stands for a version as it is run: its digest, or another one where settings of its own are replaced."""
+    return hashlib.sha256(f"{digest}\0{settings}".encode()).hexdigest() if settings else digest
+
+
 def check_path(path: str) -> str:
     """Return a path when it names the same file inside a folder wherever it is read.
 

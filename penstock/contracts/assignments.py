@@ -7,6 +7,7 @@ from enum import Enum
 
 from google.protobuf.message import DecodeError
 
+from penstock.contracts.artefacts import configured_digest
 from penstock.contracts.errors import MalformedBody
 from penstock.contracts.names import check_model_name, check_version_name
 from penstock.v1 import assignments_pb2 as pb
@@ -35,6 +36,11 @@ class AssignedReplica:
         """Refuse names that are not valid."""
         check_model_name(self.model)
         check_version_name(self.version)
+
+    @property
+    def loaded_digest(self) -> str:
+        """The digest that a worker reports of its replica once the version's files have been read."""
+        return configured_digest(self.digest, self.config_json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@
 - `model.toml`: ours, with the same vocabulary. Data types may leave `TYPE_` out, versions may be names, parameters plain values;
 - JSON: what a client sends to load a model with another configuration; Triton's form, ours in it as in `model.toml`.
 
-All three become Triton's message first, with settings of our own as its parameters, and are read from there: one way in.
+All three become Triton's message first, with settings of our own as its parameters, and are read from there: one way in. Settings of a
+deployment, JSON of the last form, can be laid over the first two.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from penstock.contracts.errors import InvalidInput
 from penstock.contracts.model_config_checks import invalid, require, unknown_key
 from penstock.contracts.model_config_keys import checked
 from penstock.contracts.model_config_options import TABLES, Tree, flattened, is_number
+from penstock.contracts.model_config_overlay import laid_over
 from penstock.contracts.model_config_proto import from_proto, to_proto
 from penstock.contracts.model_config_values import ModelConfig
 from penstock.oip.v2 import model_config_pb2 as pb
@@ -39,8 +41,8 @@ _WIDE = frozenset(
 )
 
 
-def from_pbtxt(text: str) -> ModelConfig:
-    """Read a `config.pbtxt`.
+def from_pbtxt(text: str, settings: str = "") -> ModelConfig:
+    """Read a `config.pbtxt`, with settings in JSON that replace those in it.
 
     Raises:
         InvalidInput: with the line, when the text cannot be read; with the setting's path, when its value is impossible.
@@ -50,11 +52,13 @@ def from_pbtxt(text: str) -> ModelConfig:
         proto = text_format.Parse(text, pb.ModelConfig())
     except text_format.ParseError as error:
         raise _unreadable(error) from error
-    return from_proto(proto)
+    if not settings:
+        return from_proto(proto)
+    return _read(_with(json_format.MessageToDict(proto, preserving_proto_field_name=True), settings))
 
 
-def from_toml(text: str) -> ModelConfig:
-    """Read a `model.toml`.
+def from_toml(text: str, settings: str = "") -> ModelConfig:
+    """Read a `model.toml`, with settings in JSON that replace those in it.
 
     Raises:
         InvalidInput: with the line, when the text cannot be read; with the setting's path, when it does not exist or is impossible.
@@ -64,22 +68,17 @@ def from_toml(text: str) -> ModelConfig:
         tree = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise invalid("model.toml", str(error)) from error
-    return from_tree(tree)
+    return _read(_with(_canonical(tree), settings))
 
 
-def from_json(text: str) -> ModelConfig:
-    """Read a configuration in JSON, as clients send it to load a model.
+def from_json(text: str, settings: str = "") -> ModelConfig:
+    """Read a configuration in JSON, as clients send it to load a model, with settings that replace those in it.
 
     Raises:
         InvalidInput: not JSON, keys given twice, or as `from_toml`.
         NotImplementedHere: a setting that would change answers is not served.
     """
-    try:
-        tree = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise invalid("config", f"not JSON: {error}") from error
-    require(isinstance(tree, dict), "config", "must be a JSON object")
-    return from_tree(cast("Tree", tree))
+    return _read(_with(_canonical(_json_tree(text)), settings))
 
 
 def from_tree(tree: Mapping[str, object]) -> ModelConfig:
@@ -89,21 +88,49 @@ def from_tree(tree: Mapping[str, object]) -> ModelConfig:
         InvalidInput: a key does not exist (the refusal names the nearest one that does), or its value is impossible.
         NotImplementedHere: a setting that would change answers is not served.
     """
-    theirs, ours = _split(tree)
-    try:
-        proto = json_format.ParseDict(checked(_SCHEMA, theirs), pb.ModelConfig())
-        for key, value in flattened(ours).items():
-            require(key not in proto.parameters, key, "is given twice")
-            proto.parameters[key].string_value = value
-    except (json_format.ParseError, TypeError, ValueError) as error:
-        raise invalid("value", _ours(str(error))) from error
-    return from_proto(proto)
+    return _read(_canonical(tree))
 
 
 def to_json(config: ModelConfig) -> str:
     """Write a configuration as Triton writes it: original field names, defaults included, 64-bit integers as numbers."""
     tree = json_format.MessageToDict(to_proto(config), preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     return json.dumps(_with_numbers(_SCHEMA, tree))
+
+
+def _json_tree(text: str) -> Tree:
+    try:
+        tree = json.loads(text, object_pairs_hook=_without_repetition, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise invalid("config", f"not JSON: {error}") from error
+    require(isinstance(tree, dict), "config", "must be a JSON object")
+    return cast("Tree", tree)
+
+
+def _canonical(tree: Mapping[str, object]) -> Tree:
+    """Return the tables as protobuf's JSON has them, with settings of ours among the parameters."""
+    theirs, ours = _split(tree)
+    result = checked(_SCHEMA, theirs)
+    parameters = dict(cast("Tree", result.get("parameters", {})))
+    try:
+        own = flattened(ours)
+    except (TypeError, ValueError) as error:
+        raise invalid("value", _ours(str(error))) from error
+    for key, value in own.items():
+        require(key not in parameters, key, "is given twice")
+        parameters[key] = {"string_value": value}
+    return result | {"parameters": parameters} if parameters else result
+
+
+def _with(canonical: Tree, settings: str) -> Tree:
+    return laid_over(_SCHEMA, canonical, _canonical(_json_tree(settings))) if settings else canonical
+
+
+def _read(canonical: Tree) -> ModelConfig:
+    try:
+        proto = json_format.ParseDict(canonical, pb.ModelConfig())
+    except (json_format.ParseError, TypeError, ValueError) as error:
+        raise invalid("value", _ours(str(error))) from error
+    return from_proto(proto)
 
 
 def _split(tree: Mapping[str, object]) -> tuple[Tree, Tree]:

@@ -126,6 +126,17 @@ class WorkerStatus:
     settled: bool = False
     memory_budget_bytes: int = 0
     applied_overrides: dict[str, int] = field(default_factory=dict)
+    assignment_revision: int = 0
+    gpu_type: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    observed_time: float = 0.0
+
+    def supersedes(self, held: WorkerStatus | None) -> bool:
+        """Whether it says anything else than the one held: that of another process, or a newer one of the same.
+
+        What a worker repeats to be heard of does not.
+        """
+        return held is None or self.instance_id != held.instance_id or self.revision > held.revision
 
     def to_bytes(self) -> bytes:
         """Return the serialised wire form."""
@@ -141,6 +152,10 @@ class WorkerStatus:
             settled=self.settled,
             memory_budget_bytes=self.memory_budget_bytes,
             applied_overrides=self.applied_overrides,
+            assignment_revision=self.assignment_revision,
+            gpu_type=self.gpu_type,
+            labels=self.labels,
+            observed_time=self.observed_time,
         ).SerializeToString()
 
     @classmethod
@@ -171,6 +186,10 @@ class WorkerStatus:
             settled=proto.settled,
             memory_budget_bytes=proto.memory_budget_bytes,
             applied_overrides=dict(proto.applied_overrides),
+            assignment_revision=proto.assignment_revision,
+            gpu_type=proto.gpu_type,
+            labels=dict(proto.labels),
+            observed_time=proto.observed_time,
         )
 
 

@@ -91,7 +91,7 @@ class Replica(_message.Message):
     def __init__(self, replica_id: _Optional[int] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., reason: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., max_batch_size: _Optional[int] = ..., model_config: _Optional[bytes] = ..., memory_bytes: _Optional[int] = ..., costs: _Optional[_Iterable[_Union[CostPoint, _Mapping]]] = ..., provider: _Optional[str] = ..., changed_time: _Optional[float] = ..., response_cache: _Optional[bool] = ..., response_cache_ttl_seconds: _Optional[float] = ..., reject_non_finite: _Optional[bool] = ..., priority_levels: _Optional[int] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "instance_id", "link_address", "control_address", "process_id", "revision", "draining", "replicas", "settled", "memory_budget_bytes", "applied_overrides")
+    __slots__ = ("worker_id", "instance_id", "link_address", "control_address", "process_id", "revision", "draining", "replicas", "settled", "memory_budget_bytes", "applied_overrides", "assignment_revision", "gpu_type", "labels", "observed_time")
     class AppliedOverridesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,13 @@ class WorkerStatus(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     LINK_ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +117,10 @@ class WorkerStatus(_message.Message):
     SETTLED_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     APPLIED_OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    GPU_TYPE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_TIME_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     instance_id: str
     link_address: str
@@ -121,7 +132,11 @@ class WorkerStatus(_message.Message):
     settled: bool
     memory_budget_bytes: int
     applied_overrides: _containers.ScalarMap[str, int]
-    def __init__(self, worker_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., link_address: _Optional[str] = ..., control_address: _Optional[str] = ..., process_id: _Optional[int] = ..., revision: _Optional[int] = ..., draining: _Optional[bool] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., settled: _Optional[bool] = ..., memory_budget_bytes: _Optional[int] = ..., applied_overrides: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    assignment_revision: int
+    gpu_type: str
+    labels: _containers.ScalarMap[str, str]
+    observed_time: float
+    def __init__(self, worker_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., link_address: _Optional[str] = ..., control_address: _Optional[str] = ..., process_id: _Optional[int] = ..., revision: _Optional[int] = ..., draining: _Optional[bool] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., settled: _Optional[bool] = ..., memory_budget_bytes: _Optional[int] = ..., applied_overrides: _Optional[_Mapping[str, int]] = ..., assignment_revision: _Optional[int] = ..., gpu_type: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., observed_time: _Optional[float] = ...) -> None: ...
 
 class ModelOverride(_message.Message):
     __slots__ = ("model", "revision", "unloaded", "config_json", "files", "failed_versions")

@@ -1,8 +1,8 @@
 """Which configuration a version is loaded with.
 
 The most specific one that is there, as a whole: JSON that a client sent with the load, else `model.toml` in the version's folder, else
-`config.pbtxt` or `model.toml` beside the versions, else nothing: then everything is completed from the graph. The version policy is the
-model's: one in a version's folder says nothing about the others and is not asked.
+`config.pbtxt` or `model.toml` beside the versions, else nothing: then everything is completed from the graph. Settings of a deployment are
+laid over what that gives. The version policy is the model's: one in a version's folder says nothing about the others and is not asked.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ MAX_BYTES = 4 << 20
 TRITONS, OURS = "config.pbtxt", "model.toml"
 
 
-def configuration_of(artefact: Artefact, config_json: str = "") -> ModelConfig:
+def configuration_of(artefact: Artefact, config_json: str = "", settings_json: str = "") -> ModelConfig:
     """Read the configuration that a version is loaded with.
+
+    Args:
+        artefact: the version.
+        config_json: what replaces all that its files say; empty for nothing.
+        settings_json: what replaces, setting by setting, what that or its files say; empty for nothing.
 
     Raises:
         InvalidInput: it is not valid; the message names the file.
@@ -30,26 +35,28 @@ def configuration_of(artefact: Artefact, config_json: str = "") -> ModelConfig:
     """
     own = artefact.mark_of(artefact.own_path(OURS))
     if own is not None and not config_json:
-        return _checked(artefact, _read(artefact.model_folder, own, from_toml), own.path)
-    return model_configuration_of(artefact, config_json)
+        return _checked(artefact, _read(artefact.model_folder, own, lambda text: from_toml(text, settings_json)), own.path)
+    return model_configuration_of(artefact, config_json, settings_json)
 
 
-def model_configuration_of(artefact: Artefact, config_json: str = "") -> ModelConfig:
-    """Read the configuration that all versions of a model share.
+def model_configuration_of(artefact: Artefact, config_json: str = "", settings_json: str = "") -> ModelConfig:
+    """Read the configuration that all versions of a model share; the arguments are those of `configuration_of`.
 
     Raises:
         InvalidInput: it is not valid, or there are two; the message names the file.
         ArtifactCorrupt: it cannot be read.
     """
     if config_json:
-        return _checked(artefact, from_json(config_json), "the configuration of the load request")
+        return _checked(artefact, from_json(config_json, settings_json), "the configuration of the load request")
     tritons, ours = artefact.mark_of(TRITONS), artefact.mark_of(OURS)
     if tritons is not None and ours is not None:
         raise InvalidInput(f"{artefact.model} has both {TRITONS} and {OURS}: remove one of them", reason="BAD_VALUE", field=OURS)
     if tritons is not None:
-        return _checked(artefact, _read(artefact.model_folder, tritons, from_pbtxt), TRITONS)
+        return _checked(artefact, _read(artefact.model_folder, tritons, lambda text: from_pbtxt(text, settings_json)), TRITONS)
     if ours is not None:
-        return _checked(artefact, _read(artefact.model_folder, ours, from_toml), OURS)
+        return _checked(artefact, _read(artefact.model_folder, ours, lambda text: from_toml(text, settings_json)), OURS)
+    if settings_json:
+        return _checked(artefact, from_json(settings_json), "the deployment's configuration")
     return ModelConfig(name=artefact.model)
 
 

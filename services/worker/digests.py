@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 
-from penstock.contracts.artefacts import Manifest, ManifestFile
+from penstock.contracts.artefacts import Manifest, ManifestFile, configured_digest
 from penstock.contracts.errors import ArtifactCorrupt
 from services.worker.artefacts import Artefact, FileMark
 
@@ -49,7 +49,7 @@ class Digests:
             raise ArtifactCorrupt(
                 f"{artefact}: its files are those of {found[:12]}, not of {artefact.manifest_digest[:12]}: fetch it again"
             )
-        return hashlib.sha256(f"{found}\0{configuration}".encode()).hexdigest() if configuration else found
+        return configured_digest(found, configuration)
 
     def _file_digest(self, artefact: Artefact, mark: FileMark) -> str:
         content = (mark.device, mark.inode, mark.modified_ns, mark.changed_ns, mark.size)

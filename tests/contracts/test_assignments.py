@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from penstock.contracts.assignments import AssignedReplica, Assignment, Holding
@@ -40,3 +42,10 @@ def test_only_a_newer_one_of_a_writer_in_office_is_applied(revision: int, epoch:
 
 def test_the_first_one_is_applied():
     assert FULL.supersedes(None)
+
+
+def test_the_same_version_with_other_settings_is_reported_under_another_digest():
+    plain, configured = FULL.replicas[1], FULL.replicas[0]
+
+    assert plain.loaded_digest == "cd"
+    assert configured.loaded_digest not in ("ab", replace(configured, config_json='{"max_batch_size": 4}').loaded_digest)

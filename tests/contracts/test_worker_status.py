@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from penstock.contracts.signature import Signature, TensorSpec
@@ -19,6 +21,10 @@ STATUS = WorkerStatus(
     settled=True,
     memory_budget_bytes=7,
     applied_overrides={"m": 4},
+    assignment_revision=12,
+    gpu_type="nvidia-l4",
+    labels={"zone": "a"},
+    observed_time=17.5,
     replicas=(
         ReplicaStatus(
             replica_id=1,
@@ -53,3 +59,11 @@ def test_a_status_survives_the_wire():
 def test_what_is_no_status_is_a_value_error():
     with pytest.raises(ValueError, match="no WorkerStatus"):
         WorkerStatus.from_bytes(b"\xff\xff\xff")
+
+
+def test_a_repetition_is_no_news_and_another_revision_or_process_is():
+    assert not replace(STATUS, observed_time=99.0).supersedes(STATUS)
+    assert not replace(STATUS, revision=8).supersedes(STATUS)
+    assert replace(STATUS, revision=10).supersedes(STATUS)
+    assert replace(STATUS, revision=1, instance_id="j").supersedes(STATUS)
+    assert STATUS.supersedes(None)
