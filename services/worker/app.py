@@ -30,6 +30,7 @@ from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
 from services.worker.batcher import Batcher
 from services.worker.batchers import Batchers
+from services.worker.bus_loop import BusSide, following_assignments, on_the_bus
 from services.worker.config import WorkerSettings
 from services.worker.control_servicer import ControlServicer, serving_control
 from services.worker.desires import Desires
@@ -38,7 +39,7 @@ from services.worker.execution_spans import SpanTracer
 from services.worker.inline_guard import InlineGuard
 from services.worker.link_connection import LinkIdentity
 from services.worker.link_server import LinkServer
-from services.worker.loading import Loading, LoadingPorts, LoadTimes
+from services.worker.loading import Loading, LoadingPorts, LoadTimes, found_here
 from services.worker.memory_budget import MemoryBudget
 from services.worker.metrics import WorkerMetrics
 from services.worker.opening import Device
@@ -91,7 +92,10 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         guard = stack.enter_context(InlineGuard(ending.end))
         tracer = SpanTracer(traces) if traces.is_exporting else None
         turn_end = TurnEnd()
-        core = _core(settings, clock, Batchers(suspects=suspects, guard=guard, tracer=tracer, ending=ending, soon=turn_end.soon))
+        replicas = Replicas()
+        bus = await enter(on_the_bus(settings, replicas, clock)) if settings.bus.is_set else None
+        batchers = Batchers(suspects=suspects, guard=guard, tracer=tracer, ending=ending, soon=turn_end.soon)
+        core = _core(settings, clock, batchers, replicas, bus)
         core.reconciler.hold_back(deadly)
         stack.callback(core.board.withdraw)
         source = core.metrics.source(*process_metrics(start, traces))
@@ -99,16 +103,18 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         overrides = OverrideFeed(state / "overrides", core.reconciler, clock)
         await enter(running(overrides.follow(), name="overrides"))
         await overrides.caught_up()
+        if bus is not None:
+            await enter(following_assignments(settings, bus, core.reconciler.look_now))
         await enter(running(core.reconciler.run(), name="reconciler"))
-        servicer = ControlServicer(core.reconciler, core.replicas, core.board)
+        servicer = ControlServicer(core.reconciler if bus is None else bus.desires, core.replicas, core.board)
         control_address = await enter(serving_control(servicer, state / "control" / f"{settings.worker_id}.sock"))
         identity = LinkIdentity(instance_id=core.board.identity.instance_id, credit_rows=settings.credit_rows)
         links = LinkServer(identity, core.replicas.batcher, clock.now, turn_end)
         await enter(links.serving(_link_address(settings), _link_tls(settings)))
-        core.board.open(link_address=links.address, control_address=control_address)
+        core.board.open(link_address=_advertised(settings, links.address), control_address=control_address)
         stack.push_async_callback(_leave, core, links)
         await enter(running(start.config.follow(clock), name="config"))
-        log.info("worker_open", worker=settings.worker_id, link=links.address, repository=str(settings.repository))
+        log.info("worker_open", worker=settings.worker_id, link=links.address, repository=str(settings.repository or "assigned"))
         yield Hooks(reload=lambda: _reload(start))
 
 
@@ -119,19 +125,21 @@ async def _leave(core: Core, links: LinkServer) -> None:
     await core.reconciler.leave()
 
 
-def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers) -> Core:
-    replicas, budget = Replicas(), MemoryBudget(budget_bytes=settings.memory_budget_bytes)
+def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers, replicas: Replicas, bus: BusSide | None) -> Core:
+    budget = MemoryBudget(budget_bytes=settings.memory_budget_bytes)
     identity = WorkerStatus(
         worker_id=settings.worker_id,
         instance_id=f"{settings.worker_id}-{secrets.token_hex(8)}",
         link_address="",
         process_id=os.getpid(),
         memory_budget_bytes=settings.memory_budget_bytes,
+        gpu_type=settings.gpu_type,
+        labels=settings.labels,
     )
-    publisher = FolderPublisher(settings.state_dir / "workers", WorkerStatus.to_bytes)
+    publisher = FolderPublisher(settings.state_dir / "workers", WorkerStatus.to_bytes) if bus is None else bus.reports
     board = StatusBoard(identity=identity, publisher=publisher, replicas=replicas.statuses)
     metrics = WorkerMetrics(replicas, budget)
-    desires = Desires(settings.repository, settings.state_dir / "overrides-files", Settling(settle_seconds=settings.settle_seconds))
+    desires = _in_the_repository(settings) if bus is None else bus.desires
     reconciler = Reconciler(
         desires, replicas, board, clock, Pace(poll_seconds=settings.repository_poll_seconds, settle_seconds=settings.settle_seconds / 2)
     )
@@ -142,7 +150,11 @@ def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers) -> Core:
         budget.release(replica.replica_id)
 
     loading_ports = LoadingPorts(
-        make_batcher=batchers.make, on_change=board.change, on_end=metrics.load_ended, ready_twin=replicas.ready_twin
+        make_batcher=batchers.make,
+        on_change=board.change,
+        on_end=metrics.load_ended,
+        ready_twin=replicas.ready_twin,
+        fetch=found_here if bus is None else bus.fetch,
     )
     times = LoadTimes(load_seconds=settings.load_timeout_seconds, try_seconds=settings.warm_up_timeout_seconds)
     device = Device(intra_op_threads=settings.intra_op_threads, device_id=settings.device_id)
@@ -155,8 +167,14 @@ def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers) -> Core:
     return Core(replicas=replicas, board=board, reconciler=reconciler, metrics=metrics)
 
 
+def _in_the_repository(settings: WorkerSettings) -> Desires:
+    if settings.repository is None:
+        raise CannotStart("there is neither a model repository nor a bus")
+    return Desires(settings.repository, settings.state_dir / "overrides-files", Settling(settle_seconds=settings.settle_seconds))
+
+
 def _prepare(settings: WorkerSettings) -> None:
-    if not settings.repository.is_dir():
+    if settings.repository is not None and not settings.repository.is_dir():
         raise CannotStart(f"the model repository {settings.repository} is no folder: create it, or name another one")
     for name in FOLDERS:
         (settings.state_dir / name).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -182,6 +200,12 @@ def _link_address(settings: WorkerSettings) -> str:
     if settings.link_host is not None:
         return f"tcp:{settings.link_host}:{settings.link_port}"
     return f"unix:{settings.state_dir / 'links' / f'{settings.worker_id}.sock'}"
+
+
+def _advertised(settings: WorkerSettings, address: str) -> str:
+    if settings.link_advertised_host is None:
+        return address
+    return f"tcp:{settings.link_advertised_host}:{address.rpartition(':')[2]}"
 
 
 def _link_tls(settings: WorkerSettings) -> ssl.SSLContext | None:

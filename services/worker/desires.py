@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.contracts.errors import ServingError
 from penstock.contracts.model_config_scheduling import Latest, VersionPolicy
 from services.worker.artefacts import Artefact, FileMark, ModelFolder, RepositoryLook
+from services.worker.background_thread import in_thread
 from services.worker.configuration import model_configuration_of, shared_marks
+from services.worker.desired_state import Observation
 from services.worker.overrides import Override, write_files
 from services.worker.reconciliation import Desire, Offer
 from services.worker.repository_look import look_at_model, look_at_repository
 from services.worker.settling import Settling
 
 _PolicyKey = tuple[str, tuple[FileMark, ...], str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """Everything that is wanted, as of one look."""
-
-    desires: Mapping[str, Desire] = field(default_factory=dict[str, Desire])
-    unreadable: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Reason by model, of those about which nothing is known now: they are left as they are."""
-    skipped: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Reason by path."""
-    revisions: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Revision of the override that each desire includes, by model."""
-    is_waiting: bool = False
-    """Some version is still being copied: look again soon."""
 
 
 class Desires:
@@ -50,6 +36,14 @@ class Desires:
         self._policies: dict[_PolicyKey, VersionPolicy] = {}
         self._last_policies: dict[str, VersionPolicy] = {}
 
+    async def seen(self, overrides: Mapping[str, Override], *, now: float, now_time: float) -> Observation:
+        """Look once, in a thread; the arguments are those of `observe`, and so are the errors."""
+        return await in_thread(lambda: self.observe(overrides, now=now, now_time=now_time), name="look-at-repository")
+
+    def will_retry(self, offer: Offer, error: ServingError, *, now: float) -> bool:
+        """Say that nothing is tried again by itself: other files are, whenever they are seen."""
+        return False
+
     def observe(self, overrides: Mapping[str, Override], *, now: float, now_time: float) -> Observation:
         """Look once.
 
@@ -64,7 +58,7 @@ class Desires:
         look = self._settling.settled(look_at_repository(self._repository), now=now, now_time=now_time)
         desires: dict[str, Desire] = {}
         unreadable = dict(look.unreadable)
-        for model in look.models.keys() | overrides.keys():
+        for model in sorted(look.models.keys() | overrides.keys()):
             if model in look.unreadable:
                 continue
             try:

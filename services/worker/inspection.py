@@ -52,9 +52,9 @@ def inspect(offer: Offer, digests: Digests) -> Inspected:
     artefact = offer.artefact
     if artefact.refusal:
         raise LoadFailed(f"{artefact}: {artefact.refusal}")
-    config = configuration_of(artefact, offer.config_json)
+    config = configuration_of(artefact, offer.config_json, offer.settings_json)
     model_file = _model_file(artefact, config)
-    digest = digests.digest(artefact, offer.config_json)
+    digest = digests.digest(artefact, offer.config_json + offer.settings_json)
     external = _checked_references(artefact, model_file)
     sizes = [path.stat().st_size for path in (model_file, *external)]
     return Inspected(

@@ -1,20 +1,22 @@
-"""The story of a load: inspect → reserve memory → open → warm up, check, measure → ready.
+"""The story of a load: fetch → inspect → reserve memory → open → warm up, check, measure → ready.
 
-One load at a time: then the growth of resident memory during it is the version's, and a crash can be put down to it. The work itself
-runs in threads; nothing here blocks the loop. Whatever fails, the replica ends FAILED with the reason, and everything is given back.
+One load at a time: then the growth of resident memory during it is the version's, and a crash can be put down to it. Only fetching goes on
+side by side, so that a store that is away holds up nothing that is here. The work itself runs in threads; nothing here blocks the loop.
+Whatever fails, the replica ends FAILED with the reason, and everything is given back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 import structlog
 
 from penstock.contracts.errors import DeadlineExceeded, Internal, ServingError
 from services.chassis.blackbox import Slot
+from services.worker.artefacts import Artefact
 from services.worker.background_thread import in_thread
 from services.worker.batcher import Batcher
 from services.worker.digests import Digests
@@ -31,6 +33,11 @@ from services.worker.try_out import TriedOut, try_out
 log = structlog.get_logger(__name__)
 
 
+async def found_here(artefact: Artefact) -> Artefact:
+    """Return a version whose files are on this disk already."""
+    return artefact
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadingPorts:
     """Whom a load talks to."""
@@ -45,6 +52,8 @@ class LoadingPorts:
     """Returns a ready replica of the same version and digest."""
     resident_bytes: Callable[[], int] = settled_resident_bytes
     """Returns the memory of this process; called in a thread."""
+    fetch: Callable[[Artefact], Awaitable[Artefact]] = found_here
+    """Returns an offered version with its files on this disk; has deadlines of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +79,17 @@ class Loading:
         self._digests = Digests()
         self._turn = asyncio.Lock()
 
+    async def fetch(self, replica: Replica) -> bool:
+        """Bring the files of a replica that is to be loaded to this disk; False when it has FAILED over it. Any number at a time."""
+        started_at = time.monotonic()
+        try:
+            replica.files = await self._ports.fetch(replica.offer.artefact)
+        except Exception as error:  # noqa: BLE001  as in `load`
+            self._fail(replica, self._told(replica, error))
+            self._ports.on_end(replica, time.monotonic() - started_at)
+            return False
+        return True
+
     async def load(self, replica: Replica) -> None:
         """Bring a replica from LOADING to READY or FAILED, or to UNLOADED when it is what is ready already.
 
@@ -85,9 +105,9 @@ class Loading:
             self._ports.on_end(replica, time.monotonic() - started_at)
 
     async def _story(self, replica: Replica) -> None:
-        version = replica.model_version
+        version, offer = replica.model_version, replace(replica.offer, artefact=replica.files or replica.offer.artefact)
         with self._suspects.loading(version) as slot:
-            inspected = await in_thread(lambda: inspect(replica.offer, self._digests), name=f"inspect-{version}")
+            inspected = await in_thread(lambda: inspect(offer, self._digests), name=f"inspect-{version}")
             replica.digest = inspected.digest
             if inspected.config.ignored:
                 log.warning("configuration_ignored", model=replica.model, version=replica.version, settings=inspected.config.ignored)

@@ -19,8 +19,7 @@ from penstock.contracts.errors import ArtifactCorrupt, Draining
 from penstock.contracts.names import ModelVersion
 from penstock.contracts.worker_status import ReplicaState
 from services.chassis.clock import Clock
-from services.worker.background_thread import in_thread
-from services.worker.desires import Desires, Observation
+from services.worker.desired_state import DesiredState, Observation
 from services.worker.loading import Loading
 from services.worker.overrides import Override
 from services.worker.reconciliation import Desire, Plan, is_settled, plan
@@ -67,7 +66,7 @@ class _Wishes:
 class Reconciler:
     """Loads what is wanted and unloads what is not."""
 
-    def __init__(self, desires: Desires, replicas: Replicas, board: StatusBoard, clock: Clock, pace: Pace) -> None:
+    def __init__(self, desires: DesiredState, replicas: Replicas, board: StatusBoard, clock: Clock, pace: Pace) -> None:
         """Store the arguments; `loading` and `unloading` are set before `run`."""
         self._desires = desires
         self._replicas = replicas
@@ -96,6 +95,10 @@ class Reconciler:
         self._trials = trials
         self._loading = loading
         self._unloading = unloading
+
+    def look_now(self) -> None:
+        """Look at once: something else is wanted."""
+        self._look_now.set()
 
     def override_changed(self, override: Override | None, model: str) -> None:
         """Take the newest override of a model, None when there is none any more; older revisions are ignored."""
@@ -149,9 +152,7 @@ class Reconciler:
         overrides = dict(self._wishes.overrides)
         started_at = self._clock.now()
         try:
-            seen = await in_thread(
-                lambda: self._desires.observe(overrides, now=self._clock.now(), now_time=time.time()), name="look-at-repository"
-            )
+            seen = await self._desires.seen(overrides, now=started_at, now_time=time.time())
         except OSError as error:
             if not self._wishes.is_repository_lost:
                 log.error("repository_unreadable", reason=str(error), kept_models=len(self._replicas.models()))  # noqa: TRY400  a person's to repair, no trace
@@ -182,7 +183,8 @@ class Reconciler:
         seen = self._wishes.observation
         if seen is None or self._is_stopped:
             return
-        for model in sorted(seen.desires.keys() | self._replicas.models()):
+        self._board.assignment_revision = seen.assignment_revision
+        for model in (*seen.desires, *sorted(self._replicas.models() - seen.desires.keys())):
             if model in seen.unreadable:
                 continue
             desire = self._careful(model, seen.desires.get(model, Desire()))
@@ -238,20 +240,25 @@ class Reconciler:
         return self._group.create_task(work)
 
     async def _load(self, replica: Replica) -> None:
-        is_suspect = replica.model_version in self._deadly
         try:
-            async with self._trials.turn(replica.offer, is_suspect=is_suspect):
-                await self._loading.load(replica)
-                if replica.life.state is ReplicaState.READY:
-                    self._trials.prove(replica.offer)
+            if await self._loading.fetch(replica):  # before its turn: a store that is away must not hold up others
+                await self._try_load(replica)
         except asyncio.CancelledError:
             if self._is_stopped or replica.life.state in COMING:
                 raise
         finally:
             self._loads.pop(replica.replica_id, None)
-        if isinstance(replica.failure, ArtifactCorrupt):
-            self._look_now.set()
+        if replica.failure is not None:
+            replica.is_passing = self._desires.will_retry(replica.offer, replica.failure, now=self._clock.now())
+            if isinstance(replica.failure, ArtifactCorrupt):
+                self._look_now.set()
         self.reconcile()
+
+    async def _try_load(self, replica: Replica) -> None:
+        async with self._trials.turn(replica.offer, is_suspect=replica.model_version in self._deadly):
+            await self._loading.load(replica)
+            if replica.life.state is ReplicaState.READY:
+                self._trials.prove(replica.offer)
 
     async def _unload(self, replica: Replica) -> None:
         await self._unloading.unload(replica)

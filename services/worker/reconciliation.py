@@ -6,7 +6,8 @@
   gone goes then too; one that the policy has dropped stays when nothing else could take its place.
 - Changed files, or another configuration, make a new replica of the same version; the old one goes when the new one is ready, and stays
   when the new one fails.
-- A failed attempt is repeated only for other files, another configuration or a newer override.
+- A failed attempt is repeated only for other files, another configuration or a newer revision of the wish. While one is about to be
+  repeated, because what it failed for passes, its version counts as coming: nothing is given up for its sake.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from penstock.contracts.artefacts import configured_digest
 from penstock.contracts.model_config_scheduling import Latest, VersionPolicy
 from penstock.contracts.worker_status import ReplicaState
 from services.worker.artefacts import Artefact
@@ -27,15 +29,24 @@ class Offer:
     artefact: Artefact
     config_json: str = ""
     """Configuration that replaces the folder's; empty for none."""
+    settings_json: str = ""
+    """Settings that replace those of the configuration one by one; empty for none."""
     revision: int = 0
-    """Revision of the model's override; a newer one tries again what failed."""
+    """Revision of the wish; a newer one tries again what failed."""
+
+    @property
+    def expected_digest(self) -> str:
+        """The digest that it will have once loaded, where the offer says it; else empty."""
+        address = self.artefact.manifest_digest
+        return configured_digest(address, self.config_json + self.settings_json) if address else ""
 
     def is_same_content(self, other: Offer) -> bool:
         """Say whether loading the other would give the same."""
-        return self.artefact == other.artefact and self.config_json == other.config_json
+        configuration, others = (self.config_json, self.settings_json), (other.config_json, other.settings_json)
+        return self.artefact == other.artefact and configuration == others
 
     def is_same_attempt(self, other: Offer) -> bool:
-        """Say whether the other is the same content, asked for by the same override."""
+        """Say whether the other is the same content, asked for by the same wish."""
         return self.is_same_content(other) and self.revision == other.revision
 
 
@@ -67,6 +78,8 @@ class Held:
     replica_id: int
     offer: Offer
     state: ReplicaState
+    is_passing: bool = False
+    """It failed for a cause that passes, and will be tried again."""
 
     @property
     def version(self) -> str:
@@ -117,7 +130,7 @@ def plan(desire: Desire, held: Sequence[Held]) -> Plan:
             leave_unloaded=_never_loaded(desire, held),
         )
     wanted = frozenset(wanted_versions(desire, held))
-    load = tuple(desire.offers[version] for version in sorted(wanted) if _has_to_be_loaded(version, desire, held))
+    load = tuple(offer for version, offer in desire.offers.items() if version in wanted and _has_to_be_loaded(version, desire, held))
     return Plan(
         load=load,
         abandon=tuple(one.replica_id for one in held if one.is_coming and not _is_still_wanted(one, desire, wanted)),
@@ -147,8 +160,10 @@ def _attempted(version: str, desire: Desire, held: Sequence[Held]) -> bool:
 
 
 def _failed(version: str, desire: Desire, held: Sequence[Held]) -> bool:
-    """Say whether a version failed and none of its older contents is ready either."""
-    return _attempted(version, desire, held) and not any(one.is_ready and one.version == version for one in held)
+    """Say whether a version failed for good and none of its older contents is ready either."""
+    if not _attempted(version, desire, held):
+        return False
+    return not any(one.version == version and (one.is_ready or one.is_passing) for one in held)
 
 
 def _has_to_be_loaded(version: str, desire: Desire, held: Sequence[Held]) -> bool:

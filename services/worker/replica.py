@@ -8,6 +8,7 @@ from penstock.contracts.errors import ServingError
 from penstock.contracts.model_config import CompletedModel, to_proto
 from penstock.contracts.names import ModelVersion
 from penstock.contracts.worker_status import CostPoint, ReplicaStatus
+from services.worker.artefacts import Artefact
 from services.worker.batcher import Batcher
 from services.worker.instance import InstanceHooks
 from services.worker.reconciliation import Held, Offer
@@ -41,7 +42,11 @@ class Replica:
     life: ReplicaLife
     digest: str = ""
     failure: ServingError | None = None
+    is_passing: bool = False
+    """What it failed for passes: it will be tried again."""
     loaded: Loaded | None = None
+    files: Artefact | None = None
+    """Its files on this disk, from when they have been fetched."""
     batcher: Batcher | None = None
     """Present from READY to UNLOADED."""
     hooks: tuple[InstanceHooks, ...] = ()
@@ -65,7 +70,7 @@ class Replica:
     @property
     def held(self) -> Held:
         """What planning needs to know."""
-        return Held(replica_id=self.replica_id, offer=self.offer, state=self.life.state)
+        return Held(replica_id=self.replica_id, offer=self.offer, state=self.life.state, is_passing=self.is_passing)
 
     def step(self, event: ReplicaEvent, *, now_time: float, reason: str = "") -> None:
         """Go one step on.

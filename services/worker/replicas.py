@@ -30,7 +30,7 @@ class Replicas:
 
     def add(self, offer: Offer) -> Replica:
         """Add a replica that is about to load."""
-        replica = Replica(replica_id=self._next_id, offer=offer, life=ReplicaLife(changed_time=time.time()))
+        replica = Replica(replica_id=self._next_id, offer=offer, digest=offer.expected_digest, life=ReplicaLife(changed_time=time.time()))
         self._next_id += 1
         self._by_id[replica.replica_id] = replica
         return replica

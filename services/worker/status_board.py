@@ -35,6 +35,7 @@ class StatusBoard:
     is_settled: bool = False
     is_draining: bool = False
     applied_overrides: dict[str, int] = field(default_factory=dict[str, int])
+    assignment_revision: int = 0
     current: WorkerStatus = field(init=False)
     """The newest status."""
     _not_before: float = field(init=False, default=0.0)
@@ -81,6 +82,7 @@ class StatusBoard:
             replicas=tuple(self.replicas()),
             settled=self.is_settled,
             applied_overrides=dict(self.applied_overrides),
+            assignment_revision=self.assignment_revision,
         )
         if status != self.current:
             self.current = replace(status, revision=status.revision + 1)

@@ -117,7 +117,7 @@ class Trials:
             os.close(descriptor)
 
     def _proof(self, offer: Offer) -> Path:
-        content = repr((offer.artefact, offer.config_json)).encode()
+        content = repr((offer.artefact, offer.config_json, offer.settings_json)).encode()
         return self._folder / hashlib.sha256(content).hexdigest()[:32]
 
 

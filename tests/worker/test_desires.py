@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from penstock.contracts.model_config_scheduling import All, Latest
-from services.worker.desires import Desires, Observation
+from services.worker.desired_state import Observation
+from services.worker.desires import Desires
 from services.worker.overrides import Override
 from services.worker.settling import Settling
 from tests.worker.folders import put

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-from penstock.contracts.errors import ArtifactCorrupt, LoadFailed, MemoryBudgetExceeded, ServingError
-from penstock.contracts.worker_status import WorkerStatus
+from penstock.contracts.errors import ArtifactCorrupt, LoadFailed, MemoryBudgetExceeded, ServingError, Unavailable
+from penstock.contracts.worker_status import ReplicaState, WorkerStatus
 from services.chassis.clock import SystemClock
 from services.worker.artefacts import Artefact, FileMark
-from services.worker.desires import Desires, Observation
+from services.worker.desired_state import Observation
 from services.worker.loading import Loading
 from services.worker.overrides import Override
 from services.worker.reconciler import Pace, Reconciler
@@ -44,14 +44,20 @@ class World:
     replicas: Replicas = field(default_factory=Replicas)
     trials: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()))
 
-    def observe(self, overrides: dict[str, Override], *, now: float, now_time: float) -> Observation:
+    async def seen(self, overrides: Mapping[str, Override], *, now: float, now_time: float) -> Observation:
         self.looks += 1
         if not self.is_readable:
             raise FileNotFoundError(2, "No such file or directory")
-        desires = {model: Desire(offers={"1": one}) for model, one in self.wanted.items()}
+        desires = {model: Desire(offers={one.artefact.version: one}) for model, one in self.wanted.items()}
         for model, override in overrides.items():
             desires[model] = Desire(offers={"1": offer(model, revision=override.revision)}, is_unloaded=override.is_unloaded)
         return Observation(desires=desires, revisions={model: one.revision for model, one in overrides.items()})
+
+    def will_retry(self, offer: Offer, error: ServingError, *, now: float) -> bool:
+        return isinstance(error, Unavailable)
+
+    async def fetch(self, replica: Replica) -> bool:
+        return True
 
     async def load(self, replica: Replica) -> None:
         self.loads.append(replica.model)
@@ -75,7 +81,7 @@ async def reconciling(world: World):
     board = StatusBoard(
         identity=WorkerStatus(worker_id="w", instance_id="w", link_address=""), publisher=Nowhere(), replicas=world.replicas.statuses
     )
-    reconciler = Reconciler(cast("Desires", world), world.replicas, board, SystemClock(), Pace(poll_seconds=0.005))
+    reconciler = Reconciler(world, world.replicas, board, SystemClock(), Pace(poll_seconds=0.005))
     reconciler.connect(cast("Loading", world), cast("Unloading", world), Trials(world.trials, "w"))
     task = asyncio.create_task(reconciler.run())
     try:
@@ -171,3 +177,19 @@ async def test_leaving_unloads_everything_and_begins_nothing_new():
 
         assert [one.life.state.name for one in world.replicas] == ["UNLOADED"]
     assert world.loads == ["a"]
+
+
+async def test_what_failed_for_a_cause_that_passes_keeps_the_old_version_until_it_was_tried_again():
+    world = World({"a": offer("a")}, fails=lambda replica: None if replica.version == "1" else Unavailable("away"))
+    async with reconciling(world) as (_, board):
+        artefact = replace(offer("a").artefact, version="2")
+        world.wanted = {"a": Offer(artefact=artefact)}
+        await board.wait_until(lambda status: len(status.replicas) == 2 and status.replicas[1].state is ReplicaState.FAILED)
+        await look_again(world)
+        waiting = [(one.version, one.state.name) for one in board.current.replicas]
+
+        world.fails = lambda replica: None
+        world.wanted = {"a": Offer(artefact=artefact, revision=1)}
+
+        await board.wait_until(lambda status: [(one.version, one.is_ready) for one in status.replicas] == [("2", True)])
+    assert waiting == [("1", "READY"), ("2", "FAILED")]
