@@ -175,7 +175,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
 
 def _workers(settings: RouterSettings, clock: Clock) -> Feed[WorkerStatus]:
     if settings.bus_workers and settings.bus.is_set:
-        return KafkaFeed(topic_source(settings, WORKERS), WorkerStatus.from_bytes)
+        return KafkaFeed(topic_source(settings, WORKERS), WorkerStatus.from_bytes, WorkerStatus.supersedes)
     return FolderFeed(settings.state_dir / "workers", WorkerStatus.from_bytes, clock)
 
 
