@@ -14,8 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.kafka_broker import Broker
+
+# Time decides no test: on a machine that others share an example may take what it takes.
+settings.register_profile("penstock", deadline=None)
+settings.load_profile("penstock")
 
 MARK = "PENSTOCK_TEST_SESSION"
 """Environment variable that every child inherits, so that orphans are known as well."""
