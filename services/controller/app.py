@@ -42,6 +42,8 @@ from services.controller.ledger_servicer import LedgerServicer
 from services.controller.models_servicer import ModelsServicer, Uploads
 from services.controller.operations_servicer import Servicers, operations
 from services.controller.outbox_bus import KafkaBus
+from services.controller.placement import PlacementRounds
+from services.controller.placement_loop import PlacementLoop
 from services.controller.registering import Registering, registering
 from services.controller.registry import Registry
 from services.controller.relay_loop import RelayLoop
@@ -73,6 +75,14 @@ class Observed:
     workers: Workers
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deciding:
+    """What decides."""
+
+    changes: Changes
+    rounds: PlacementRounds
+
+
 @asynccontextmanager
 async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
     """Decide while the block lasts."""
@@ -86,13 +96,10 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         traces = await enter(telemetry.started(start.service))
         catalogue = await enter(_startable(_catalogue(settings)))
         lease = await enter(_lease(catalogue, settings, clock).holding())
-        bus = await enter(KafkaBus(settings.bus, f"{settings.controller_id}-relay").opened())
-        relay = RelayLoop(catalogue, bus, clock, is_writer=lambda: lease.epoch > 0)
-        await enter(running(relay.follow(), name="relay"))
-        changes = Changes(catalogue, epoch=lambda: lease.epoch, committed=relay.wake)
         observed = await enter(_observed(settings, clock))
+        deciding = await enter(_deciding(catalogue, lease, observed, settings, clock))
         intake = await enter(_startable(registering(settings, clock)))
-        served = _served(changes, catalogue, observed, intake, settings)
+        served = _served(deciding, catalogue, observed, intake, settings)
         callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode())
         sockets = settings.state_dir / "metrics"
         sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -124,6 +131,29 @@ def _lease(catalogue: SqlCatalogue, settings: ControllerSettings, clock: Clock) 
 
 
 @asynccontextmanager
+async def _deciding(
+    catalogue: SqlCatalogue, lease: LeaseLoop, observed: Observed, settings: ControllerSettings, clock: Clock
+) -> AsyncGenerator[Deciding]:
+    """Publish what is committed and place what is deployed, while this process is the writer."""
+
+    def is_writer() -> bool:
+        return lease.epoch > 0
+
+    def committed() -> None:
+        relay.wake()
+        placement.wake()
+
+    changes = Changes(catalogue, epoch=lambda: lease.epoch, committed=committed)
+    rounds = PlacementRounds(changes, observed.workers)
+    placement = PlacementLoop(rounds, clock, is_writer=is_writer)
+    observed.workers.on_news(placement.wake)
+    async with KafkaBus(settings.bus, f"{settings.controller_id}-relay").opened() as bus:
+        relay = RelayLoop(catalogue, bus, clock, is_writer=is_writer)
+        async with running(relay.follow(), name="relay"), running(placement.follow(), name="placement"):
+            yield Deciding(changes=changes, rounds=rounds)
+
+
+@asynccontextmanager
 async def _observed(settings: ControllerSettings, clock: Clock) -> AsyncGenerator[Observed]:
     observed = Observed(routers=Routers(clock.now), workers=Workers(clock.now))
     own = f"{settings.controller_id}-observed"
@@ -137,17 +167,17 @@ async def _observed(settings: ControllerSettings, clock: Clock) -> AsyncGenerato
 
 
 def _served(
-    changes: Changes, catalogue: SqlCatalogue, observed: Observed, intake: Registering, settings: ControllerSettings
+    deciding: Deciding, catalogue: SqlCatalogue, observed: Observed, intake: Registering, settings: ControllerSettings
 ) -> Mapping[str, Operation]:
-    registry_, deployments = Registry(changes), Deployments(changes, observed.workers)
+    changes, workers, routers = deciding.changes, observed.workers, observed.routers
     return operations(
         Servicers(
             uploads=Uploads(intake.uploads, intake.threads),
-            models=ModelsServicer(registry_, intake.registration, catalogue, observed.workers),
-            deployments=DeploymentsServicer(deployments, catalogue, observed.workers),
-            traffic=TrafficServicer(Traffic(changes), Rollback(changes), observed.routers),
+            models=ModelsServicer(Registry(changes), intake.registration, catalogue, workers),
+            deployments=DeploymentsServicer(Deployments(changes, workers), catalogue, workers, deciding.rounds),
+            traffic=TrafficServicer(Traffic(changes), Rollback(changes), routers),
             tenants=TenantsServicer(Tenancy(changes, pepper=settings.key_pepper.encode()), catalogue),
-            ledger=LedgerServicer(catalogue, observed.routers, observed.workers, SystemClock().now),
+            ledger=LedgerServicer(catalogue, routers, workers, SystemClock().now),
         )
     )
 

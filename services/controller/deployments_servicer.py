@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from penstock.contracts.errors import InvalidInput
 from penstock.contracts.worker_status import WorkerStatus
@@ -13,18 +13,28 @@ from services.controller.callers import Caller
 from services.controller.deployment_values import Deployment, DeploymentSpec, DeploymentStatus, Resources, Scaling
 from services.controller.deployments import Deployments, Fleet
 from services.controller.fleet import replicas_of
+from services.controller.placement_values import Plan
 from services.controller.ports import Catalogue, Unit
-from services.controller.servicer_messages import asked, change_message, deployment_message
+from services.controller.servicer_messages import asked, change_message, deployment_message, placement_message
 
 MOST_CONFIG_BYTES = 1 << 20
+
+
+class Planner(Protocol):
+    """Knows where replicas go; `services.controller.placement.PlacementRounds` is one."""
+
+    async def plan(self) -> Plan:
+        """Return what would be done now."""
+        ...
 
 
 class DeploymentsServicer:
     """Answers what is about deployments."""
 
-    def __init__(self, deployments: Deployments, catalogue: Catalogue, fleet: Fleet) -> None:
-        """Keep the use case, what it has written, and what workers report."""
+    def __init__(self, deployments: Deployments, catalogue: Catalogue, fleet: Fleet, planner: Planner) -> None:
+        """Keep the use case, what it has written, what workers report, and who places."""
         self._deployments = deployments
+        self._planner = planner
         self._catalogue = catalogue
         self._fleet = fleet
 
@@ -40,7 +50,12 @@ class DeploymentsServicer:
             traffic_basis_points=request.traffic_basis_points,
         )
         outcome = await self._deployments.create(spec, caller.intent(asked(request.options)))
-        return pb.CreateDeploymentResponse(deployment=await self._told(outcome.value), change=change_message(outcome))
+        plan = await self._planner.plan()
+        return pb.CreateDeploymentResponse(
+            deployment=await self._told(outcome.value),
+            change=change_message(outcome),
+            placements=[placement_message(one) for one in plan.of(outcome.value.id)],
+        )
 
     async def list_deployments(self, _: Caller, request: pb.ListDeploymentsRequest) -> pb.ListDeploymentsResponse:
         """List deployments, newest first."""
@@ -61,6 +76,12 @@ class DeploymentsServicer:
         intent = caller.intent(asked(request.options))
         outcome = await self._deployments.delete(request.deployment_id, intent, force=request.force)
         return pb.DeleteDeploymentResponse(deployment=await self._told(outcome.value), change=change_message(outcome))
+
+    async def plan_placement(self, _: Caller, request: pb.PlanPlacementRequest) -> pb.PlanPlacementResponse:
+        """Show where every replica stands or would go, and why."""
+        plan = await self._planner.plan()
+        wanted = [one for one in plan.placements if request.model in ("", one.model)]
+        return pb.PlanPlacementResponse(placements=[placement_message(one) for one in wanted])
 
     async def _told(self, deployment: Deployment) -> pb.Deployment:
         async with self._catalogue.reading() as unit:

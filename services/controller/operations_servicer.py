@@ -42,6 +42,7 @@ def operations(by: Servicers) -> Mapping[str, Operation]:
         "ListDeployments": by.deployments.list_deployments,
         "UpdateDeployment": by.deployments.update_deployment,
         "DeleteDeployment": by.deployments.delete_deployment,
+        "PlanPlacement": by.deployments.plan_placement,
         "SetTraffic": by.traffic.set_traffic,
         "PinTenant": by.traffic.pin_tenant,
         "SetShadow": by.traffic.set_shadow,

@@ -16,6 +16,7 @@ from services.controller.deployment_values import Deployment, DeploymentStatus
 from services.controller.documents import canonical
 from services.controller.ledger_values import AuditRecord
 from services.controller.model_values import Model, Version
+from services.controller.placement_values import Placement
 from services.controller.routers import RouterConfirmation
 from services.controller.tenant_values import ApiKey, Tenant
 
@@ -118,6 +119,19 @@ def deployment_message(deployment: Deployment, *, ready: int, route: Route | Non
 def confirmation_messages(confirmations: Iterable[RouterConfirmation]) -> list[pb.Confirmation]:
     """Return what the routers said."""
     return [pb.Confirmation(router_id=one.router_id, seconds=-1.0 if one.seconds is None else one.seconds) for one in confirmations]
+
+
+def placement_message(placement: Placement) -> pb.Placement:
+    """Return where a replica stands, and why."""
+    return pb.Placement(
+        deployment_id=placement.deployment_id,
+        model=placement.model,
+        version=placement.version,
+        worker_id=placement.worker_id,
+        action=placement.action.value,
+        reason=placement.reason,
+        memory_bytes=placement.memory_bytes,
+    )
 
 
 def tenant_message(tenant: Tenant, keys: Iterable[ApiKey]) -> pb.TenantRecord:

@@ -22,19 +22,26 @@ class Heard:
 class Workers:
     """Follows what workers report."""
 
-    def __init__(self, now: Callable[[], float], on_news: Callable[[], None] = lambda: None) -> None:
-        """Keep the monotonic clock, and whom news wakes."""
+    def __init__(self, now: Callable[[], float]) -> None:
+        """Keep the monotonic clock."""
         self._now = now
-        self._on_news = on_news
+        self._listeners: list[Callable[[], None]] = []
         self._heard: dict[str, Heard] = {}
+
+    def on_news(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every word of a worker that says something new."""
+        self._listeners.append(listener)
 
     def follow(self, worker_id: str, status: WorkerStatus | None) -> None:
         """Take a worker's newest status; None when it is gone."""
+        held = self._heard.get(worker_id)
         if status is None:
             self._heard.pop(worker_id, None)
         else:
             self._heard[worker_id] = Heard(status=status, at=self._now())
-        self._on_news()
+        if status is None or held is None or held.status != status:
+            for listener in self._listeners:
+                listener()
 
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Return what live workers reported last."""
