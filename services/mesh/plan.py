@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from penstock.contracts.errors import Unavailable
 from penstock.contracts.names import version_order
-from penstock.contracts.routes import WHOLE, Backend, KeySource, Route
+from penstock.contracts.routes import WHOLE, Backend, FallbackKind, KeySource, Route
 
 LATEST = "latest"
 """Alias of the newest version that has traffic, unless the route gives the name to another."""
@@ -38,7 +38,7 @@ class Reason(IntEnum):
 class Plan:
     """One route, compiled."""
 
-    __slots__ = ("_again", "_killed", "_killed_for", "_shadow_seed", "aliases", "by_version", "needs_key", "only", "route")
+    __slots__ = ("_again", "_killed", "_killed_for", "_shadow_seed", "aliases", "by_version", "keeps_stale", "needs_key", "only", "route")
 
     def __init__(self, route: Route) -> None:
         """Compile a route."""
@@ -53,6 +53,8 @@ class Plan:
         is_open = not (route.pins or route.kill_switches or route.frozen)
         self.only = serving[0] if len(serving) == 1 and is_open else None
         """The version of everybody who names none; None when it depends on who asks."""
+        self.keeps_stale = any(step.kind is FallbackKind.CACHED for step in route.fallback)
+        """Whether answers are of use after their time."""
         self.needs_key = route.shadow is not None or self.only is None
         """Whether a request's routing key and tenant matter."""
 

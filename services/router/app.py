@@ -44,6 +44,7 @@ from services.router.config import RouterSettings
 from services.router.control import Control
 from services.router.controller_link import Addresses, ControllerLink
 from services.router.directory import Directory
+from services.router.fallback import FallbackChain, Surroundings
 from services.router.front import Front
 from services.router.grpc_front import GrpcOptions, open_grpc
 from services.router.http_front import HttpOptions, open_http
@@ -110,7 +111,11 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
             *core.metrics.collectors,
             *router_metrics(core.inference, core.dispatch, core.shared),
             *process_metrics(start, traces),
-            *([] if bus is None else bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, core.choosing)),
+            *(
+                []
+                if bus is None
+                else bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, core.choosing, core.inference.fallback)
+            ),
         )
         sockets = settings.state_dir / "metrics"
         sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -158,6 +163,9 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         tracer=tracer,
         observing=None if routes is None else observing,
     )
+    if routes is not None:
+        around = Surroundings(table=table, understanding=understanding, dispatch=dispatch, cache=shared.cache, clock=clock.now)
+        inference.fallback = FallbackChain(around)
     controllers = ControllerLink([Addresses(grpc=one.grpc, http=one.http) for one in settings.controllers])
     return Core(
         table=table,

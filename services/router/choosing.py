@@ -22,6 +22,9 @@ from services.router.scan import Parameters
 
 USER_PARAMETER = "user"
 SESSION_PARAMETER = "session"
+ASKED = -1
+BARRED = -2
+"""Steps of requests that no chain began for: for a named version, and for one that must not answer, not from the cache either."""
 
 
 class Unit(NamedTuple):
@@ -36,7 +39,7 @@ class Chosen(NamedTuple):
 
     deployment: Deployment
     step: int
-    """0 for the version that was chosen, n for what the nth step of the fallback chain put in its place."""
+    """ASKED for a named version, 0 for the chosen one, n for what the nth step of the fallback chain put in its place."""
     unit: Unit | None
     """None where the route leaves no choice."""
 
@@ -81,7 +84,7 @@ class Choosing:
         model = plan.route.model
         if version:
             unit = Unit(Reason.ASKED, b"") if plan.has_choice else None
-            return Chosen(self._table.resolve(model, version, tenant=asking.tenant), 0, unit)
+            return Chosen(self._table.resolve(model, version, tenant=asking.tenant), ASKED, unit)
         key = self._key(plan, asking)
         try:
             chosen, reason = plan.choose(asking.tenant, key)
@@ -116,6 +119,8 @@ class Choosing:
         last = self._last.get((route.model, version)) or self._table.deployment(route.model, version)
         if last is not None and route.fallback:
             # It has no replicas, so the mesh refuses it, and the chain goes on from there.
+            if chosen is None:
+                return Chosen(replace(last, replicas=(), response_cache=False), BARRED, unit)
             return Chosen(last if not last.replicas else replace(last, replicas=()), 0, unit)
         if error is not None:
             raise error

@@ -20,6 +20,7 @@ from services.router import answers
 from services.router.admission import Tenant
 from services.router.alike import Alike
 from services.router.calls import Calls
+from services.router.fallback import FallbackChain
 from services.router.front import Front, Wave
 from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
 from services.router.layouts import Layout
@@ -60,6 +61,8 @@ class Inference:
         self._metrics = metrics
         self._tracer = tracer
         self._observing = observing
+        self.fallback: FallbackChain | None = None
+        """Helps requests whose version failed, where routes are written."""
         self._alike = Alike(self, tenants, tracer)
         self._waves = 0
 
@@ -193,7 +196,7 @@ class Inference:
         calls.target.outcomes.succeed(len(built), seconds)
         self._count_tenants(calls, wanted)
         if calls.cache_keys is not None:
-            self._shared.land(calls, wanted, built)
+            (self._shared.stand_in if calls.target.step > 0 else self._shared.land)(calls, wanted, built)
         if self._observing is not None:
             self._observing.answered(calls, wanted, seconds, answer if released is None else None)
         if calls.spans:
@@ -203,12 +206,31 @@ class Inference:
         """Tell callers that their requests failed."""
         calls = chunk.context
         assert isinstance(calls, Calls)  # noqa: S101 - every chunk of this sink was made above
+        if calls.target.plan is not None and self.fallback is not None:
+            positions = self.fallback.help(chunk, positions, error, self._stand_in)
+            if not positions:
+                return
         calls.front.fail_many([calls.call_ids[position] for position in positions], [error] * len(positions))
         self._let_go(calls, positions, error)
         if self._observing is not None:
             self._observing.failed(calls, positions, self._clock() - calls.arrived_at, error)
         if calls.cache_keys is not None:
             self._shared.abandon(calls, positions, error)
+
+    def _stand_in(self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes]) -> None:
+        """Give answers that are not the version's own."""
+        calls.front.respond_many([calls.call_ids[position] for position in positions], payloads)
+        self.requests_in_flight -= len(positions)
+        calls.release(positions)
+        seconds = self._clock() - calls.arrived_at
+        calls.target.outcomes.succeed(len(positions), seconds)
+        self._count_tenants(calls, positions)
+        if self._observing is not None:
+            self._observing.stood_in(calls, positions, seconds)
+        if calls.cache_keys is not None:
+            self._shared.stand_in(calls, positions, payloads)
+        if calls.spans:
+            self._end_spans(calls, positions, seconds, None)
 
     def _forget(self, front: Front, gone: set[int]) -> None:
         """Take back the requests whose callers left; in-flight chunks are few, so they are searched, not indexed."""

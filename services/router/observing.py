@@ -36,6 +36,7 @@ class _Note(NamedTuple):
     error: str
     answer: Answered | None
     outputs: Sequence[int]
+    is_degraded: bool
 
 
 class Observing:
@@ -54,13 +55,18 @@ class Observing:
         """Note requests of a chunk that were answered; `answer` where all that it holds are meant."""
         self._take(calls, positions, seconds, "", answer)
 
+    def stood_in(self, calls: Calls, positions: Sequence[int], seconds: float) -> None:
+        """Note requests that were answered without their version: from the cache, however old, or as declared."""
+        tenants = [calls.tenants[position] for position in positions]
+        self._add(_Note(calls.target, tenants, (), (), seconds, "", None, (), True))
+
     def failed(self, calls: Calls, positions: Sequence[int], seconds: float, error: ServingError) -> None:
         """Note requests of a chunk that failed."""
         self._take(calls, positions, seconds, error.reason, None)
 
     def single(self, target: Target, tenant: Tenant, seconds: float, error: ServingError | None = None) -> None:
         """Note one request that ended without a chunk: refused before, or answered from the cache."""
-        self._add(_Note(target, (tenant,), (), (), seconds, error.reason if error else "", None, ()))
+        self._add(_Note(target, (tenant,), (), (), seconds, error.reason if error else "", None, (), False))
 
     def fold(self, wall_seconds: float) -> bool:
         """Fold up to FOLDED_AT_ONCE notes; return whether there are more."""
@@ -74,7 +80,7 @@ class Observing:
             tenants = [tenants[position] for position in positions]
             units = [units[position] for position in positions] if units else []
             ids = [ids[position] for position in positions] if units else []
-        self._add(_Note(calls.target, tenants, units, ids, seconds, error, answer, calls.learnt.template.outputs))
+        self._add(_Note(calls.target, tenants, units, ids, seconds, error, answer, calls.learnt.template.outputs, calls.target.step > 0))
 
     def _add(self, note: _Note) -> None:
         if len(self._notes) >= NOTES_LIMIT:
@@ -85,7 +91,7 @@ class Observing:
 
     def _fold(self, note: _Note, wall_seconds: float) -> None:
         target, deployment = note.target, note.target.deployment
-        requests, is_degraded = len(note.tenants), bool(target.step)
+        requests, is_degraded = len(note.tenants), note.is_degraded
         sums = self.windows.of(deployment.model, deployment.version)
         sums.count(requests, note.seconds, note.error, degraded=is_degraded)
         if target.plan is not None:

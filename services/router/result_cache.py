@@ -62,20 +62,26 @@ class ResultCache(Generic[W]):
         """Return the number of entries."""
         return len(self._entries)
 
-    def get(self, key: bytes, now: float) -> bytes | None:
-        """Return a living answer."""
+    def get(self, key: bytes, now: float, *, keeps: bool = False) -> bytes | None:
+        """Return a living answer; with `keeps` a dead one stays for `stale`."""
         entry = self._entries.get(key)
         if entry is None:
             self.counters.misses += 1
             return None
         expires_at, answer = entry
         if expires_at <= now:
-            self._drop(key)
+            if not keeps:
+                self._drop(key)
             self.counters.misses += 1
             return None
         self._entries.move_to_end(key)
         self.counters.hits += 1
         return answer
+
+    def stale(self, key: bytes) -> bytes | None:
+        """Return the last answer, however old."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry[1]
 
     def join(self, key: bytes, waiter: W) -> bool:
         """Wait for a question under way; False when there is none: the caller is to answer it and has opened its flight."""

@@ -36,9 +36,10 @@ class SharedAnswers:
         key = _key(understood, tenant)
         call_id = intake.wave.call_ids[index]
         target, rows = understood.target, understood.learnt.template.rows
-        answer = self.cache.get(key, intake.now)
+        plan = understood.target.plan
+        answer = self.cache.get(key, intake.now, keeps=plan is not None and plan.keeps_stale)
         if answer is not None:
-            intake.front.respond_many([call_id], [understood.id_field + answer])
+            intake.front.respond_many([call_id], [understood.id_field + answer + understood.target.told])
             tenant.release(rows)
             seconds = self._clock() - intake.now
             target.outcomes.hit(seconds)
@@ -74,6 +75,18 @@ class SharedAnswers:
         for position, payload in zip(positions, payloads, strict=True):
             answer = payload[len(calls.id_fields[position]) :]
             for waiter in self.cache.land(calls.cache_keys[position], answer, now, ttl_seconds=ttl_seconds):
+                self._waiting.pop((id(waiter.front), waiter.call_id), None)
+                waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
+                waiter.tenant.release(waiter.rows)
+                self._served(waiter.target, waiter.tenant, now - waiter.arrived_at)
+
+    def stand_in(self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes]) -> None:
+        """Serve who waited with answers that stand in for the version's, and keep none of them."""
+        assert calls.cache_keys is not None  # noqa: S101 - the caller looked
+        now = self._clock()
+        for position, payload in zip(positions, payloads, strict=True):
+            answer = payload[len(calls.id_fields[position]) :]
+            for waiter in self.cache.abandon(calls.cache_keys[position]):
                 self._waiting.pop((id(waiter.front), waiter.call_id), None)
                 waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
                 waiter.tenant.release(waiter.rows)

@@ -45,14 +45,14 @@ class Target:
             deployment: what answers.
             outcomes: the version's counters.
             plan: the route in force; None where nobody wrote one.
-            step: 0, or the number of the step of the fallback chain that put this version in the place of another.
+            step: -1 when it was named, 0 when the route chose it, n when the nth step of the fallback chain put it there.
         """
         self.deployment = deployment
         self.outcomes = outcomes
         self.plan = plan
         self.step = step
         self.book = TemplateBook(deployment.signature)
-        self.told = told(plan, deployment.version, "version" if step else "no")
+        self.told = told(plan, deployment.version, "version" if step > 0 else "no")
         """The answer's parameters, see `told`."""
         self.prefix = pb.ModelInferResponse(model_name=deployment.model, model_version=deployment.version).SerializeToString() + self.told
         self._heads: dict[object, list[bytes]] = {}

@@ -194,7 +194,7 @@ class Understanding:
             self._known.clear()
         model = target.name
         if target.plan is not None:
-            is_fixed = target.plan.is_fixed(version) and not target.step and bool(target.deployment.replicas)
+            is_fixed = target.plan.is_fixed(version) and target.step <= 0 and bool(target.deployment.replicas)
         else:
             route = self._table.route(model)
             is_fixed = bool(version) or route is None or len(route.backends) == 1

@@ -17,6 +17,7 @@ from penstock.contracts.errors import ServingError
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
+from services.router.fallback import FallbackChain, Surroundings
 from services.router.front import NO_DEADLINE, Wave
 from services.router.inference import Inference
 from services.router.observing import Observing
@@ -121,6 +122,9 @@ async def standing(
         routes.on_change(understanding.follow_route)
     shared = SharedAnswers(ResultCache(), clock=time.monotonic)
     inference = Inference(understanding, dispatch, tenants, clock=time.monotonic, shared=shared, metrics=metrics, observing=observing)
+    if routes is not None:
+        around = Surroundings(table=table, understanding=understanding, dispatch=dispatch, cache=shared.cache, clock=time.monotonic)
+        inference.fallback = FallbackChain(around)
     task = asyncio.create_task(dispatch.run())
     await asyncio.sleep(0)
     for worker, status in zip(workers, statuses or [worker.status() for worker in workers], strict=True):
