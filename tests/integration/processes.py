@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def process(folder: Path, service: str, **settings: Any) -> Iterator[Path]:
-    """Run one service; it must end with 0 when asked to."""
-    config, log = folder / f"{service}.json", folder / f"{service}.log"
+def process(folder: Path, service: str, *, name: str = "", **settings: Any) -> Iterator[Path]:
+    """Run one service and give out its log; it must end with 0 when asked to. Several of a kind need names."""
+    config, log = folder / f"{name or service}.json", folder / f"{name or service}.log"
     config.write_text(json.dumps({"state_dir": str(folder / "s"), **settings}))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PENSTOCK_PARENT_PID": str(os.getpid())}
     with log.open("wb") as out:
