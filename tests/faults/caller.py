@@ -67,10 +67,18 @@ class Caller:
     """Some connections to one address; enter it where the loop runs."""
 
     def __init__(
-        self, target: str, ledger: Ledger, *, connections: int = 2, key: str = "", options: Sequence[tuple[str, int | str]] = OPTIONS
+        self,
+        target: str,
+        ledger: Ledger,
+        *,
+        connections: int = 2,
+        key: str = "",
+        priority: int = 0,
+        options: Sequence[tuple[str, int | str]] = OPTIONS,
     ) -> None:
         """Store the arguments; `options` are those of the channels."""
         self.ledger = ledger
+        self._priority = priority
         self._metadata = (("x-api-key", key),) if key else ()
         self._channels = [grpc.aio.insecure_channel(target, list(options)) for _ in range(connections)]
         self._turn = 0
@@ -89,7 +97,9 @@ class Caller:
     async def send(self, model: str, x: np.ndarray, *, nonce: int = 0, deadline_seconds: float = 5.0, tenant: str = "") -> Outcome:
         """Send any rows."""
         intent = self.ledger.intend(model, nonce, rows=len(x), deadline_seconds=deadline_seconds, tenant=tenant)
-        call = self._infer()(request_of(model, x, deadline_seconds), timeout=deadline_seconds + PATIENCE_SECONDS, metadata=self._metadata)
+        call = self._infer()(
+            request_of(model, x, deadline_seconds, self._priority), timeout=deadline_seconds + PATIENCE_SECONDS, metadata=self._metadata
+        )
         outcome = await _outcome(intent, call)
         self.ledger.conclude(outcome)
         return outcome
@@ -106,12 +116,14 @@ class Caller:
         return channel.unary_unary(INFER, request_serializer=lambda made: made, response_deserializer=pb.ModelInferResponse.FromString)
 
 
-def request_of(model: str, x: np.ndarray, deadline_seconds: float) -> bytes:
+def request_of(model: str, x: np.ndarray, deadline_seconds: float, priority: int = 0) -> bytes:
     """Return the bytes of a request."""
     request = pb.ModelInferRequest(model_name=model)
     request.inputs.add(name="x", datatype="INT64", shape=x.shape)
     request.raw_input_contents.append(x.astype("<i8").tobytes())
     request.parameters["timeout"].int64_param = max(1, int(deadline_seconds * 1e6))
+    if priority:
+        request.parameters["priority"].int64_param = priority
     return request.SerializeToString()
 
 

@@ -17,7 +17,23 @@ WIDTH = 4
 NUMBERS = {
     name: number
     for number, name in enumerate(
-        ("alpha", "beta", "slow", "fragile", "poison", "endless", "loose", "shape", "narrow", "cached", "strict", "counted", "hungry"), 1
+        (
+            "alpha",
+            "beta",
+            "slow",
+            "fragile",
+            "poison",
+            "endless",
+            "loose",
+            "shape",
+            "narrow",
+            "cached",
+            "strict",
+            "counted",
+            "hungry",
+            "ranked",
+        ),
+        1,
     )
 }
 SPINS = 8_000
@@ -28,10 +44,11 @@ BAD_ROW = {"dividend": 7, "divisor": 1}
 KILLER = {"dividend": LOWEST, "divisor": 0}
 """`fragile` dies of a row that holds these: the processor cannot divide the lowest number by -1."""
 
-LIMITS = {"slow": 4, "narrow": 4, "fragile": 64}
+LIMITS = {"slow": 4, "narrow": 4, "ranked": 4, "fragile": 64}
 QUEUE = 16
 SETTINGS = {
     "narrow": f"[dynamic_batching.default_queue_policy]\nmax_queue_size = {QUEUE}\n",
+    "ranked": "[dynamic_batching]\npriority_levels = 2\ndefault_priority_level = 2\n",
     "cached": "[response_cache]\nenable = true\n",
     "strict": 'non_finite_output = "error"\n',
     "counted": 'non_finite_output = "pass"\n',
@@ -86,6 +103,7 @@ def graph(name: str, version: int) -> onnx.ModelProto:
     special = {
         "slow": _spinning,
         "narrow": _spinning,
+        "ranked": _spinning,
         "endless": _endless,
         "fragile": _dividing,
         "poison": _dying,

@@ -178,6 +178,43 @@ async def test_o7_after_twice_too_much_everything_is_normal_again_by_itself(runn
     record("O7", normal_again_s=took)
 
 
+@pytest.fixture
+def ranked(tmp_path: Path, short_dir: Path) -> Iterator[World]:
+    repository = oracle.write_models(tmp_path / "models", ("ranked",))
+    with world(short_dir, repository) as served:
+        served.settle({"ranked": "1"})
+        yield served
+
+
+WAITING = 150
+"""Callers of whole batches of 20 ms on two workers: more than are answered within PATIENCE_SECONDS."""
+PATIENCE_SECONDS = 1.0
+
+
+@pytest.mark.parametrize("seconds", [3.0, pytest.param(20.0, marks=pytest.mark.long)])
+async def test_o9_what_is_critical_is_answered_while_what_can_wait_is_shed(ranked: World, ledger: Ledger, seconds: float):
+    less = Ledger()
+    async with Caller(ranked.target, ledger, priority=1) as critical, Caller(ranked.target, less, priority=2) as sheddable:
+        ends_at = time.monotonic() + seconds + 1.0
+
+        async def insist(nonce: int) -> None:
+            while time.monotonic() < ends_at:
+                if (await sheddable.ask("ranked", nonce, rows=4, deadline_seconds=PATIENCE_SECONDS)).kind is not Kind.OK:
+                    await asyncio.sleep(0.5)
+
+        flood = [asyncio.create_task(insist(nonce)) for nonce in range(WAITING)]
+        await asyncio.sleep(0.5)
+        await Load(critical, Plan(rate=10.0, models=("ranked",), rows=(1,), deadline_seconds=PATIENCE_SECONDS)).run(seconds)
+        await asyncio.gather(*flood)
+
+    held_true(ranked, ledger)
+    first, last = (sum(entry.is_ok for entry in entries) / len(entries) for entries in (ledger.entries(), less.entries()))
+    assert "OVERLOADED" in {entry.outcomes[0].reason for entry in less.entries()}
+    assert 0 < last < 0.9
+    assert first >= 0.999
+    record("O9", critical_answered_share=first, sheddable_answered_share=last)
+
+
 async def test_o10_after_a_stall_nobody_computes_what_is_over_and_who_waits_is_answered(running: World, ledger: Ledger):
     before = await asyncio.to_thread(running.metric, 'nv_inference_count{model="slow"')
     stopped = [running.signal(name, signal.SIGSTOP) for name in running.workers]
