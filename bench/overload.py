@@ -1,7 +1,8 @@
 """Three times more than can be served, with deadlines of 30 ms: what is served must not become less, and a refusal must come soon.
 
-Capacity is what a closed loop gets. The offers rise from below it to three times it; goodput is the share of the round's best offer that
-three times the capacity still gets in time. The best of several is a strict mark: chance makes it higher, never lower.
+Capacity is what a closed loop gets. The offers rise from below it to three times it. Goodput is what three times the capacity still gets
+in time, over the best that an offer of at most the capacity got in the same round. The best of several is a strict mark: chance makes it
+higher, never lower. What ends after the last call was due counts nowhere: under overload a queue is left then, otherwise none.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def _round(arena: Arena, server: Server, request: bytes, expected: Floats, numbe
     arena.figures.add("overload.capacity_per_second", capacity, "1/s")
     answers: list[Answer] = []
     goodputs: list[float] = []
+    late: list[float] = []
     for factor in OFFERS:
         offer = Offer(
             port=port,
@@ -64,10 +66,13 @@ def _round(arena: Arena, server: Server, request: bytes, expected: Floats, numbe
         )
         answers = OpenLoop(offer, seed=number).run()
         check(answers, expected)
-        goodputs.append(in_time(answers) / arena.seconds)
+        goodputs.append(in_time(answers, arena.seconds) / arena.seconds)
+        late.append(late_share(answers))
         arena.figures.add(f"overload.x{factor:g}.goodput_per_second", goodputs[-1], "1/s")
-    arena.figures.add("overload.goodput", goodputs[-1] / max(*goodputs, 1.0), "share")
-    arena.figures.add("overload.times_best", capacity * OFFERS[-1] / max(*goodputs, 1.0), "ratio")
+    best = max(1.0, *(goodput for factor, goodput in zip(OFFERS, goodputs, strict=True) if factor <= 1))
+    arena.figures.add("overload.goodput", goodputs[-1] / best, "share")
+    arena.figures.add("overload.times_best", capacity * OFFERS[-1] / best, "ratio")
+    arena.figures.add("overload.late_share", max(late), "share")
     note_refusals(arena, answers)
 
 
@@ -85,18 +90,19 @@ def check(answers: list[Answer], expected: Floats) -> None:
         bodies.check("penstock (overload)", bodies.grpc_answer(pb.ModelInferResponse.FromString(content)), expected)
 
 
-def in_time(answers: list[Answer]) -> int:
-    """Count the answers that came before their deadlines."""
-    return sum(answer.is_ok and answer.seconds <= DEADLINE_SECONDS for answer in answers)
+def in_time(answers: list[Answer], end: float) -> int:
+    """Count the answers that came before their deadlines, and before the end of the run."""
+    return sum(answer.is_ok and answer.seconds <= DEADLINE_SECONDS and answer.due_at + answer.seconds <= end for answer in answers)
 
 
 def note_refusals(arena: Arena, answers: list[Answer]) -> None:
-    """Keep how soon calls were shed, and how many were left to their deadline instead."""
+    """Keep how soon calls were shed, and how many were left to their deadline instead; calls that never left are the generator's."""
     refused = [answer for answer in answers if not answer.is_ok]
+    unsent = sum(answer.left_at - answer.due_at >= DEADLINE_SECONDS for answer in refused)
     shed = [answer.seconds - (answer.left_at - answer.due_at) for answer in refused if answer.seconds < DEADLINE_SECONDS]
     if shed:
         arena.figures.add("overload.shed_p50_ms", percentile_ms(shed, 50), "ms")
         arena.figures.add("overload.shed_p99_ms", percentile_ms(shed, 99), "ms")
     arena.figures.add("overload.shed_share", len(shed) / len(answers), "share")
-    arena.figures.add("overload.expired_share", (len(refused) - len(shed)) / len(answers), "share")
-    arena.figures.add("overload.late_share", late_share(answers), "share")
+    arena.figures.add("overload.expired_share", (len(refused) - len(shed) - unsent) / len(answers), "share")
+    arena.figures.add("overload.unsent_share", unsent / len(answers), "share")

@@ -49,18 +49,22 @@ def test_a_percentile_is_a_latency_that_was_seen():
         percentile_ms([], 99)
 
 
-def test_goodput_counts_answers_within_their_deadline_only():
-    assert in_time([answer(0.02), answer(0.031), answer(0.001, SHED)]) == 1
+def test_goodput_counts_answers_within_their_deadline_and_within_the_run_only():
+    assert in_time([answer(0.02), answer(0.031), answer(0.001, SHED), answer(0.02, due_at=0.99)], end=1.0) == 1
 
 
 def test_refusals_are_told_apart_from_calls_left_to_their_deadline(tmp_path: Path):
     figures = Figures()
     arena = Arena(work=tmp_path, model=tmp_path, expected=rows(), rounds=1, seconds=1.0, is_plain=True, figures=figures)
 
-    note_refusals(arena, [answer(0.02), answer(0.002, SHED), answer(0.0305, EXPIRED), answer(0.004, EXPIRED, late=0.001)])
+    note_refusals(
+        arena,
+        [answer(0.02), answer(0.002, SHED), answer(0.0305, EXPIRED), answer(0.004, EXPIRED, late=0.001), answer(0.04, EXPIRED, late=0.04)],
+    )
 
-    assert figures.by_name["overload.shed_share"].median == 0.5
-    assert figures.by_name["overload.expired_share"].median == 0.25
+    assert figures.by_name["overload.shed_share"].median == 0.4
+    assert figures.by_name["overload.expired_share"].median == 0.2
+    assert figures.by_name["overload.unsent_share"].median == 0.2
     assert figures.by_name["overload.shed_p99_ms"].median == pytest.approx(3.0)
 
 
