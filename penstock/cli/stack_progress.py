@@ -58,6 +58,8 @@ class Progress:
         former, self._states[name] = self._states.get(name, "waiting"), state
         if state in _BUSY:
             self._busy_since.setdefault(name, time.monotonic())
+        elif state == "waiting":
+            self._busy_since.pop(name, None)  # it was looked for; what counts is its start
         # A server that died, and one that is back, are in the news.
         if former == state or state in {*_BUSY, "waiting", "down"} or former in {"down", "silent"}:
             return None
