@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import tempfile
 import uuid
 from dataclasses import replace
@@ -41,7 +42,7 @@ class Kafka:
         async def copy(folder: Path) -> None:
             await finish(_maven(sources, version, folder))
 
-        jars, origin = await sources.obtain(Artefact(name=self.name, version=version, fill=copy), self.name, MAVEN)
+        jars, origin = await sources.obtain(Artefact(name=self.name, version=f"{version}-{_pom_key()}", fill=copy), self.name, MAVEN)
         programs = {"java": java.program, "jars": str(jars)}
         found = Found(origin=origin, version=version, programs=programs)
         classes = await self._classes(found, java, sources)
@@ -56,7 +57,7 @@ class Kafka:
             def start(file: Path) -> ChildSpec:
                 return server_spec(self.name, site, self._command(found, site, f"-XX:ArchiveClassesAtExit={file}"))
 
-            artefact = classes_artefact(found.version, java, start, lambda: self.answers(HOST, ports[self.name]))
+            artefact = classes_artefact(f"{found.version}-{_pom_key()}", java, start, lambda: self.answers(HOST, ports[self.name]))
             if not sources.cache.holds(artefact) and sources.may_fetch:
                 sources.say("recording Kafka's classes, which makes it start in half the time (once a version of Java)")
                 await self.prepare(found, site)
@@ -88,6 +89,10 @@ class Kafka:
     async def answers(self, host: str, port: int) -> None:
         """Ask for metadata."""
         await kafka_answers(host, port)
+
+
+def _pom_key() -> str:
+    return hashlib.sha256((deploy_folder() / "kafka" / "pom.xml").read_bytes()).hexdigest()[:8]
 
 
 def _maven(sources: Sources, version: str, folder: Path) -> Step:

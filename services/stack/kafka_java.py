@@ -63,7 +63,8 @@ async def find_java(oldest: int) -> Java:
     version = version_in(build, r'version "(\d+)')
     if program is None or version is None or int(version) < oldest:
         raise MissingTool("kafka", f"Java {oldest} or newer", f"apt-get install openjdk-{oldest}-jre-headless")
-    return Java(program=program, build=build)
+    # With JAVA_TOOL_OPTIONS it says those as well, which are no part of the build.
+    return Java(program=program, build="\n".join(line for line in build.splitlines() if not line.startswith("Picked up ")))
 
 
 def java_command(program: str, jars: str, *options: str) -> tuple[str, ...]:
