@@ -93,6 +93,20 @@ def test_the_base_install_refuses_to_serve_and_says_what_to_install(base: Enviro
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
+def test_the_base_install_refuses_to_run_servers_and_says_what_to_install(base: Environment, folder: Path):
+    ended = subprocess.run(
+        [base.penstock, "up", "--state-dir", folder / "stack"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, "penstock[mesh]" in ended.stderr) == (1, True)
+    assert not (folder / "stack").exists()
+
+
 def test_the_serve_install_serves(serving: Environment, folder: Path, free_ports: Callable[[int], list[int]]):
     write_doubling_model(folder / "models" / "doubling" / "1")
     http_port, grpc_port, metrics_port = free_ports(3)
