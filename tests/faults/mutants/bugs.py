@@ -51,8 +51,8 @@ BUGS = (
         "leak-an-admission",
         "bad_rows",
         INFERENCE,
-        "        self.requests_in_flight -= len(positions)\n",
-        "        self.requests_in_flight -= 0\n",
+        "error: ServingError) -> None:\n        self.requests_in_flight -= len(positions)\n",
+        "error: ServingError) -> None:\n        self.requests_in_flight -= 0\n",
     ),
     _bug("leak-work-in-the-worker", "heavy", CONNECTION, "            self._open.pop(work.chunk_id, None)", "            pass"),
     _bug(
@@ -85,7 +85,11 @@ BUGS = (
         "UNAVAILABLE = Status(grpc=GrpcCode.INTERNAL, http=500)",
     ),
     _bug(
-        "tell-a-path", "kill_all", DISPATCH, '{deployment.version} can be reached"', '{deployment.version} can be reached by /tmp/x.sock"'
+        "tell-a-path",
+        "kill_all",
+        "services.mesh.refusals",
+        '{deployment.version} can be reached"',
+        '{deployment.version} can be reached by /tmp/x.sock"',
     ),
     _bug("ignore-who-leaves", "leave", DISPATCH, "        self._take_back(chunk, position)\n        return True", "        return True"),
     _bug("never-stop-an-execution", "endless", BATCHER, "            if running.is_dead(now):", "            if False:"),
