@@ -88,7 +88,7 @@ def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, fo
 
 def _opening(name: str, names: tuple[str, ...]) -> str:
     servers = ", ".join(server for server in SERVERS if server in names)
-    return f"STACK {name}: real {servers}. Servers only: routers and workers are `penstock serve`, there is no controller yet"
+    return f"STACK {name}: real {servers}. Servers only: no router, worker or controller is started"
 
 
 def _settings(name: str, folder: Path, names: tuple[str, ...], options: dict[str, Any]) -> list[str]:
