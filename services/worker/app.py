@@ -92,10 +92,9 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         guard = stack.enter_context(InlineGuard(ending.end))
         tracer = SpanTracer(traces) if traces.is_exporting else None
         turn_end = TurnEnd()
-        replicas = Replicas()
-        bus = await enter(on_the_bus(settings, replicas, clock)) if settings.bus.is_set else None
+        bus = await enter(on_the_bus(settings, clock)) if settings.bus.is_set else None
         batchers = Batchers(suspects=suspects, guard=guard, tracer=tracer, ending=ending, soon=turn_end.soon)
-        core = _core(settings, clock, batchers, replicas, bus)
+        core = _core(settings, clock, batchers, bus)
         core.reconciler.hold_back(deadly)
         stack.callback(core.board.withdraw)
         source = core.metrics.source(*process_metrics(start, traces))
@@ -125,8 +124,8 @@ async def _leave(core: Core, links: LinkServer) -> None:
     await core.reconciler.leave()
 
 
-def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers, replicas: Replicas, bus: BusSide | None) -> Core:
-    budget = MemoryBudget(budget_bytes=settings.memory_budget_bytes)
+def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers, bus: BusSide | None) -> Core:
+    replicas, budget = Replicas(), MemoryBudget(budget_bytes=settings.memory_budget_bytes)
     identity = WorkerStatus(
         worker_id=settings.worker_id,
         instance_id=f"{settings.worker_id}-{secrets.token_hex(8)}",

@@ -29,7 +29,6 @@ from services.worker.assignment_feed import AssignmentFeed
 from services.worker.attempts import Attempts, RetryTimes
 from services.worker.config import WorkerSettings
 from services.worker.fetched_versions import Assigned, FetchedVersions
-from services.worker.replicas import Replicas
 from services.worker.status_reports import StatusReports
 
 
@@ -55,24 +54,23 @@ class BusSide:
 
 
 @asynccontextmanager
-async def on_the_bus(settings: WorkerSettings, replicas: Replicas, clock: Clock) -> AsyncGenerator[BusSide]:
+async def on_the_bus(settings: WorkerSettings, clock: Clock) -> AsyncGenerator[BusSide]:
     """Open the cache and the way out while the block lasts; assignments are followed inside of `following_assignments`.
+
+    The cache keeps what is assigned, whatever for. What is not may go although it still serves: it does so from memory, and a successor
+    that waited for its files to go while it waits for the successor would wait for ever.
 
     Raises:
         CannotStart: the store's address is not valid, or the cache is not this worker's alone.
     """
     desires = AssignedDesires(settings.worker_id, Attempts(RetryTimes(longest_seconds=settings.artefacts.retry_limit_seconds), Random()))
 
-    def protected() -> frozenset[str]:
-        living = (replica for replica in replicas if replica.batcher is not None)
-        return desires.digests | {replica.offer.artefact.manifest_digest for replica in living}
-
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         threads = await enter(DiskThreads("artefact-source"))
         try:
             source = ArtefactSource(settings.artefacts, threads)
-            cache = await enter(opened_cache(settings.artefact_folder, settings.artefacts.limit_bytes, source, protected))
+            cache = await enter(opened_cache(settings.artefact_folder, settings.artefacts.limit_bytes, source, lambda: desires.digests))
         except ServingError as error:
             raise CannotStart(f"artefacts: {error.message}") from error
         sender = KafkaSender(settings.bus, settings.worker_id)

@@ -22,7 +22,7 @@ import numpy as np
 from penstock import Client, ClientOptions, ServingError
 from penstock.client.retry import RetryPolicy
 from penstock.contracts.assignments import AssignedReplica, Assignment
-from penstock.contracts.topics import ASSIGNMENTS, WORKERS
+from penstock.contracts.topics import ASSIGNMENTS, WORKERS, Topic
 from penstock.contracts.worker_status import ReplicaStatus, WorkerStatus
 from services.chassis.artefact_store import ArtefactStore
 from services.chassis.disk_threads import DiskThreads
@@ -109,11 +109,15 @@ class Mesh:
         worker = self.worker_id(number)
         revision = revision or self.revisions.get(worker, 0) + 1
         self.revisions[worker] = max(revision, self.revisions.get(worker, 0))
-        assignment = Assignment(worker_id=worker, revision=revision, writer_epoch=epoch, replicas=replicas)
+        self.publish(ASSIGNMENTS, worker, Assignment(worker_id=worker, revision=revision, writer_epoch=epoch, replicas=replicas).to_bytes())
+        return revision
+
+    def publish(self, topic: Topic, key: str, value: bytes) -> None:
+        """Put a record on the bus as the controller does; return when the broker has it."""
 
         async def publish() -> None:
             sender = KafkaSender(self.broker.bus, "test", delivery=Delivery.DESIRED)
-            sender.keep(ASSIGNMENTS, worker, assignment.to_bytes())
+            sender.keep(topic, key, value)
             task = asyncio.create_task(sender.run())
             async with asyncio.timeout(20):
                 while not sender.counters.sent:
@@ -123,7 +127,6 @@ class Mesh:
                 await task
 
         asyncio.run(publish())
-        return revision
 
     def status(self, number: int = 0) -> WorkerStatus | None:
         """Return what a worker has written into the state folder."""
@@ -169,6 +172,10 @@ class Mesh:
         asyncio.run(follow())
         return told
 
+    def cached(self, number: int = 0) -> set[str]:
+        """Return the digests on a worker's disk."""
+        return {path.name for path in (self.state / "artefacts" / self.worker_id(number)).iterdir()} - {".lock"}
+
     def known_workers(self) -> set[str]:
         """Return the names of the workers that the topic says there are."""
 
@@ -196,9 +203,9 @@ class Mesh:
             yield child
 
     @contextmanager
-    def router(self) -> Iterator[Client]:
-        """Run a router that follows the state folder, and give out a client that tries every call once."""
-        with self._child("router", "router-0", {"http_port": 0, "grpc_port": 0}) as child:
+    def router(self, **settings: Any) -> Iterator[Client]:
+        """Run a router, by default one that follows the state folder, and give out a client that tries every call once."""
+        with self._child("router", "router-0", {"http_port": 0, "grpc_port": 0} | settings) as child:
             until(lambda: bool(child.events("router_ready")), child)
             options = ClientOptions(retries=RetryPolicy(attempts=1))
             with Client(f"127.0.0.1:{child.events('router_ready')[0]['grpc_port']}", options) as client:

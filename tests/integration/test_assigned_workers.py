@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +11,9 @@ import numpy as np
 import pytest
 
 from penstock.contracts.assignments import AssignedReplica, Holding
-from penstock.contracts.topics import ASSIGNMENTS, WORKERS
+from penstock.contracts.route_records import RouteRecord
+from penstock.contracts.routes import single
+from penstock.contracts.topics import ROUTES, TOPICS
 from services.stack.topic_catalogue import make_topics
 from tests.chassis.s3_server import s3_server
 from tests.faults.proxy import Proxy, Toxic
@@ -31,20 +32,21 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def broker(tmp_path_factory: pytest.TempPathFactory, session_ports: Callable[[int], list[int]]) -> Iterator[Broker]:
     """A broker that these tests may kill."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        ports = [first.getsockname()[1], second.getsockname()[1]]
-    own = Broker(tmp_path_factory.mktemp("kafka"), ports)
+    own = Broker(tmp_path_factory.mktemp("kafka"), session_ports(2))
     own.format()
-    own.start()
-    asyncio.run(make_topics(own.bus.bootstrap_servers, [ASSIGNMENTS, WORKERS]))
     try:
+        own.start()
+        asyncio.run(make_topics(own.bus.bootstrap_servers, TOPICS))
         yield own
     finally:
         own.kill()
+
+
+def padded(filler: bytes) -> bytes:
+    """Return a model of which the smallest cache has room for one: with a producer's name of 600,000 letters."""
+    return models.row_sum() + b"\x12\xc0\xcf\x24" + 600_000 * filler
 
 
 @pytest.fixture
@@ -93,6 +95,26 @@ def test_a_newer_assignment_swaps_versions_without_a_failed_request(mesh: Mesh):
 
     assert caller.failures == []
     assert (caller.versions[0], caller.versions[-1]) == ("1", "2")
+
+
+def test_a_router_of_another_machine_knows_workers_by_the_bus_and_keeps_them_without_it(mesh: Mesh, broker: Broker):
+    one = mesh.register(ONE)
+    mesh.publish(ROUTES, "m", RouteRecord(route=single("m", "1", revision=1)).to_bytes())
+    mesh.assign(held(one, "1"))
+    elsewhere = {"state_dir": str(mesh.folder / "r"), "bus": broker.bus.model_dump(), "bus_workers": True}
+    with mesh.worker(link_host="127.0.0.1") as child, mesh.router(**elsewhere) as client:
+        until(lambda: client.is_ready("m"), child)
+        broker.kill()
+        try:
+            with Caller(client, "m").calling() as caller:
+                caller.until_asked(200)
+        finally:
+            broker.start()
+        child.end()
+        until(lambda: not client.is_ready("m"), child)
+
+    assert caller.failures == []
+    assert set(caller.versions) == {"1"}
 
 
 def test_a_stale_revision_and_a_replaced_controller_change_nothing(mesh: Mesh):
@@ -149,6 +171,23 @@ def test_files_that_this_disk_has_spoilt_are_fetched_once_more(mesh: Mesh):
     assert file.read_bytes() == ONE
 
 
+def test_a_full_cache_never_gives_up_what_is_assigned_and_gives_up_what_is_not(mesh: Mesh):
+    one, two = mesh.register(padded(b"a")), mesh.register(padded(b"b"))
+    settings = {"store": mesh.store, "limit_bytes": 1 << 20, "retry_limit_seconds": 0.5}
+    mesh.assign(held(one, "1", Holding.STANDBY))
+    with mesh.worker(artefacts=settings) as child:
+        mesh.until_states(child, {"m@1": "READY"})
+        mesh.assign(held(one, "1", Holding.STANDBY), held(two, "2"))
+        full = mesh.until_states(child, {"m@1": "READY", "m@2": "FAILED"})
+        until(lambda: len(child.events("replica_failed")) >= 2, child)
+        assert mesh.cached() == {one}
+        mesh.assign(held(two, "2"))
+        mesh.until_states(child, {"m@2": "READY"})
+
+    assert "the artefact cache has a limit of" in full["m@2"].reason
+    assert mesh.cached() == {two}
+
+
 def test_p19_a_worker_killed_on_its_way_leaves_the_old_version_serving_and_finishes_when_it_is_back(mesh: Mesh):
     one = mesh.register(ONE)
     slow = mesh.register(models.looping(), {"model.toml": SLOW_WARM_UP, "warmup/w.raw": np.array([[4e5]], np.float32).tobytes()})
@@ -168,8 +207,6 @@ def test_p19_a_worker_killed_on_its_way_leaves_the_old_version_serving_and_finis
             child = stack.enter_context(mesh.worker(0))
             if phase == "WARMING":
                 until(lambda: mesh.states().get("m@2") == "READY", child)
-                # It only had to finish what it had: a worker that comes back does not load it again.
-                assert mesh.states().get("m@1") in (None, "UNLOADED")
         mesh.until_states(child, {})
         caller.until_asked(20)
 
