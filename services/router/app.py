@@ -59,6 +59,7 @@ from services.router.repository import Repository
 from services.router.result_cache import ResultCache
 from services.router.routes_in_force import RoutesInForce
 from services.router.runtime_settings import LogSettings, TraceSettings
+from services.router.shadowing import Shadowing
 from services.router.shared_answers import SharedAnswers
 from services.router.statistics import ControlClient, Statistics
 from services.router.tenants import Tenants
@@ -166,6 +167,8 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     if routes is not None:
         around = Surroundings(table=table, understanding=understanding, dispatch=dispatch, cache=shared.cache, clock=clock.now)
         inference.fallback = FallbackChain(around)
+        observing.shadowing = inference.shadowing = shadowing = Shadowing(table, dispatch, clock.now)
+        routes.on_change(lambda _model: shadowing.follow_routes(routes.plans.values()))
     controllers = ControllerLink([Addresses(grpc=one.grpc, http=one.http) for one in settings.controllers])
     return Core(
         table=table,

@@ -9,6 +9,7 @@ from services.chassis.trace_context import SpanContext
 from services.mesh.route_table import Deployment
 from services.router.admission import Tenant
 from services.router.choosing import Unit
+from services.router.copy_pairs import Copy
 from services.router.front import Front
 from services.router.targets import Target
 from services.router.templates import Learnt
@@ -17,7 +18,7 @@ from services.router.templates import Learnt
 class Calls:
     """Context of a chunk in the router; position i of every column is request i of the chunk."""
 
-    __slots__ = ("arrived_at", "cache_keys", "call_ids", "front", "id_fields", "learnt", "spans", "target", "tenants", "units")
+    __slots__ = ("arrived_at", "cache_keys", "call_ids", "copies", "front", "id_fields", "learnt", "spans", "target", "tenants", "units")
 
     def __init__(self, front: Front, target: Target, learnt: Learnt, arrived_at: float) -> None:
         """Start without callers."""
@@ -30,6 +31,8 @@ class Calls:
         self.tenants: list[Tenant] = []
         self.units: list[Unit] = []
         """Why each request got its version; empty where the route leaves no choice."""
+        self.copies: dict[int, Copy] | None = None
+        """What a shadow was sent of these requests, by position."""
         self.cache_keys: list[bytes] | None = None
         self.spans: dict[int, SpanContext] | None = None
 
@@ -54,6 +57,8 @@ class Calls:
         part.tenants = [self.tenants[position] for position in positions]
         if self.units:
             part.units = [self.units[position] for position in positions]
+        if self.copies:
+            part.copies = {index: self.copies.pop(position) for index, position in enumerate(positions) if position in self.copies}
         if self.cache_keys is not None:
             part.cache_keys = [self.cache_keys[position] for position in positions]
         if self.spans is not None:

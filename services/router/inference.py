@@ -27,6 +27,8 @@ from services.router.layouts import Layout
 from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.refusals import REQUESTS_IN_FLIGHT_LIMIT, absent, door, untold
+from services.router.request_spans import begin_span
+from services.router.shadowing import Shadowing
 from services.router.shared_answers import SharedAnswers
 from services.router.targets import Target
 from services.router.tenants import Tenants
@@ -63,6 +65,7 @@ class Inference:
         self._observing = observing
         self.fallback: FallbackChain | None = None
         """Helps requests whose version failed, where routes are written."""
+        self.shadowing: Shadowing | None = None
         self._alike = Alike(self, tenants, tracer)
         self._waves = 0
 
@@ -88,6 +91,8 @@ class Inference:
         if gone:
             self._forget(front, gone)
         self._dispatch.flush()
+        if self.shadowing is not None and self.shadowing.is_wanted:
+            self.shadowing.copy_all([*intake.cut, *(chunk for chunk, _ in intake.opened.values())])
 
     def _special(self, intake: Intake, gone: set[int] | None) -> list[int]:
         """Admit what can be admitted together, and return the places of the other calls whose callers have not left."""
@@ -139,18 +144,8 @@ class Inference:
         if caches:
             self._shared.lead(calls, Understood(*understood), tenant)
         if self._tracer is not None:
-            self._trace(self._tracer, chunk, calls, wave.traces[index])
+            begin_span(self._tracer, chunk, calls, wave.traces[index])
         intake.close_full(chunk, *key)
-
-    @staticmethod
-    def _trace(tracer: RequestTracer, chunk: Chunk, calls: Calls, traceparent: str | None) -> None:
-        """Begin the span of the request that was entered last, when it is sampled."""
-        span = tracer.begin(traceparent)
-        if span is not None:
-            position = len(calls.call_ids) - 1
-            chunk.traces.append((position, span.traceparent))
-            calls.spans = calls.spans or {}
-            calls.spans[position] = span
 
     def _without_worker(self, intake: Intake, index: int, understood: Understood, tenant: Tenant, deadline: float) -> bool:
         """Answer a request without rows, or one that the cache knows or somebody else has asked; False when a worker is to answer."""
@@ -197,6 +192,8 @@ class Inference:
         self._count_tenants(calls, wanted)
         if calls.cache_keys is not None:
             (self._shared.stand_in if calls.target.step > 0 else self._shared.land)(calls, wanted, built)
+        if calls.copies and self.shadowing is not None:
+            self.shadowing.caller_answered(calls, wanted, answer, offsets, seconds)
         if self._observing is not None:
             self._observing.answered(calls, wanted, seconds, answer if released is None else None)
         if calls.spans:
@@ -206,6 +203,8 @@ class Inference:
         """Tell callers that their requests failed."""
         calls = chunk.context
         assert isinstance(calls, Calls)  # noqa: S101 - every chunk of this sink was made above
+        if calls.copies and self.shadowing is not None:
+            self.shadowing.caller_failed(calls, positions)
         if calls.target.plan is not None and self.fallback is not None:
             positions = self.fallback.help(chunk, positions, error, self._stand_in)
             if not positions:
@@ -252,6 +251,8 @@ class Inference:
                     self._let_go(calls, [position], left)
 
     def _let_go(self, calls: Calls, positions: Sequence[int], error: ServingError) -> None:
+        if calls.copies and self.shadowing is not None:
+            self.shadowing.caller_failed(calls, positions)
         self.requests_in_flight -= len(positions)
         calls.release(positions)
         for position in positions:

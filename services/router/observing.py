@@ -18,6 +18,7 @@ from services.router.admission import Tenant
 from services.router.calls import Calls
 from services.router.choosing import Unit
 from services.router.outcome_windows import OutcomeWindows
+from services.router.shadowing import Shadowing
 from services.router.targets import Target
 
 NOTES_LIMIT = 20_000
@@ -49,6 +50,8 @@ class Observing:
         self.dropped_exposures = 0
         """Exposures left out since they were last asked for."""
         self.dropped_notes = 0
+        self.shadowing: Shadowing | None = None
+        """Whose pairs are folded too."""
         self._notes: deque[_Note] = deque()
 
     def answered(self, calls: Calls, positions: Sequence[int], seconds: float, answer: Answered | None) -> None:
@@ -70,6 +73,8 @@ class Observing:
 
     def fold(self, wall_seconds: float) -> bool:
         """Fold up to FOLDED_AT_ONCE notes; return whether there are more."""
+        if self.shadowing is not None:
+            self.shadowing.fold(self.windows)
         for _ in range(min(len(self._notes), FOLDED_AT_ONCE)):
             self._fold(self._notes.popleft(), wall_seconds)
         return bool(self._notes)

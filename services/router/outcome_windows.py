@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -28,6 +28,32 @@ WindowKey = tuple[str, str, str, bool]
 
 
 @dataclass(slots=True)
+class ComparisonSums:
+    """What pairs of answers have so far."""
+
+    against_version: str
+    pairs: int = 0
+    agreeing: int = 0
+    distance_sum: float = 0.0
+    distance_max: float = 0.0
+    latency_difference_seconds_sum: float = 0.0
+    failed: int = 0
+    not_copied: int = 0
+
+    def add_pair(self, *, agrees: bool, distance: float, latency_difference_seconds: float) -> None:
+        """Count two answers to one request."""
+        self.pairs += 1
+        self.agreeing += agrees
+        self.distance_sum += distance
+        self.distance_max = max(self.distance_max, distance)
+        self.latency_difference_seconds_sum += latency_difference_seconds
+
+    def value(self) -> ShadowComparison:
+        """Return the sums as they travel."""
+        return ShadowComparison(**asdict(self))
+
+
+@dataclass(slots=True)
 class Sums:
     """What one window has so far."""
 
@@ -37,8 +63,13 @@ class Sums:
     scores: Sketch = field(default_factory=Sketch)
     degraded: int = 0
     revision: int = 0
-    comparison: ShadowComparison | None = None
+    comparison: ComparisonSums | None = None
     unread: dict[tuple[DataType, int], list[bytes]] = field(default_factory=dict[tuple[DataType, int], list[bytes]])
+
+    def compared(self, against_version: str) -> ComparisonSums:
+        """Return what is compared with a version; in the window in which a route changes, with the first of several."""
+        self.comparison = self.comparison or ComparisonSums(against_version)
+        return self.comparison
 
     def count(self, requests: int, seconds: float, error: str, *, degraded: bool) -> None:
         """Count requests that ended alike."""
@@ -116,7 +147,7 @@ class OutcomeWindows:
                 scores=sums.scores,
                 degraded=sums.degraded,
                 shadow=is_shadow,
-                comparison=sums.comparison,
+                comparison=None if sums.comparison is None else sums.comparison.value(),
             )
             for (model, version, segment, is_shadow), sums in ended.items()
             if sums.requests or sums.comparison is not None

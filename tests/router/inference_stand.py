@@ -24,6 +24,7 @@ from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.result_cache import ResultCache
 from services.router.routes_in_force import RoutesInForce
+from services.router.shadowing import Shadowing
 from services.router.shared_answers import SharedAnswers
 from services.router.tenants import Tenants
 from services.router.understanding import Understanding
@@ -125,6 +126,10 @@ async def standing(
     if routes is not None:
         around = Surroundings(table=table, understanding=understanding, dispatch=dispatch, cache=shared.cache, clock=time.monotonic)
         inference.fallback = FallbackChain(around)
+        inference.shadowing = shadowing = Shadowing(table, dispatch, time.monotonic)
+        routes.on_change(lambda _model: shadowing.follow_routes(routes.plans.values()))
+        if observing is not None:
+            observing.shadowing = shadowing
     task = asyncio.create_task(dispatch.run())
     await asyncio.sleep(0)
     for worker, status in zip(workers, statuses or [worker.status() for worker in workers], strict=True):
