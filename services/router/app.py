@@ -165,10 +165,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         observing=None if routes is None else observing,
     )
     if routes is not None:
-        around = Surroundings(table=table, understanding=understanding, dispatch=dispatch, cache=shared.cache, clock=clock.now)
-        inference.fallback = FallbackChain(around)
-        observing.shadowing = inference.shadowing = shadowing = Shadowing(table, dispatch, clock.now)
-        routes.on_change(lambda _model: shadowing.follow_routes(routes.plans.values()))
+        _assist(inference, observing, Surroundings(table, understanding, dispatch, shared.cache, clock.now), routes)
     controllers = ControllerLink([Addresses(grpc=one.grpc, http=one.http) for one in settings.controllers])
     return Core(
         table=table,
@@ -182,6 +179,12 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         routes=routes,
         observing=observing,
     )
+
+
+def _assist(inference: Inference, observing: Observing, around: Surroundings, routes: RoutesInForce) -> None:
+    inference.fallback = FallbackChain(around)
+    inference.shadowing = observing.shadowing = shadowing = Shadowing(around.table, around.dispatch, around.clock)
+    routes.on_change(lambda _model: shadowing.follow_routes(routes.plans.values()))
 
 
 def _workers(settings: RouterSettings, clock: Clock) -> Feed[WorkerStatus]:

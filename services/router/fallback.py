@@ -37,7 +37,7 @@ Give = Callable[[Calls, Sequence[int], Sequence[bytes]], object]
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the chain works with."""
 
