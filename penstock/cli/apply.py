@@ -28,8 +28,10 @@ def apply(server: Server, form: Form, write: Write, source: IO[str]) -> None:
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{source.name} is no UTF-8 text: {error.reason}.") from None
     with control_of(server) as control:
-        found = control.apply(manifest, write)
-    show([change_document(one) for one in found], form, lambda: changes_table(found))
+        answer = control.apply(manifest, write)
+    document = {"changes": [change_document(one) for one in answer.changes], "pending": list(answer.pending)}
+    waits = [f"pending: {what}" for what in answer.pending]
+    show(document, form, lambda: "\n".join([changes_table(answer.changes), *waits]))
 
 
 @click.command()

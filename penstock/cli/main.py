@@ -24,6 +24,7 @@ SECTIONS = {
         "deployments": "List, scale and delete deployments.",
         "traffic": "Show and change who gets which version.",
         "rollback": "Put the previous versions back, in one action.",
+        "freeze": "Stop a tenant, a model, or every change.",
         "apply": "Make the mesh be as a document says.",
         "plan": "Show where every replica goes, and why.",
     },

@@ -199,9 +199,13 @@ class Control:
         request = pb.ListChangesRequest(since_time=since_time, subject=subject, most_changes=most, verify=verify)
         return self.call(self.stub.ListChanges, request)
 
-    def apply(self, manifest: str, write: Write = PLAIN) -> list[pb.Change]:
-        """Make the mesh be as a YAML or JSON document says; returns the changes that it took."""
-        return list(self.call(self.stub.Apply, pb.ApplyRequest(manifest=manifest, options=write.options())).changes)
+    def apply(self, manifest: str, write: Write = PLAIN) -> pb.ApplyResponse:
+        """Make the mesh be as a YAML or JSON document says; returns the changes that it took, and what waits for a version to be ready."""
+        return self.call(self.stub.Apply, pb.ApplyRequest(manifest=manifest, options=write.options()))
+
+    def freeze_writes(self, write: Write = PLAIN, *, frozen: bool = True) -> pb.SetWritesFrozenResponse:
+        """Refuse every change but rollbacks, kill switches, freezes and revocations; or take changes again."""
+        return self.call(self.stub.SetWritesFrozen, pb.SetWritesFrozenRequest(frozen=frozen, options=write.options()))
 
     def mesh(self) -> pb.GetMeshResponse:
         """Return who is there."""

@@ -677,10 +677,30 @@ class ApplyRequest(_message.Message):
     def __init__(self, manifest: _Optional[str] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
 
 class ApplyResponse(_message.Message):
-    __slots__ = ("changes",)
+    __slots__ = ("changes", "pending")
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
-    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+    pending: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., pending: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SetWritesFrozenRequest(_message.Message):
+    __slots__ = ("frozen", "options")
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    frozen: bool
+    options: WriteOptions
+    def __init__(self, frozen: _Optional[bool] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
+
+class SetWritesFrozenResponse(_message.Message):
+    __slots__ = ("frozen", "change", "revision")
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    frozen: bool
+    change: Change
+    revision: int
+    def __init__(self, frozen: _Optional[bool] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class GetMeshRequest(_message.Message):
     __slots__ = ()

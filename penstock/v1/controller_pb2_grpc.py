@@ -145,6 +145,11 @@ class ControllerStub:
                 request_serializer=penstock_dot_v1_dot_controller__pb2.ApplyRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_controller__pb2.ApplyResponse.FromString,
                 _registered_method=True)
+        self.SetWritesFrozen = channel.unary_unary(
+                '/penstock.v1.Controller/SetWritesFrozen',
+                request_serializer=penstock_dot_v1_dot_controller__pb2.SetWritesFrozenRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_controller__pb2.SetWritesFrozenResponse.FromString,
+                _registered_method=True)
         self.GetMesh = channel.unary_unary(
                 '/penstock.v1.Controller/GetMesh',
                 request_serializer=penstock_dot_v1_dot_controller__pb2.GetMeshRequest.SerializeToString,
@@ -310,6 +315,13 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetWritesFrozen(self, request, context):
+        """Stops every change but emergencies, or takes changes again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMesh(self, request, context):
         """Shows who is there.
         """
@@ -429,6 +441,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.Apply,
                     request_deserializer=penstock_dot_v1_dot_controller__pb2.ApplyRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_controller__pb2.ApplyResponse.SerializeToString,
+            ),
+            'SetWritesFrozen': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetWritesFrozen,
+                    request_deserializer=penstock_dot_v1_dot_controller__pb2.SetWritesFrozenRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_controller__pb2.SetWritesFrozenResponse.SerializeToString,
             ),
             'GetMesh': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMesh,
@@ -1031,6 +1048,33 @@ class Controller:
             '/penstock.v1.Controller/Apply',
             penstock_dot_v1_dot_controller__pb2.ApplyRequest.SerializeToString,
             penstock_dot_v1_dot_controller__pb2.ApplyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetWritesFrozen(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Controller/SetWritesFrozen',
+            penstock_dot_v1_dot_controller__pb2.SetWritesFrozenRequest.SerializeToString,
+            penstock_dot_v1_dot_controller__pb2.SetWritesFrozenResponse.FromString,
             options,
             channel_credentials,
             insecure,

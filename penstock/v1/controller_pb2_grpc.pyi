@@ -43,6 +43,7 @@ class ControllerStub:
     RevokeKey: grpc.UnaryUnaryMultiCallable[controller_pb2.RevokeKeyRequest, controller_pb2.RevokeKeyResponse]
     ListChanges: grpc.UnaryUnaryMultiCallable[controller_pb2.ListChangesRequest, controller_pb2.ListChangesResponse]
     Apply: grpc.UnaryUnaryMultiCallable[controller_pb2.ApplyRequest, controller_pb2.ApplyResponse]
+    SetWritesFrozen: grpc.UnaryUnaryMultiCallable[controller_pb2.SetWritesFrozenRequest, controller_pb2.SetWritesFrozenResponse]
     GetMesh: grpc.UnaryUnaryMultiCallable[controller_pb2.GetMeshRequest, controller_pb2.GetMeshResponse]
 
 @type_check_only
@@ -70,6 +71,7 @@ class ControllerAsyncStub:
     RevokeKey: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.RevokeKeyRequest, controller_pb2.RevokeKeyResponse]
     ListChanges: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.ListChangesRequest, controller_pb2.ListChangesResponse]
     Apply: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.ApplyRequest, controller_pb2.ApplyResponse]
+    SetWritesFrozen: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.SetWritesFrozenRequest, controller_pb2.SetWritesFrozenResponse]
     GetMesh: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.GetMeshRequest, controller_pb2.GetMeshResponse]
 
 class ControllerServicer:
@@ -95,6 +97,7 @@ class ControllerServicer:
     def RevokeKey(self, request: controller_pb2.RevokeKeyRequest, context: _Context) -> controller_pb2.RevokeKeyResponse | Awaitable[controller_pb2.RevokeKeyResponse]: ...
     def ListChanges(self, request: controller_pb2.ListChangesRequest, context: _Context) -> controller_pb2.ListChangesResponse | Awaitable[controller_pb2.ListChangesResponse]: ...
     def Apply(self, request: controller_pb2.ApplyRequest, context: _Context) -> controller_pb2.ApplyResponse | Awaitable[controller_pb2.ApplyResponse]: ...
+    def SetWritesFrozen(self, request: controller_pb2.SetWritesFrozenRequest, context: _Context) -> controller_pb2.SetWritesFrozenResponse | Awaitable[controller_pb2.SetWritesFrozenResponse]: ...
     def GetMesh(self, request: controller_pb2.GetMeshRequest, context: _Context) -> controller_pb2.GetMeshResponse | Awaitable[controller_pb2.GetMeshResponse]: ...
 
 def add_ControllerServicer_to_server(servicer: ControllerServicer, server: grpc.Server | grpc.aio.Server) -> None: ...

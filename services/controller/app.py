@@ -30,6 +30,7 @@ from services.chassis.metrics import registry
 from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
+from services.controller.applying import Applying
 from services.controller.changes import Changes
 from services.controller.config import ControllerSettings
 from services.controller.deployments import Deployments
@@ -44,6 +45,8 @@ from services.controller.operations_servicer import Servicers, operations
 from services.controller.outbox_bus import KafkaBus
 from services.controller.placement import PlacementRounds
 from services.controller.placement_loop import PlacementLoop
+from services.controller.platform_servicer import PlatformServicer
+from services.controller.platform_settings import PlatformSettings
 from services.controller.registering import Registering, registering
 from services.controller.registry import Registry
 from services.controller.relay_loop import RelayLoop
@@ -178,6 +181,7 @@ def _served(
             traffic=TrafficServicer(Traffic(changes), Rollback(changes), routers),
             tenants=TenantsServicer(Tenancy(changes, pepper=settings.key_pepper.encode()), catalogue),
             ledger=LedgerServicer(catalogue, routers, workers, SystemClock().now),
+            platform=PlatformServicer(Applying(changes, workers), PlatformSettings(changes)),
         )
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -156,17 +156,24 @@ class Changes:
 
     async def _attempt(self, intent: Intent, command: Command[T], work: Work[T]) -> Outcome[T]:
         async with self._catalogue.writing(keep=not intent.dry_run) as unit:
-            epoch = self._fence(unit)
-            if kept := await _kept(unit, intent, command):
-                return kept
-            await _check_not_frozen(unit, command)
-            writing = Writing(unit, intent, command.action, epoch)
-            made = await work(writing)
-            changed = differences(made.before, made.after)
-            change = await _audit(writing, command, made) if changed else None
-            outcome = Outcome(value=made.value, change=change, differences=changed, is_dry_run=intent.dry_run)
-            await _keep(unit, intent, command, outcome)
-            return outcome
+            return await self._done(unit, intent, command, work)
+
+    async def _done(self, unit: Unit, intent: Intent, command: Command[T], work: Work[T]) -> Outcome[T]:
+        epoch = self._fence(unit)
+        if kept := await _kept(unit, intent, command):
+            return kept
+        await _check_not_frozen(unit, command)
+        writing = Writing(unit, intent, command.action, epoch)
+        made = await work(writing)
+        changed = differences(made.before, made.after)
+        change = await _audit(writing, command, made) if changed else None
+        outcome = Outcome(value=made.value, change=change, differences=changed, is_dry_run=intent.dry_run)
+        await _keep(unit, intent, command, outcome)
+        return outcome
+
+    def within(self, unit: Unit) -> Changes:
+        """Return changes that are parts of a greater one: all are made in its unit, or none."""
+        return _Parts(self._catalogue, unit, epoch=self._epoch, committed=self._committed)
 
     def _fence(self, unit: Unit) -> int:
         mine = self._epoch()
@@ -197,6 +204,20 @@ class Changes:
                 previous_hash=head.hash,
             )
             await unit.audit.add(record.sealed())
+
+
+class _Parts(Changes):
+    """Changes in a unit that somebody else opened and commits."""
+
+    def __init__(self, catalogue: Catalogue, unit: Unit, *, epoch: Callable[[], int], committed: Callable[[], None]) -> None:
+        super().__init__(catalogue, epoch=epoch, committed=committed)
+        self._unit = unit
+
+    def reading(self) -> AbstractAsyncContextManager[Unit]:
+        return nullcontext(self._unit)
+
+    async def make(self, intent: Intent, command: Command[T], work: Work[T]) -> Outcome[T]:
+        return await self._done(self._unit, intent, command, work)
 
 
 def check_revision(intent: Intent, found: int, current: object) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from penstock.contracts.errors import NotImplementedHere
-from penstock.v1 import controller_pb2 as pb
-from services.controller.callers import Caller
 from services.controller.deployments_servicer import DeploymentsServicer
 from services.controller.grpc_front import Operation
 from services.controller.ledger_servicer import LedgerServicer
 from services.controller.models_servicer import ModelsServicer, Uploads
+from services.controller.platform_servicer import PlatformServicer
 from services.controller.tenants_servicer import TenantsServicer
 from services.controller.traffic_servicer import TrafficServicer
 
@@ -27,11 +24,12 @@ class Servicers:
     traffic: TrafficServicer
     tenants: TenantsServicer
     ledger: LedgerServicer
+    platform: PlatformServicer
 
 
 def operations(by: Servicers) -> Mapping[str, Operation]:
-    """Return the operations by method name; what is not there yet refuses by name."""
-    there: dict[str, Operation] = {
+    """Return the operations by method name."""
+    return {
         "UploadBlob": by.uploads.take,
         "GetUpload": by.uploads.state,
         "RegisterVersion": by.models.register_version,
@@ -54,13 +52,6 @@ def operations(by: Servicers) -> Mapping[str, Operation]:
         "RevokeKey": by.tenants.revoke_key,
         "ListChanges": by.ledger.list_changes,
         "GetMesh": by.ledger.get_mesh,
+        "Apply": by.platform.apply,
+        "SetWritesFrozen": by.platform.set_writes_frozen,
     }
-    methods = [method.name for method in pb.DESCRIPTOR.services_by_name["Controller"].methods]
-    return {name: there.get(name) or _refusing(name) for name in methods}
-
-
-def _refusing(name: str) -> Operation:
-    async def refuse(_caller: Caller, _request: Any) -> Any:
-        raise NotImplementedHere(f"{name} is not served by this release of the controller")
-
-    return refuse

@@ -167,6 +167,13 @@ class KeyBody(Body):
     reason: str = Field(default="", max_length=1000)
 
 
+class FreezeBody(Body):
+    """Whether every change but emergencies is refused."""
+
+    frozen: bool
+    reason: str = Field(default="", max_length=1000)
+
+
 class ApplyBody(Body):
     """Documents of the wanted state, as text."""
 

@@ -132,7 +132,14 @@ def ledger_routes(calls: Calls) -> APIRouter:
         """Make the mesh be as a document says."""
         request = pb.ApplyRequest(manifest=body.manifest, options=write_options(http, body.reason))
         answer = await calls.call("Apply", http, request)
-        return answered({"changes": [views.change(one) for one in answer.changes]})
+        return answered({"changes": [views.change(one) for one in answer.changes], "pending": list(answer.pending)})
+
+    @paths.put("/freeze")
+    async def freeze(http: Request, body: bodies.FreezeBody) -> Response:
+        """Refuse every change but rollbacks, kill switches, freezes and revocations; or take changes again."""
+        request = pb.SetWritesFrozenRequest(frozen=body.frozen, options=write_options(http, body.reason))
+        answer = await calls.call("SetWritesFrozen", http, request)
+        return answered({"frozen": answer.frozen, "change": views.change(answer.change)}, revision=answer.revision)
 
     @paths.get("/mesh")
     async def mesh(http: Request) -> Response:

@@ -146,7 +146,11 @@ class FarController:
         return pb.ListChangesResponse(changes=[change], broken=self.broken if request.verify else "")
 
     def Apply(self, request: pb.ApplyRequest) -> pb.ApplyResponse:
-        return pb.ApplyResponse(changes=[self._change(request, "deployment.create")])
+        pending = ["the traffic of fraud waits until v3.1 is ready"]
+        return pb.ApplyResponse(changes=[self._change(request, "deployment.create")], pending=pending)
+
+    def SetWritesFrozen(self, request: pb.SetWritesFrozenRequest) -> pb.SetWritesFrozenResponse:
+        return pb.SetWritesFrozenResponse(frozen=request.frozen, change=self._change(request, "setting.set"))
 
     def PlanPlacement(self, request: pb.PlanPlacementRequest) -> pb.PlanPlacementResponse:
         placement = pb.Placement(model=request.model, version="v3.1", worker_id="worker-1", action="load", reason="most free memory")

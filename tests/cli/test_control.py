@@ -254,6 +254,27 @@ def test_a_document_is_applied_from_the_input(ask: Run, controller: FarControlle
     assert last(controller, pb.ApplyRequest).manifest == "kind: Deployment\n"
 
 
+def test_what_waits_is_shown_beside_the_changes(ask: Run):
+    assert "pending: the traffic of fraud waits until v3.1 is ready" in ask("apply", "-f", "-", stdin="x").output
+
+
+def test_one_command_freezes_a_tenant_a_model_or_all_writes(ask: Run, controller: FarController):
+    assert ask("freeze", "--tenant", "acme").exit_code == 0
+    assert last(controller, pb.SetTenantRequest).frozen is True
+    assert ask("freeze", "--model", "fraud", "--off").exit_code == 0
+    assert last(controller, pb.UpdateRouteRequest).frozen is False
+    assert ask("freeze", "--writes", "--reason", "incident").exit_code == 0
+    assert (last(controller, pb.SetWritesFrozenRequest).frozen, last(controller, pb.SetWritesFrozenRequest).options.reason) == (
+        True,
+        "incident",
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["--writes", "--model", "m"], ["--tenant", "a", "--model", "m"]])
+def test_a_freeze_is_of_one_thing(arguments: list[str], ask: Run, controller: FarController):
+    assert (ask("freeze", *arguments).exit_code, controller.requests) == (2, [])
+
+
 def test_a_document_that_is_no_text_is_refused(ask: Run, tmp_path: Path):
     (tmp_path / "junk").write_bytes(b"\xff\xfe\x00")
 
