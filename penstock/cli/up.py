@@ -14,11 +14,14 @@ from penstock.cli._services import check_stack_packages
 from penstock.cli.durations import seconds_of
 from penstock.cli.failure import Failure
 from penstock.cli.output import Form, form_option, show
-from penstock.cli.stack_records import cache_folder, name_option, read_stack, stack_folder, state_dir_option
+from penstock.cli.serve_records import runtime_folder
+from penstock.cli.stack_records import Stack, cache_folder, name_option, read_stack, stack_folder, state_dir_option
 
 SERVERS = ("redis", "postgres", "kafka", "temporal")
 """In the order of the start."""
 DEFAULT = ("redis", "kafka", "temporal")
+FACES = ("http", "grpc", "metrics", "controller", "controller-http")
+"""Where the mesh itself answers."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PORT = click.IntRange(0, 65535)
@@ -36,10 +39,14 @@ def _names(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
 def _server_options(command: Any) -> Any:
     for server in reversed(SERVERS):
         command = click.option(f"--{server}-address", metavar="HOST:PORT", help=f"Use the {server} that runs there, start none.")(command)
-        command = click.option(
-            f"--{server}-port", type=_PORT, metavar="PORT", help=f"Port of {server}. [default: as before, else a free one]"
-        )(command)
+        command = _port_option(server)(command)
+    for face in reversed(FACES):
+        command = _port_option(face)(command)
     return command
+
+
+def _port_option(name: str) -> Any:
+    return click.option(f"--{name}-port", type=_PORT, metavar="PORT", help=f"Port of {name}. [default: as before, else a free one]")
 
 
 @click.command()
@@ -48,13 +55,16 @@ def _server_options(command: Any) -> Any:
     "--only", callback=_names, metavar="LIST", help=f"Start these servers only, for example kafka,redis. [of: {', '.join(SERVERS)}]"
 )
 @click.option("--postgres", is_flag=True, help="Start PostgreSQL as well.")
+@click.option("--servers-only", is_flag=True, help="No controller, routers and workers of ours.")
+@click.option("--routers", type=click.IntRange(1, 64), default=1, show_default=True, help="Router processes; they share the ports.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 @click.option("--detach", "-d", is_flag=True, help="Return when everything is ready; `penstock down` ends it.")
 @_server_options
 @state_dir_option
 @click.option("--start-timeout", metavar="DURATION", callback=seconds_of, help="Longest wait for one server's first answer. [default: 2m]")
 @form_option
 def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, form: Form, **options: Any) -> None:
-    """Run real Kafka, Temporal and Redis, and PostgreSQL when asked, on this machine.
+    """Run the whole mesh on this machine: real Kafka, Temporal and Redis, PostgreSQL when asked, a controller, workers and routers.
 
     A server is, in this order: one that runs at an address given here, a program that is installed, or fetched once into the cache of this
     user: Kafka by Maven, Temporal by Go. Each listens on 127.0.0.1 and counts as ready when it answers in its own protocol; one that
@@ -76,19 +86,30 @@ def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, fo
         )
     check_stack_packages()
     names = (*(only or DEFAULT), *(("postgres",) if postgres else ()))
-    click.echo(_opening(name, names), err=True)
+    options["mesh"] = not (options.pop("servers_only") or only)
+    click.echo(_opening(name, names, options), err=True)
     began_at = time.monotonic()
     process = StackProcess(folder, _settings(name, folder, names, options), is_detached=detach)
     stack = process.until_ready()
     how_to_end = f"`penstock down --name {name}` ends it" if detach else "Ctrl-C ends it"
-    show(stack.document, form, lambda: f"ready after {time.monotonic() - began_at:.1f} s; {how_to_end}")
+    show(stack.document, form, lambda: f"{_addresses(stack)}ready after {time.monotonic() - began_at:.1f} s; {how_to_end}")
     if not detach:
         process.until_end()
 
 
-def _opening(name: str, names: tuple[str, ...]) -> str:
+def _opening(name: str, names: tuple[str, ...], options: dict[str, Any]) -> str:
     servers = ", ".join(server for server in SERVERS if server in names)
-    return f"STACK {name}: real {servers}. Servers only: no router, worker or controller is started"
+    ours = f"a controller, {options['workers']} worker(s) and {options['routers']} router(s)" if options["mesh"] else "servers only"
+    return f"STACK {name}: real {servers}; {ours}"
+
+
+def _addresses(stack: Stack) -> str:
+    """Return what answers where, for whoever calls models; nothing where there is no mesh."""
+    mesh = stack.document.get("mesh")
+    if not mesh:
+        return ""
+    rows = [("HTTP", f"http://{mesh['http']}"), ("gRPC", mesh["grpc"]), ("metrics", f"http://{mesh['metrics']}/metrics")]
+    return "".join(f"  {what:<8} {where}\n" for what, where in rows)
 
 
 def _settings(name: str, folder: Path, names: tuple[str, ...], options: dict[str, Any]) -> list[str]:
@@ -98,8 +119,13 @@ def _settings(name: str, folder: Path, names: tuple[str, ...], options: dict[str
         "cache_dir": str(cache_folder()),
         "servers": [server for server in SERVERS if server in names],
         "start_seconds": options["start_timeout"],
+        "mesh": options["mesh"],
+        "routers": options["routers"],
+        "workers": options["workers"],
+        "runtime_dir": str(runtime_folder()),
     }
+    for face in (*SERVERS, *FACES):
+        given[f"ports.{face}"] = options[f"{face.replace('-', '_')}_port"]
     for server in SERVERS:
-        given[f"ports.{server}"] = options[f"{server}_port"]
         given[f"addresses.{server}"] = options[f"{server}_address"]
     return [f"--set={key}={json.dumps(value)}" for key, value in given.items() if value is not None]

@@ -114,7 +114,8 @@ async def _talked(child: asyncio.subprocess.Process, order: bytes) -> Ended:
     stdin, stdout, stderr = child.stdin, child.stdout, child.stderr
     if stdin is None or stdout is None or stderr is None:
         raise Internal("the examining process has no pipes")
-    with suppress(BrokenPipeError, ConnectionResetError):
+    # uvloop says RuntimeError where the other end is closed already: what the child has said of it counts, not that it would not listen.
+    with suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
         stdin.write(order)
         await stdin.drain()
     stdin.close()

@@ -22,12 +22,12 @@ from services.chassis.metrics_server import Gathered, MetricsServer
 from services.chassis.parentage import start_ticks
 from services.chassis.process import CannotStart
 from services.chassis.process_metrics import process_metrics
+from services.chassis.serve_record import ServeRecord, published
 from services.embedded import banner
 from services.embedded.addresses import Addresses
 from services.embedded.machine_metrics import ChildMetrics, MachineUse
 from services.embedded.opening import say
 from services.embedded.readiness import Readiness, answers
-from services.embedded.serve_record import ServeRecord, published
 from services.embedded.settings import EmbeddedSettings
 from services.embedded.supervisor import Serve
 
@@ -48,8 +48,11 @@ async def visible(serve: Serve, start: Start[EmbeddedSettings]) -> AsyncGenerato
         served = replace(served, metrics_port=port)
         await _ready(serve, served)
         record = ServeRecord(
-            addresses=served,
-            repository=serve.settings.repository.absolute(),
+            http=served.http,
+            grpc=served.grpc,
+            metrics=served.metrics,
+            is_tls=served.is_tls,
+            repository=str(serve.settings.repository.absolute()),
             state_dir=serve.folder.path,
             started_time=time.time() - since_start(),
         )

@@ -71,6 +71,7 @@ class Board:
         self._entries: dict[str, Entry] = {}
         self._news: list[Mapping[str, Any]] = []
         self._told = 0
+        self._mesh: Mapping[str, str] = {}
         self.state = State.STARTING
 
     @property
@@ -94,6 +95,11 @@ class Board:
             self._entries[name] = entry
             self._write()
 
+    def tell_mesh(self, addresses: Mapping[str, str]) -> None:
+        """Say where the mesh answers: `http`, `grpc` and `metrics`, each `host:port`."""
+        self._mesh = addresses
+        self._write()
+
     def become(self, state: State) -> None:
         """Change the state of the whole stack."""
         self.state = state
@@ -116,6 +122,7 @@ class Board:
             "process_start_ticks": start_ticks(os.getpid()),
             "started_time": self._started_time,
             "state_dir": str(self._path.parent),
+            "mesh": self._mesh,
             "servers": {name: asdict(entry) for name, entry in self._entries.items()},
             "news": self._news,
         }

@@ -31,6 +31,7 @@ class Kafka:
     """A single broker whose topics outlive a restart."""
 
     name = "kafka"
+    address = ""
     ports = ("kafka", "kafka-controller")
     stop_seconds = 20.0
 

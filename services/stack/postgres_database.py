@@ -31,6 +31,7 @@ class Postgres:
     """A PostgreSQL whose data outlives a restart; user and database `penstock`, no password, this machine only."""
 
     name = "postgres"
+    address = ""
     ports = ("postgres",)
     stop_seconds = 15.0
 

@@ -30,6 +30,8 @@ class Origin(StrEnum):
     """Downloaded or built before."""
     FETCHED = "fetched"
     """Downloaded or built just now."""
+    OURS = "penstock"
+    """A service of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,11 @@ class Recipe(Protocol):
     @property
     def ports(self) -> tuple[str, ...]:
         """Names of the ports that it listens on; the first is the one that clients use and has the recipe's name."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where it answers when that is settled before it is started; empty where its first port says so."""
         ...
 
     @property

@@ -15,6 +15,7 @@ class Redis:
     """A Redis that keeps its data in an append-only file, flushed once a second."""
 
     name = "redis"
+    address = ""
     ports = ("redis",)
     stop_seconds = 10.0
 

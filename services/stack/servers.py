@@ -114,7 +114,7 @@ class Servers:
     @asynccontextmanager
     async def _spawned(self, recipe: Recipe, found: Found) -> AsyncGenerator[_Watched]:
         name, site = recipe.name, self._site(recipe)
-        address = f"{HOST}:{site.ports[name]}"
+        address = recipe.address or f"{HOST}:{site.ports[name]}"
         self._board.show(name, state=State.PREPARING, address=address, log=str(site.log))
         await recipe.prepare(found, site)
         deaths = _Deaths(name=name, log=site.log, board=self._board)
@@ -212,7 +212,8 @@ class _Watched:
         """Return what is missing; None when it can be used."""
         host, _, port = self.address.rpartition(":")
         try:
-            await self.recipe.answers(host, int(port))
+            # What listens on a Unix socket has no port.
+            await self.recipe.answers(host, int(port) if port.isdecimal() else 0)
         except NotReady as reason:
             return str(reason)
         return None

@@ -14,6 +14,9 @@ from services.chassis.logs import Level
 NAMES = ("redis", "postgres", "kafka", "temporal")
 """Every kind of server, in the order in which they are started."""
 
+FACES = ("http", "grpc", "metrics", "controller", "controller-http")
+"""Ports of the mesh."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.-]+:\d{1,5}")
@@ -34,6 +37,14 @@ class StackSettings(Settings, env_prefix="PENSTOCK_STACK__"):
     """By server; 0 or no entry takes the port of the last time, or a free one."""
     addresses: dict[str, str] = Field(default_factory=dict[str, str])
     """`host:port` of servers that run already and are only used, by server."""
+    mesh: bool = True
+    """Start controller, workers and routers as well; they need Kafka."""
+    routers: int = Field(default=1, ge=1, le=64)
+    """Router processes; they share the ports."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Worker processes."""
+    runtime_dir: Path | None = None
+    """The user's folder in which running serves are listed, so that commands find the mesh; none lists it nowhere."""
     start_seconds: float = Field(default=120.0, gt=0)
     """Longest wait for the first answer of a server, once it is there to be started."""
     log_level: Level = "info"
@@ -43,9 +54,9 @@ class StackSettings(Settings, env_prefix="PENSTOCK_STACK__"):
     @classmethod
     def known_servers(cls, value: Any) -> Any:
         """Refuse names that are no server."""
-        unknown = sorted(set(value) - set(NAMES))
+        unknown = sorted(set(value) - {*NAMES, *FACES})
         if unknown:
-            raise ValueError(f"no such server: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+            raise ValueError(f"no such server: {', '.join(unknown)}; there are {', '.join((*NAMES, *FACES))}")
         return value
 
     @field_validator("addresses")

@@ -29,6 +29,7 @@ class Temporal:
     """A Temporal server whose workflows outlive a restart."""
 
     name = "temporal"
+    address = ""
     ports = ("temporal",)
     stop_seconds = 15.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -171,3 +172,34 @@ async def test_under_the_limits_there_is_no_writing_no_network_no_more_memory_an
         printed, _ = await child.communicate()
 
     assert printed.decode().strip() == "True True True True True (7, 7)"
+
+
+CHILDREN = """
+import asyncio, os
+import services.chassis
+import grpc, grpc.aio, uvloop
+
+async def main():
+    async def echo(payload, _):
+        return payload
+    server = grpc.aio.server()
+    server.add_registered_method_handlers("t.T", {"Echo": grpc.unary_unary_rpc_method_handler(echo)})
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    call = grpc.aio.insecure_channel(f"127.0.0.1:{port}").unary_unary("/t.T/Echo")
+    async def calling():
+        while True:
+            await call(b"x")
+    tasks = [asyncio.create_task(calling()) for _ in range(4)]
+    ends = [await (await asyncio.create_subprocess_exec("/bin/true", start_new_session=True)).wait() for _ in range(60)]
+    print(len(tasks), [end for end in ends if end])
+    os._exit(0)
+
+asyncio.Runner(loop_factory=uvloop.new_event_loop).run(main())
+"""
+
+
+def test_children_of_a_process_that_serves_grpc_do_not_crash_before_they_begin():
+    ended = subprocess.run([sys.executable, "-c", CHILDREN], capture_output=True, text=True, check=True, timeout=50)
+
+    assert ended.stdout == "4 []\n"

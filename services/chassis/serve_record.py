@@ -18,7 +18,6 @@ import structlog
 
 from services.chassis.atomic_file import write_atomically
 from services.chassis.parentage import start_ticks
-from services.embedded.addresses import Addresses
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +26,13 @@ log = structlog.get_logger(__name__)
 class ServeRecord:
     """What is told."""
 
-    addresses: Addresses
-    repository: Path
+    http: str
+    """`host:port`, as of gRPC and metrics."""
+    grpc: str
+    metrics: str
+    is_tls: bool = False
+    repository: str
+    """Folder of models, or what stands for it."""
     state_dir: Path
     started_time: float
     """Seconds since the epoch."""
@@ -38,11 +42,11 @@ class ServeRecord:
         content: dict[str, Any] = {
             "pid": os.getpid(),
             "process_start_ticks": start_ticks(os.getpid()),
-            "http": self.addresses.http,
-            "grpc": self.addresses.grpc,
-            "metrics": self.addresses.metrics,
-            "is_tls": self.addresses.is_tls,
-            "repository": str(self.repository),
+            "http": self.http,
+            "grpc": self.grpc,
+            "metrics": self.metrics,
+            "is_tls": self.is_tls,
+            "repository": self.repository,
             "state_dir": str(self.state_dir),
             "started_time": self.started_time,
         }

@@ -10,13 +10,13 @@ import structlog
 
 from penstock.cli.serve_records import running_serves
 from services.chassis.parentage import start_ticks
-from services.embedded.addresses import Addresses
-from services.embedded.serve_record import ServeRecord, published
+from services.chassis.serve_record import ServeRecord, published
 
 
 def record(folder: Path, host: str = "127.0.0.1") -> ServeRecord:
-    addresses = Addresses(host=host, http_port=8000, grpc_port=8001, metrics_port=8002)
-    return ServeRecord(addresses=addresses, repository=Path("/models"), state_dir=folder, started_time=5.0)
+    return ServeRecord(
+        http=f"{host}:8000", grpc=f"{host}:8001", metrics=f"{host}:8002", repository="/models", state_dir=folder, started_time=5.0
+    )
 
 
 def test_the_record_is_found_while_the_serve_runs_and_not_after(tmp_path: Path):
@@ -56,7 +56,7 @@ def test_without_a_runtime_folder_only_the_state_folder_tells(tmp_path: Path):
 
 
 def test_a_serve_that_listens_everywhere_is_found_here(tmp_path: Path):
-    with published(record(tmp_path, "::"), tmp_path / "runtime"):
+    with published(record(tmp_path, "[::1]"), tmp_path / "runtime"):
         [found] = running_serves(tmp_path / "runtime")
         assert found.http == "[::1]:8000"
 
