@@ -36,6 +36,7 @@ class Script:
     name: str = "pong"
     text: str = PONG
     ports: tuple[str, ...] = ("pong",)
+    address: str = ""
     stop_seconds: float = 5.0
     prepared: list[str] = field(default_factory=list[str])
 
