@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -32,13 +32,16 @@ class Rounds(Protocol):
 class PlacementLoop:
     """Reconciles while this process is the writer."""
 
-    def __init__(self, rounds: Rounds, clock: Clock, *, is_writer: Callable[[], bool]) -> None:
-        """Keep the arguments."""
+    def __init__(
+        self, rounds: Rounds, clock: Clock, *, is_writer: Callable[[], bool], caught_up: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Keep the arguments; before `caught_up` returns, workers that live may not have been heard of, and nothing is decided."""
         self.rounds = 0
         """Rounds that were done, since the start."""
         self._rounds = rounds
         self._clock = clock
         self._is_writer = is_writer
+        self._caught_up = caught_up
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -47,6 +50,8 @@ class PlacementLoop:
 
     async def follow(self) -> None:
         """Reconcile, until cancelled; a round that cannot be done now is done again later."""
+        if self._caught_up is not None:
+            await self._caught_up()
         while True:
             self._news.clear()
             if self._is_writer():

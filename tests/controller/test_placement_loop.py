@@ -5,14 +5,11 @@ import asyncio
 import pytest
 
 from penstock.contracts.errors import Unavailable
-from penstock.contracts.worker_status import WorkerStatus
 from services.chassis.clock import SystemClock
 from services.chassis.process import running
 from services.controller import placement_loop
-from services.controller.fleet_watch import FleetWatch
 from services.controller.placement_loop import PlacementLoop
 from services.controller.placement_values import Plan
-from tests.chassis.manual_clock import ManualClock
 
 
 class Rounds:
@@ -77,31 +74,16 @@ async def test_whoever_is_not_the_writer_places_nothing(monkeypatch: pytest.Monk
     assert rounds.done == 0
 
 
-def status(revision: int, instance: str = "a") -> WorkerStatus:
-    return WorkerStatus(worker_id="w1", instance_id=instance, link_address="", revision=revision)
+async def test_no_round_is_done_before_the_workers_have_spoken():
+    rounds, caught_up = Rounds(), asyncio.Event()
+    waiting = asyncio.Event()
 
+    async def spoken() -> None:
+        waiting.set()
+        await caught_up.wait()
 
-def test_a_silent_worker_is_none_any_more():
-    clock = ManualClock()
-    fleet = FleetWatch(clock, silence_seconds=10.0)
-    fleet.note("w1", status(1))
-    clock.advance(9.0)
-    assert fleet.workers() == (status(1),)
-    assert fleet.silence("w1") == 9.0
-
-    fleet.note("w1", status(1))
-    clock.advance(9.0)
-    assert fleet.workers() == (status(1),)
-    clock.advance(1.0)
-    assert fleet.workers() == ()
-    assert fleet.silence("w2") is None
-
-
-def test_only_what_is_new_is_news():
-    fleet, news = FleetWatch(ManualClock()), []
-    fleet.on_change(lambda: news.append(None))
-    for word in (status(1), status(1), status(2), status(2, "b"), None):
-        fleet.note("w1", word)
-
-    assert len(news) == 4
-    assert fleet.workers() == ()
+    async with running(PlacementLoop(rounds, SystemClock(), is_writer=lambda: True, caught_up=spoken).follow()):
+        await asyncio.wait_for(waiting.wait(), 10)
+        assert rounds.done == 0
+        caught_up.set()
+        await rounds.reach(1)
