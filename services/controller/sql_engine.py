@@ -3,6 +3,9 @@
     sqlite+aiosqlite:////var/lib/penstock/catalogue.db       a file; every commit reaches the disk
     postgresql+asyncpg://penstock@127.0.0.1:5432/penstock
 
+A process that is stopped in the middle of a write holds the write lock. PostgreSQL takes it away; the file lock of SQLite stays until the
+process goes on or is killed, as whoever shares one file between two controllers has to know.
+
 SQLite's driver begins transactions late and of its own accord; here they begin when the block is entered, and a writing one takes the
 write lock at once (`BEGIN IMMEDIATE`), so that nothing it has read can change before it writes.
 """
@@ -49,7 +52,12 @@ def open_engine(url: str) -> AsyncEngine:
             pool_size=POOL_SIZE,
             pool_pre_ping=True,
             pool_timeout=BUSY_SECONDS,
-            connect_args={"timeout": BUSY_SECONDS, "command_timeout": BUSY_SECONDS},
+            connect_args={
+                "timeout": BUSY_SECONDS,
+                "command_timeout": BUSY_SECONDS,
+                # A process that is stopped inside a transaction holds the writers' lock: the server ends it, and the next one may write.
+                "server_settings": {"idle_in_transaction_session_timeout": str(int(BUSY_SECONDS * 1000))},
+            },
         )
     raise InvalidInput(f"{parsed.drivername!r} is no database of the catalogue: use sqlite+aiosqlite or postgresql+asyncpg", field="url")
 
