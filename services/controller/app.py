@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -76,6 +76,8 @@ class Observed:
 
     routers: Routers
     workers: Workers
+    caught_up: Callable[[], Awaitable[None]]
+    """Returns when every worker that the bus knows of has been told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,7 @@ async def _deciding(
 
     changes = Changes(catalogue, epoch=lambda: lease.epoch, committed=committed)
     rounds = PlacementRounds(changes, observed.workers)
-    placement = PlacementLoop(rounds, clock, is_writer=is_writer)
+    placement = PlacementLoop(rounds, clock, is_writer=is_writer, caught_up=observed.caught_up)
     observed.workers.on_news(placement.wake)
     async with KafkaBus(settings.bus, f"{settings.controller_id}-relay").opened() as bus:
         relay = RelayLoop(catalogue, bus, clock, is_writer=is_writer)
@@ -158,10 +160,10 @@ async def _deciding(
 
 @asynccontextmanager
 async def _observed(settings: ControllerSettings, clock: Clock) -> AsyncGenerator[Observed]:
-    observed = Observed(routers=Routers(clock.now), workers=Workers(clock.now))
     own = f"{settings.controller_id}-observed"
     routers = KafkaFeed(TopicSource(topic=ROUTERS, bus=settings.bus, client_id=own), RouterStatus.from_bytes)
     workers = KafkaFeed(TopicSource(topic=WORKERS, bus=settings.bus, client_id=own), WorkerStatus.from_bytes)
+    observed = Observed(routers=Routers(clock.now), workers=Workers(clock.now), caught_up=workers.caught_up)
     async with (
         running(routers.follow(observed.routers.follow), name="routers"),
         running(workers.follow(observed.workers.follow), name="workers"),

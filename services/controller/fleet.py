@@ -42,7 +42,7 @@ def budget_of(worker: WorkerStatus) -> int:
 
 def gpu_type_of(worker: WorkerStatus) -> str:
     """Return the kind of accelerator that a worker has; empty for none."""
-    return str(getattr(worker, "gpu_type", ""))
+    return worker.gpu_type
 
 
 UNLIMITED = 1 << 62

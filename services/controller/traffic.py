@@ -66,7 +66,7 @@ class Traffic:
             old = held.route if held else None
             backends = weighted(old.backends if old else (), weights)
             new = replace(old, backends=backends) if old else Route(model=model, backends=backends)
-            await check_known(writing.unit, model, weights)
+            await check_known(writing.unit, model, (version for version, weight in weights.items() if not weight))
             await check_answering(writing.unit, model, (version for version, weight in weights.items() if weight))
             return await next_revision(writing, held, new)
 

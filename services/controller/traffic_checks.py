@@ -36,10 +36,10 @@ async def check_answering(unit: Unit, model: str, versions: Iterable[str]) -> No
 
 
 async def check_known(unit: Unit, model: str, versions: Iterable[str]) -> None:
-    """Refuse versions that are not registered.
+    """Refuse versions that are not registered; failed ones are: a kill switch may name them.
 
     Raises:
-        VersionNotFound: one is not.
+        ModelNotFound, VersionNotFound: one is not registered.
     """
     for version in sorted(set(versions)):
         await known_version(unit, model, version)

@@ -8,7 +8,7 @@ import pytest
 from penstock.contracts.errors import Conflict, InvalidInput, ModelNotFound, NotFound, RevisionConflict, ServingError, VersionNotFound
 from penstock.contracts.routes import WHOLE, Backend, FallbackKind, FallbackStep, KeySource, KillSwitch, RoutingKey, Shadow
 from services.controller.changes import WRITES_FROZEN
-from services.controller.model_values import Version
+from services.controller.model_values import Version, VersionState
 from services.controller.registry import Description
 from services.controller.tenant_values import Setting, Tenant
 from services.controller.traffic import Edge, RouteUpdate
@@ -215,3 +215,13 @@ async def test_a_model_is_frozen_and_a_version_killed_while_writes_are_frozen(st
 
     assert (await stand.published_route()).frozen
     assert refusal.value.reason == "WRITES_FROZEN"
+
+
+async def test_a_version_that_failed_can_still_be_killed(stand: Stand):
+    await stand.active("fraud", "1")
+    await stand.registered("fraud", "bad")
+    await stand.traffic.set_weights("fraud", {"1": WHOLE}, ANN)
+    await stand.registry.withdraw("fraud", "bad", VersionState.FAILED, ANN)
+    await stand.traffic.update("fraud", RouteUpdate(kill_switches=(KillSwitch(version="bad"),)), ANN)
+
+    assert (await stand.route("fraud")).is_killed("bad", "anybody")
