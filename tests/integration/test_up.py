@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, save_model
 from redis import Redis
 
+from penstock import Client
 from services.chassis.kafka import BusSettings, Delivery, producer, reader
 from services.stack.postgres_database import home
 
@@ -202,7 +205,7 @@ def test_a_missing_tool_is_an_error_with_what_installs_it(terminal: Terminal, sh
 @pytest.mark.timeout(2 * LONG_SECONDS)
 async def test_the_whole_stack_keeps_what_it_was_given_over_a_kill(terminal: Terminal):
     # One test for all of them: each start of Kafka is seconds of two cores.
-    with terminal.up("--postgres") as process:
+    with terminal.up("--postgres", "--servers-only") as process:
         first = terminal.document()["servers"]
         bus = BusSettings(bootstrap_servers=first["kafka"]["address"])
         async with producer(bus, "test", Delivery.DESIRED) as sending:
@@ -211,7 +214,7 @@ async def test_the_whole_stack_keeps_what_it_was_given_over_a_kill(terminal: Ter
         await asyncio.to_thread(process.wait)
         await asyncio.to_thread(until, lambda: all(is_gone(entry["pid"]) for entry in first.values()))
     began_at = time.monotonic()
-    with terminal.up("--postgres"):
+    with terminal.up("--postgres", "--servers-only"):
         print(f"warm start of all four: {time.monotonic() - began_at:.1f} s")
         async with reader(bus, "test") as reading, asyncio.timeout(20):
             reading.subscribe(["penstock.routes.v1"])
@@ -221,3 +224,26 @@ async def test_the_whole_stack_keeps_what_it_was_given_over_a_kill(terminal: Ter
     assert record.value == b"value"
     assert {name: entry["address"] for name, entry in first.items()} == {name: entry["address"] for name, entry in second.items()}
     assert list(second) == ["redis", "postgres", "kafka", "temporal"]
+
+
+@pytest.mark.timeout(2 * LONG_SECONDS)
+def test_the_mesh_over_the_servers_deploys_and_answers_and_leaves_nobody_behind(terminal: Terminal):
+    sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("rows", 1)) for name in ("x", "y")]
+    factor = helper.make_tensor("k", TensorProto.FLOAT, [1], [2.0])
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "k"], ["y"])], "scaled", sides[:1], sides[1:], [factor])
+    (terminal.folder / "model").mkdir()
+    save_model(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), terminal.folder / "model" / "model.onnx"
+    )
+    with terminal.up("--routers", "2"):
+        document = terminal.document()
+        router = ("--grpc", document["mesh"]["grpc"])
+        terminal.run("models", "register", str(terminal.folder / "model"), "--name", "scaled@v1", *router)
+        terminal.run("deploy", "scaled@v1", *router)
+        with Client(router[1]) as client:
+            until(lambda: client.is_ready("scaled"))
+            answer = client.predict("scaled", np.ones((1, 1), np.float32)).outputs["y"].tolist()
+
+    assert answer == [[2.0]]
+    assert {"kafka", "controller", "router-0", "router-1", "worker-0"} <= set(document["servers"])
+    assert all(is_gone(entry["pid"]) for entry in document["servers"].values())
