@@ -38,8 +38,9 @@ format: setup ## Format the code and mend what the linter can mend
 test: servers ## Run the tests
 	$(BIN)/pytest $(ARGS)
 
-demo: setup ## Build real models, serve them, and send real rows over gRPC, HTTP and the CLI
+demo: setup ## Build real models, serve them, ask them in every way; then run a whole mesh and change it under load
 	$(BIN)/python -m examples.demo $(ARGS)
+	$(BIN)/python -m examples.mesh
 
 bench: setup ## Race against the peers and the limits on one core, write bench/results (about 12 minutes)
 	$(BIN)/python -m bench $(ARGS)

@@ -55,7 +55,9 @@ def _port_option(name: str) -> Any:
     "--only", callback=_names, metavar="LIST", help=f"Start these servers only, for example kafka,redis. [of: {', '.join(SERVERS)}]"
 )
 @click.option("--postgres", is_flag=True, help="Start PostgreSQL as well.")
-@click.option("--servers-only", is_flag=True, help="No controller, routers and workers of ours.")
+@click.option(
+    "--mesh/--servers-only", default=None, help="With or without a controller, workers and routers of ours. [default: with, unless --only]"
+)
 @click.option("--routers", type=click.IntRange(1, 64), default=1, show_default=True, help="Router processes; they share the ports.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
 @click.option("--detach", "-d", is_flag=True, help="Return when everything is ready; `penstock down` ends it.")
@@ -86,7 +88,9 @@ def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, fo
         )
     check_stack_packages()
     names = (*(only or DEFAULT), *(("postgres",) if postgres else ()))
-    options["mesh"] = not (options.pop("servers_only") or only)
+    options["mesh"] = not only if options["mesh"] is None else options["mesh"]
+    if options["mesh"] and "kafka" not in names:
+        raise click.UsageError("The mesh needs kafka: add it to --only, or leave ours out with --servers-only.")
     click.echo(_opening(name, names, options), err=True)
     began_at = time.monotonic()
     process = StackProcess(folder, _settings(name, folder, names, options), is_detached=detach)
