@@ -42,7 +42,7 @@ demo: setup ## Build real models, serve them, ask them in every way; then run a 
 	$(BIN)/python -m examples.demo $(ARGS)
 	$(BIN)/python -m examples.mesh
 
-bench: setup ## Race against the peers and the limits on one core, write bench/results (about 12 minutes)
+bench: setup ## Race against the peers and the limits on one core, write bench/results (about 20 minutes)
 	$(BIN)/python -m bench $(ARGS)
 
 faults: setup ## Break things under load at random, check every answer, write RELIABILITY.md (about 40 minutes, resumable)

@@ -25,7 +25,9 @@ from bench.model import build_repository, rows, session
 from bench.open_race import open_race
 from bench.overload import overload
 from bench.race import grpc_race, http_race
+from bench.rollback import rollback
 from bench.share import shares
+from bench.static import static
 from bench.trees import GENERATOR_CORE
 
 PARTS: Mapping[str, Callable[[Arena], None]] = {
@@ -36,6 +38,8 @@ PARTS: Mapping[str, Callable[[Arena], None]] = {
     "router": added_latency,
     "overload": overload,
     "lifecycle": lifecycle,
+    "rollback": rollback,
+    "static": static,
 }
 """In the order in which they run."""
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -77,6 +81,8 @@ def _arena(work: Path, options: argparse.Namespace, figures: Figures) -> Arena:
         seconds=options.seconds,
         is_plain=options.plain,
         figures=figures,
+        flips=options.flips,
+        outage_seconds=options.outage,
     )
 
 
@@ -85,6 +91,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="loads of each kind; medians are reported")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one load")
     parser.add_argument("--only", type=_parts, default=list(PARTS), help=f"parts to run, by commas: {','.join(PARTS)}")
+    parser.add_argument("--flips", type=int, default=30, help="changes of traffic that are rolled back")
+    parser.add_argument("--outage", type=float, default=60.0, help="seconds for which servers stay down")
     parser.add_argument("--plain", action="store_true", help="penstock without keys and traces")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     return parser.parse_args()

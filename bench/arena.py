@@ -32,6 +32,10 @@ class Arena:
     seconds: float
     is_plain: bool
     figures: Figures
+    flips: int = 30
+    """How often traffic is moved and rolled back."""
+    outage_seconds: float = 60.0
+    """How long what was killed stays down."""
 
 
 class Paddock:

@@ -54,6 +54,14 @@ GOALS = (
     Goal(figure="lifecycle.cold_start_seconds", most=3.0),
     Goal(figure="lifecycle.hot_swap_failed", most=0),
     Goal(figure="lifecycle.hot_swap_p99_ratio", most=2.0),
+    Goal(figure="rollback.p99_seconds", most=1.0),
+    Goal(figure="rollback.failed_requests", most=0),
+    Goal(figure="rollback.after_confirmation", most=0),
+    Goal(figure="rollback.flip.after_confirmation", most=0),
+    Goal(figure="rollback.wrong_answers", most=0),
+    Goal(figure="rollback.unconfirmed", most=0),
+    Goal(figure="static_stability.failed_requests", most=0),
+    Goal(figure="static_stability.converge_seconds", most=10.0),
 )
 
 
