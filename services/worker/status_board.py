@@ -19,6 +19,9 @@ from services.chassis.feeds import Publisher
 QUICK_SECONDS = 0.002
 REST_SHARE = 10
 """After a publication that was not quick lies at least so many times its time: with thousands of replicas each costs milliseconds."""
+LONGEST_REST_SECONDS = 0.1
+"""A worker that was stopped while it published must not be silent for ten times as long: routers are told of a drain by this alone, and
+have its notice to hear it."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +74,7 @@ class StatusBoard:
         self._publish()
         seconds = time.monotonic() - started_at
         if seconds > QUICK_SECONDS:
-            self._not_before = time.monotonic() + REST_SHARE * seconds
+            self._not_before = time.monotonic() + rest_after(seconds)
 
     def _publish(self) -> None:
         self._is_scheduled = False
@@ -119,3 +122,8 @@ class StatusBoard:
             self._is_published = True
         except OSError as error:  # tried again at the next change or look: a full disk must not stop a worker that serves
             log.error("status_not_published", reason=str(error))  # noqa: TRY400  the machine's fault, no trace
+
+
+def rest_after(seconds: float) -> float:
+    """Pure: return how long nothing is published after a publication that was not quick."""
+    return min(REST_SHARE * seconds, LONGEST_REST_SECONDS)

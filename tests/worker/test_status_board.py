@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
-from services.worker.status_board import StatusBoard
+from services.worker.config import WorkerSettings
+from services.worker.status_board import LONGEST_REST_SECONDS, StatusBoard, rest_after
 
 
 class Shelf:
@@ -14,10 +16,14 @@ class Shelf:
     def __init__(self) -> None:
         self.published: list[WorkerStatus | None] = []
         self.is_full = False
+        self.stop_seconds = 0.0
+        """How long the process is stopped in the middle of the next publications."""
 
     def publish(self, key: str, value: WorkerStatus | None) -> None:
         if self.is_full:
             raise OSError(28, "No space left on device")
+        if self.stop_seconds:
+            time.sleep(self.stop_seconds)
         self.published.append(value)
 
 
@@ -102,3 +108,28 @@ async def test_a_worker_that_is_gone_withdraws_its_status_and_says_nothing_more(
     board.publish()
 
     assert shelf.published[-1] is None
+
+
+def test_publications_that_cost_milliseconds_rest_in_proportion_and_none_rests_long():
+    assert 0.04 < rest_after(0.005) < 0.06
+    assert rest_after(0.7) == rest_after(300.0) == LONGEST_REST_SECONDS
+
+
+def test_a_rest_is_short_beside_the_notice_of_a_drain():
+    assert WorkerSettings.model_fields["notice_seconds"].default > 2 * LONGEST_REST_SECONDS
+
+
+async def test_a_worker_that_was_stopped_while_it_published_is_not_silent_for_long():
+    shelf, replicas = Shelf(), list[ReplicaStatus]()
+    board = board_of(shelf, replicas)
+    shelf.stop_seconds = 0.3
+    replicas.append(replica(1, ReplicaState.LOADING))
+    board.publish()
+
+    replicas[:] = [replica(1, ReplicaState.READY)]
+    shelf.stop_seconds = 0.0
+    board.change()
+
+    async with asyncio.timeout(2.0):
+        while shelf.published[-1] != board.current or board.current.replicas[0].state is not ReplicaState.READY:
+            await asyncio.sleep(0.005)
