@@ -21,6 +21,9 @@ NEEDED = ("onnxruntime", "orjson", "prometheus_client", "pydantic_settings", "st
 NEEDED_BY_STACK = ("aiokafka", "pydantic_settings", "structlog", "uvloop")
 """Modules without which `penstock up` cannot run; the extra `mesh` brings them."""
 
+NEEDED_BY_EMERGENCY = ("aiokafka", "cryptography", "structlog", "pydantic_settings")
+"""Modules without which the glass cannot be broken; the extra `mesh` brings them."""
+
 
 def services_folder() -> Path:
     """Return the folder that holds the package `services`.
@@ -43,6 +46,11 @@ def check_packages() -> None:
 def check_stack_packages() -> None:
     """Raise Failure when packages that a stack needs are not installed."""
     _check("a stack", NEEDED_BY_STACK, "mesh")
+
+
+def check_emergency_packages() -> None:
+    """Raise Failure when packages that signed routes need are not installed."""
+    _check("breaking the glass", NEEDED_BY_EMERGENCY, "mesh")
 
 
 def _check(what: str, names: Sequence[str], extra: str) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import string
+from pathlib import Path
 
 import click
 
@@ -40,6 +41,21 @@ def create(tenant: str, pepper_env: str | None, form: Form) -> None:
     key = new_key()
     entry = entry_of(key, _pepper(pepper_env))
     show({"tenant": tenant, "key": key, "entry": entry}, form, lambda: _text(tenant, key, entry))
+
+
+@keys.command()
+@click.option("--name", required=True, metavar="NAME", help="Who the operator is; stands in the audit.")
+@click.option(
+    "--key", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File for the private half; only its owner can read it."
+)
+@form_option
+def operator(name: str, key: Path, form: Form) -> None:
+    """Make an operator's key for `penstock rollback --break-glass`, and show the line for the routers' and controllers' keys file."""
+    from penstock.cli.break_glass import run_emergency
+
+    made = run_emergency("create-key", f"--name={name}", f"--key={key}")
+    place = "in the file that the setting break_glass_keys of routers and controllers names, below [keys]:"
+    show(made, form, lambda: f"private key, for its owner only:\n  {made['private_key_file']}\n{place}\n  {made['line']}")
 
 
 def new_key() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,16 +21,29 @@ if TYPE_CHECKING:
 @click.command()
 @only_model_argument
 @click.option("--to", "version", metavar="VERSION", default="", help="Give all the traffic to this version instead.")
+@click.option(
+    "--break-glass", "past", is_flag=True, help="Past the controller: sign the route and publish it yourself; needs --key and --to."
+)
+@click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="Operator's private key, with --break-glass.")
+@click.option("--bootstrap", metavar="HOST:PORT", default="", help="Kafka, with --break-glass.")
+@click.option(
+    "--router", "routers", multiple=True, metavar="TARGET", help="Admin service of a router, with --break-glass when Kafka is down."
+)
 @writes
 @form_option
 @uses_server
-def rollback(server: Server, form: Form, write: Write, model: str, version: str) -> None:
+def rollback(server: Server, form: Form, write: Write, model: str, version: str, **glass: Any) -> None:
     """Put the shares back that were in force before the last change of them; the same command again takes that back.
 
     Prints the seconds until every live router confirmed; the exit code is 4 when one did not.
     """
     from penstock.cli.control_views import change_document, confirmations_text, difference, route_document
 
+    if glass.pop("past"):
+        _break_glass(form, model, version, glass)
+        return
+    if any(glass.values()):
+        raise click.UsageError("--key, --bootstrap and --router go with --break-glass.")
     with control_of(server) as control:
         answer = control.rollback(model, version, write)
     is_whole = answer.elapsed_seconds >= 0 or write.dry_run
@@ -41,4 +56,16 @@ def rollback(server: Server, form: Form, write: Write, model: str, version: str)
     told = "nothing was changed (dry run)" if write.dry_run else confirmations_text(answer.confirmations)
     show(document, form, lambda: f"{difference(answer.change)}\n{told}")
     if not is_whole:
+        raise click.exceptions.Exit(EXIT_TIMEOUT)
+
+
+def _break_glass(form: Form, model: str, version: str, glass: Mapping[str, Any]) -> None:
+    from penstock.cli.break_glass import roll_back, told
+
+    key, bootstrap, routers = glass["key"], glass["bootstrap"], glass["routers"]
+    if key is None or not version or bool(bootstrap) == bool(routers):
+        raise click.UsageError("--break-glass needs --key FILE, --to VERSION, and either --bootstrap or --router.")
+    answer = roll_back(model, version, key, bootstrap, routers)
+    show(answer, form, lambda: told(answer))
+    if None in answer["confirmations"].values() or not answer["confirmations"]:
         raise click.exceptions.Exit(EXIT_TIMEOUT)

@@ -17,8 +17,9 @@ from typing import TypeVar
 import structlog
 
 from penstock.contracts.errors import ServingError
+from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.router_status import RouterStatus
-from penstock.contracts.topics import ROUTERS, WORKERS
+from penstock.contracts.topics import ROUTERS, ROUTES, WORKERS
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis import telemetry
 from services.chassis.atomic_file import write_atomically
@@ -28,9 +29,12 @@ from services.chassis.heartbeat import beating
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.metrics import registry
 from services.chassis.metrics_server import MetricsServer, shown
+from services.chassis.operator_keys import OperatorKeys
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
 from services.controller.applying import Applying
+from services.controller.break_glass import BreakGlass
+from services.controller.break_glass_loop import BreakGlassLoop
 from services.controller.changes import Changes
 from services.controller.config import ControllerSettings
 from services.controller.deployments import Deployments
@@ -103,6 +107,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         lease = await enter(_lease(catalogue, settings, clock).holding())
         observed = await enter(_observed(settings, clock))
         deciding = await enter(_deciding(catalogue, lease, observed, settings, clock))
+        await enter(_startable(_adopting(deciding.changes, lease, settings, clock)))
         intake = await enter(_startable(registering(settings, clock)))
         served = _served(deciding, catalogue, observed, intake, settings)
         callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode())
@@ -156,6 +161,20 @@ async def _deciding(
         relay = RelayLoop(catalogue, bus, clock, is_writer=is_writer)
         async with running(relay.follow(), name="relay"), running(placement.follow(), name="placement"):
             yield Deciding(changes=changes, rounds=rounds)
+
+
+@asynccontextmanager
+async def _adopting(changes: Changes, lease: LeaseLoop, settings: ControllerSettings, clock: Clock) -> AsyncGenerator[None]:
+    """Take in what operators publish past the controller; without their keys nobody may."""
+    if settings.break_glass_keys is None:
+        yield
+        return
+    adoption = BreakGlass(changes, OperatorKeys.load(settings.break_glass_keys))
+    loop = BreakGlassLoop(adoption, clock, is_writer=lambda: lease.epoch > 0)
+    source = TopicSource(topic=ROUTES, bus=settings.bus, client_id=f"{settings.controller_id}-routes")
+    routes = KafkaFeed(source, RouteRecord.from_bytes)
+    async with running(routes.follow(loop.take), name="routes"), running(loop.follow(), name="break glass"):
+        yield
 
 
 @asynccontextmanager

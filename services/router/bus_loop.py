@@ -15,9 +15,9 @@ from penstock.contracts.router_status import RouterStatus
 from penstock.contracts.topics import ROUTERS, ROUTES, Topic
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
+from services.chassis.operator_keys import OperatorKeys
 from services.chassis.process import CannotStart, running
 from services.router.admin_servicer import AdminServicer, serving_admin
-from services.router.break_glass import OperatorKeys
 from services.router.config import RouterSettings
 from services.router.observation_loop import ObservationLoop
 from services.router.observing import Observing

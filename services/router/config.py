@@ -56,7 +56,7 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     outcome_window_seconds: float = Field(default=1.0, ge=0.1, le=3600)
     """Length of the windows in which outcomes are summed up."""
     break_glass_keys: Path | None = None
-    """Operators' public keys (TOML, see break_glass.py); none means that nobody may change a route past the controller."""
+    """Operators' public keys (TOML, see operator_keys.py); none means that nobody may change a route past the controller."""
     controllers: tuple[ControllerAddresses, ...] = ()
     """Where the mesh's controllers listen; none makes everything that needs one a refusal."""
     native_front: bool = True

@@ -17,8 +17,8 @@ import structlog
 from penstock.contracts.errors import TenantForbidden
 from penstock.contracts.route_records import RouteRecord, supersedes
 from penstock.contracts.router_status import REMEMBERED_ROUTES, AppliedRoute, RouterStatus
+from services.chassis.operator_keys import OperatorKeys
 from services.mesh.plan import Plan
-from services.router.break_glass import OperatorKeys
 
 log = structlog.get_logger(__name__)
 

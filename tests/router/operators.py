@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from penstock.contracts.route_records import RouteRecord, route_to_bytes
 from penstock.contracts.routes import Route, single
-from services.router.break_glass import OperatorKeys
+from services.chassis.operator_keys import OperatorKeys
 from services.router.routes_in_force import RoutesInForce
 
 

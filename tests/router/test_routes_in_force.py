@@ -18,9 +18,9 @@ from penstock.v1 import routes_pb2
 from penstock.v1.router_pb2_grpc import RouterAdminStub
 from services.chassis.kafka import BusSettings
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
+from services.chassis.operator_keys import OperatorKeys
 from services.chassis.process import running
 from services.router.admin_servicer import AdminServicer, serving_admin
-from services.router.break_glass import OperatorKeys
 from tests.router.operators import Operator, in_force, written
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from penstock.contracts.errors import InvalidInput, TenantForbidden
-from penstock.contracts.route_records import RouteRecord
+from penstock.contracts.route_records import RouteRecord, route_to_bytes
+from penstock.contracts.routes import Route
 
 KEY_BYTES = 32
 
@@ -59,11 +61,64 @@ class OperatorKeys:
         if record.route is None or not record.route_bytes:
             raise TenantForbidden("a break-glass record must carry a route", reason="BAD_SIGNATURE")
         if key is None:
-            raise TenantForbidden(f"the operator's key {record.key_id[:64]!r} is not known to this router", reason="BAD_SIGNATURE")
+            raise TenantForbidden(f"the operator's key {record.key_id[:64]!r} is not known here", reason="BAD_SIGNATURE")
         try:
             key.verify(record.signature, record.route_bytes)
         except InvalidSignature:
             raise TenantForbidden(f"the signature is not that of the key {record.key_id[:64]!r}", reason="BAD_SIGNATURE") from None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorKey:
+    """An operator's own half of a key: signs routes."""
+
+    name: str
+    key: Ed25519PrivateKey
+
+    @classmethod
+    def generate(cls, name: str) -> OperatorKey:
+        """Make a key that nobody has.
+
+        Raises:
+            InvalidInput: the name cannot stand in the file of keys as it is.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidInput("an operator's name has 1 to 64 letters, digits, '_' and '-'", reason="BAD_NAME", field="name")
+        return cls(name, Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> OperatorKey:
+        """Read the file that `to_text` was written to.
+
+        Raises:
+            InvalidInput: it is no operator's key.
+            OSError: it cannot be read.
+        """
+        try:
+            held: Mapping[str, Any] = tomllib.loads(path.read_text()).get("operator", {})
+            kind, _, encoded = str(held.get("private_key", "")).partition(":")
+            raw = base64.b64decode(encoded, validate=True) if kind == "ed25519-private" else b""
+            return cls(str(held.get("name", "")), Ed25519PrivateKey.from_private_bytes(raw))
+        except (ValueError, binascii.Error):
+            # Whatever is wrong with it, nothing of a private key is ever shown.
+            raise InvalidInput(f"{path} is no operator's private key: `penstock keys operator` makes one", reason="BAD_VALUE") from None
+
+    def to_text(self) -> str:
+        """Return the private half, as it stands in its file."""
+        encoded = base64.b64encode(self.key.private_bytes_raw()).decode()
+        return f'[operator]\nname = "{self.name}"\nprivate_key = "ed25519-private:{encoded}"\n'
+
+    def public_line(self) -> str:
+        """Return the line of the file of keys."""
+        return f'{self.name} = "ed25519:{base64.b64encode(self.key.public_key().public_bytes_raw()).decode()}"'
+
+    def signed(self, route: Route) -> RouteRecord:
+        """Return a route as a break-glass record."""
+        raw = route_to_bytes(route)
+        return RouteRecord(route=route, route_bytes=raw, break_glass=True, signature=self.key.sign(raw), key_id=self.name)
+
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def _key(name: str, text: object) -> Ed25519PublicKey:

@@ -1,0 +1,51 @@
+"""What changes a route past the controller: the servers' code does it, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from penstock.cli._services import check_emergency_packages, server_command, server_environment
+from penstock.cli.failure import Failure
+
+NEXT_STEPS = {
+    "BUS_AWAY": "name the routers' admin sockets: --router unix:STATE_DIR/admin/ROUTER.sock",
+    "ROUTER_AWAY": "check the socket's path, and that the key's line stands in the routers' break_glass_keys",
+    "ROLLBACK_TARGET": "--to VERSION",
+}
+
+
+def run_emergency(*arguments: str) -> dict[str, Any]:
+    """Return the answer of `python -m services.emergency`.
+
+    Raises:
+        Failure: packages are missing, or it refused.
+    """
+    check_emergency_packages()
+    ended = subprocess.run(server_command("emergency", *arguments), env=server_environment(), capture_output=True, check=False)
+    lines = ended.stdout.decode(errors="replace").splitlines()
+    try:
+        answer: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        answer = {}
+    if not answer:
+        raise Failure(f"the glass could not be broken: {ended.stderr.decode(errors='replace')[-500:]}")
+    if error := answer.get("error"):
+        raise Failure(error["message"], reason=error["reason"], next_step=NEXT_STEPS.get(error["reason"], ""))
+    return answer
+
+
+def roll_back(model: str, version: str, key: Path, bootstrap: str, routers: tuple[str, ...]) -> dict[str, Any]:
+    """Sign and publish a route that gives everything to a version."""
+    where = [f"--bootstrap={bootstrap}"] if bootstrap else [f"--router={target}" for target in routers]
+    return run_emergency("rollback", f"--model={model}", f"--to={version}", f"--key={key}", *where)
+
+
+def told(answer: dict[str, Any]) -> str:
+    """Return what people read."""
+    lines = [f"{answer['model']}: all traffic to {answer['version']} (revision {answer['revision']}, signed by {answer['operator']})"]
+    for router, seconds in sorted(answer["confirmations"].items()):
+        lines.append(f"  {router}: {'no word' if seconds is None else f'{seconds:.3f} s'}")
+    return "\n".join(lines if answer["confirmations"] else [*lines, "  no router was heard of"])

@@ -1,0 +1,68 @@
+"""`python -m services.emergency`: what `penstock rollback --break-glass` and `penstock keys operator` run; answers are JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from penstock.contracts.errors import ServingError
+from services.chassis.operator_keys import OperatorKey
+from services.emergency.breaking import Asked, past_bus, past_controller
+
+
+def main() -> None:
+    """Do one thing and print one JSON object; the exit code is 1 when it holds an error."""
+    given = _parser().parse_args()
+    try:
+        answer = _made(given) if given.action == "create-key" else asyncio.run(_broken(given))
+    except ServingError as error:
+        answer = {"error": {"reason": error.reason, "message": error.message}}
+    except OSError as error:
+        answer = {"error": {"reason": "FILE", "message": f"{error.filename}: {error.strerror}"}}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.exit(1 if "error" in answer else 0)
+
+
+def _made(given: argparse.Namespace) -> dict[str, Any]:
+    key = OperatorKey.generate(given.name)
+    path: Path = given.key
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key.to_text())
+    return {"name": key.name, "private_key_file": str(path), "line": key.public_line()}
+
+
+async def _broken(given: argparse.Namespace) -> dict[str, Any]:
+    key = OperatorKey.load(given.key)
+    asked = Asked(model=given.model, version=given.to, wait_seconds=given.wait)
+    broken = await (past_controller(asked, key, given.bootstrap) if given.bootstrap else past_bus(asked, key, given.router))
+    return {
+        "model": broken.route.model,
+        "version": broken.route.backends[0].version,
+        "revision": broken.route.revision,
+        "change_id": broken.route.change_id,
+        "operator": key.name,
+        "confirmations": dict(broken.confirmations),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m services.emergency")
+    parser.add_argument("action", choices=("create-key", "rollback"))
+    parser.add_argument("--key", type=Path, required=True)
+    parser.add_argument("--name", default="")
+    parser.add_argument("--model", default="")
+    parser.add_argument("--to", default="")
+    parser.add_argument("--bootstrap", default="")
+    parser.add_argument("--router", action="append", default=[])
+    parser.add_argument("--wait", type=float, default=5.0)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

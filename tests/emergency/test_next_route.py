@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from penstock.contracts.errors import NotFound
+from penstock.contracts.route_records import RouteRecord, supersedes
+from penstock.contracts.routes import WHOLE, Backend, FallbackKind, FallbackStep, Route, Shadow, single
+from services.emergency.next_route import given_to, newest
+
+HELD = Route(
+    model="fraud",
+    revision=7,
+    writer_epoch=3,
+    sequence=40,
+    backends=(Backend(version="1", weight_basis_points=9000, attempts=2), Backend(version="2", weight_basis_points=1000)),
+    shadow=Shadow(version="1", sample_basis_points=100),
+    fallback=(FallbackStep(kind=FallbackKind.VERSION, version="1"), FallbackStep(kind=FallbackKind.CACHED)),
+    pins={"acme": "2"},
+    aliases={"champion": "1"},
+)
+
+
+@pytest.mark.parametrize("asked", ["1", "champion"])
+def test_everything_goes_to_the_version_and_the_rest_stays(asked: str):
+    made = given_to(HELD, asked, change_id="c", now=5.0)
+
+    assert made.backends == (Backend(version="1", weight_basis_points=WHOLE, attempts=2),)
+    assert (made.revision, made.sequence, made.change_id, made.changed_time) == (8, 0, "c", 5.0)
+    assert (made.shadow, [step.kind for step in made.fallback], made.pins) == (None, [FallbackKind.CACHED], {"acme": "2"})
+    assert supersedes(RouteRecord(route=made, break_glass=True), RouteRecord(route=HELD))
+
+
+def test_a_version_that_had_no_traffic_can_have_it():
+    assert given_to(HELD, "9", change_id="c", now=0.0).weight("9") == WHOLE
+
+
+def test_of_several_words_the_newest_counts():
+    records = [RouteRecord(route=single("fraud", "1", revision=revision)) for revision in (2, 5, 3)]
+
+    assert newest([*records, RouteRecord(route=single("iris", "1", revision=9))], "fraud").revision == 5
+
+
+def test_a_model_without_a_route_is_said():
+    with pytest.raises(NotFound):
+        newest([RouteRecord(route=None), RouteRecord(route=single("iris", "1"))], "fraud")
