@@ -1,14 +1,20 @@
 """Where the servers' code is, and how a process of it is started.
 
-The wheel carries it as package data under `penstock/_services`, a checkout has it beside `penstock`. It is put on the path of the
-processes that run it and of nobody else, so no top-level package called `services` lands in anyone's environment.
+A checkout has it beside `penstock`; the wheel carries it as one archive, which is unpacked into the user's cache when a server is started
+for the first time. It is put on the path of the processes that run it and of nobody else, so no top-level package called `services` lands
+in anyone's environment.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import sys
+import tempfile
+import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,13 +35,41 @@ def services_folder() -> Path:
     """Return the folder that holds the package `services`.
 
     Raises:
-        Failure: this installation carries no servers.
+        Failure: this installation carries no servers, or they cannot be unpacked.
     """
     package = Path(penstock.__file__).resolve().parent
-    for folder in (package / "_services", package.parent):
-        if (folder / "services" / "embedded" / "__main__.py").is_file():
-            return folder
+    archive = package / "_services.zip"
+    if archive.is_file():
+        return _unpacked(archive)
+    if (package.parent / "services" / "embedded" / "__main__.py").is_file():
+        return package.parent
     raise Failure("this installation of penstock carries no servers", next_step="pip install --force-reinstall 'penstock[serve]'")
+
+
+def _unpacked(archive: Path) -> Path:
+    """Return the folder of an archive's content in the user's cache, named by its digest; unpack it when it is not there."""
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
+    base = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(base) if base else Path.home() / ".cache") / "penstock" / "services" / digest
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Beside the target and renamed: what was interrupted never looks whole, and of two who do it at once one wins.
+        made = Path(tempfile.mkdtemp(prefix=f"{digest}.", dir=folder.parent))
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(made)
+        with suppress(OSError):
+            made.rename(folder)
+        if made.exists():
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise Failure(
+            f"the servers cannot be unpacked into {folder.parent}: {error.strerror}", next_step="set XDG_CACHE_HOME to a folder of yours"
+        ) from None
+    if not folder.is_dir():
+        raise Failure(f"the servers cannot be unpacked into {folder.parent}", next_step="set XDG_CACHE_HOME to a folder of yours")
+    return folder
 
 
 def check_packages() -> None:

@@ -47,15 +47,19 @@ def serving(wheel: Path, folder: Path) -> Environment:
     return install(wheel, folder, "serve")
 
 
-def test_the_wheel_carries_the_servers_as_package_data_and_nothing_else_at_the_top(wheel: Path):
-    names = zipfile.ZipFile(wheel).namelist()
-    servers = {f"penstock/_services/{path.relative_to(REPO)}" for path in (REPO / "services").rglob("*.py")}
+def test_the_wheel_carries_the_servers_as_one_archive_and_nothing_else_at_the_top(wheel: Path, folder: Path):
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+        (folder / "servers.zip").write_bytes(opened.read("penstock/_services.zip"))
+    packed = set(zipfile.ZipFile(folder / "servers.zip").namelist())
+    wanted = {str(path.relative_to(REPO)) for path in (REPO / "services").rglob("*.py")}
+    wanted |= {str(path.relative_to(REPO)) for path in (REPO / "deploy" / "local").rglob("*.*")}
 
     assert {name.split("/")[0].split("-")[0] for name in names} == {"penstock"}
-    assert servers - set(names) == set()
-    assert {f"penstock/_services/{path.relative_to(REPO)}" for path in (REPO / "deploy" / "local").rglob("*.*")} - set(names) == set()
+    assert wanted - packed == set()
+    assert {name.split("/")[0] for name in packed} == {"services", "deploy"}
     assert "penstock/py.typed" in names
-    assert [name for name in names if name.endswith(".pyc")] == []
+    assert [name for name in (*names, *packed) if name.endswith(".pyc")] == []
 
 
 @pytest.mark.parametrize("name", ["base", "serving"])
