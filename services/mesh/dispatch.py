@@ -2,8 +2,9 @@
 
 `Dispatch` owns the links of this process. What no replica can answer by its deadline is refused before it is sent (door.py). A chunk whose
 worker went silent or away is sent once to another replica, as far as the retry budget and its deadlines allow. A request that a worker
-refused unexecuted goes elsewhere whether it is idempotent or not, within MAX_ATTEMPTS: free when the replica is gone or drains, within the
-budget when it is full. Deadlines are enforced here too: a worker that says nothing cannot hold a caller past its deadline.
+refused unexecuted goes elsewhere whether it is idempotent or not, within MAX_ATTEMPTS: within the budget when the replica is full, and
+free when it is gone or drains, because nothing is ever sent to that replica again. Deadlines are enforced here too: a worker that says
+nothing cannot hold a caller past its deadline.
 """
 
 from __future__ import annotations
@@ -250,19 +251,19 @@ class Dispatch:
         self.flush()
 
     def not_executed(self, chunk: Chunk, positions: list[int], error: ServingError) -> None:
-        """Send requests that were refused unexecuted to another replica."""
+        """Send requests that were refused unexecuted to another replica; one that takes nothing any more is never asked again."""
+        link, now, is_full = self._homes.get(chunk.chunk_id), self._clock(), isinstance(error, ReplicaOverloaded)
         again = chunk.part(positions)
         again.attempts -= 1
         again.refusals += 1
-        now = self._clock()
+        if link is not None and not is_full and self._table.give_up(link.target.instance_id, chunk.replica_id):
+            self._changed()
         if again.refusals >= MAX_ATTEMPTS:
             self._refuse_again(again, error)
-        elif not isinstance(error, ReplicaOverloaded):
-            self._send_again(again, now)
-        elif self._budget.take(again.left, now):
-            self._send_again(again, now, avoid=self._homes.get(chunk.chunk_id))
-        else:
+        elif is_full and not self._budget.take(again.left, now):
             self._refuse_again(again, no_room(chunk.context.deployment))
+        else:
+            self._send_again(again, now, avoid=link if is_full else None)
         self.flush()
 
     def _retry(self, chunk: Chunk, error: ServingError, now: float, *, tries: int) -> None:
@@ -280,9 +281,7 @@ class Dispatch:
 
     def _send_again(self, chunk: Chunk, now: float, *, avoid: Link | None = None) -> None:
         self.counters.retried_requests += chunk.left
-        deployment = chunk.context.deployment
-        newest = self._table.deployment(deployment.model, deployment.version)
-        self._place(chunk, newest if newest is not None and newest.is_same(deployment) else deployment, now, avoid=avoid)
+        self._place(chunk, self._table.newest(chunk.context.deployment), now, avoid=avoid)
 
     # --- deadlines ---------------------------------------------------------------------------------------------------------------
 

@@ -14,54 +14,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from penstock.contracts.declared_routes import declared_aliases, declared_backends, declared_default_level
 from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplica, VersionNotFound
 from penstock.contracts.names import check_model_name, version_order
-from penstock.contracts.routes import Backend, Route, single
-from penstock.contracts.signature import Signature
+from penstock.contracts.routes import Route, single
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
+from services.mesh.deployment import Deployment, deployment_of
 from services.mesh.plan import LATEST, Plan, no_route
 
 LOADING = frozenset({ReplicaState.LOADING, ReplicaState.WARMING})
 HELD = frozenset({ReplicaState.LOADING, ReplicaState.WARMING, ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaRef:
-    """A replica on a worker instance."""
-
-    instance_id: str
-    replica_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Deployment:
-    """One version and the replicas that are ready to serve it."""
-
-    model: str
-    version: str
-    digest: str
-    signature: Signature
-    model_config: bytes
-    replicas: tuple[ReplicaRef, ...]
-    response_cache: bool = False
-    response_cache_ttl_seconds: float = 0.0
-    priority_levels: int = 0
-    default_priority_level: int = 0
-    """Of requests that name none."""
-    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
-    shares: tuple[Backend, ...] = ()
-
-    def is_same(self, other: Deployment) -> bool:
-        """Whether nothing that others derive from it differs, the replicas aside."""
-        return (
-            self.digest == other.digest
-            and self.model_config == other.model_config
-            and self.signature == other.signature
-            and self.response_cache == other.response_cache
-        )
 
 
 class RouteTable:
@@ -77,6 +40,7 @@ class RouteTable:
         self._aliases: dict[str, dict[str, str]] = {}
         self._known: dict[str, dict[str, ReplicaState]] = {}
         self._lost: set[str] = set()
+        self._gone: set[tuple[str, int]] = set()
         self._missed: dict[str, frozenset[str]] = {}
 
     def apply(self, worker_id: str, status: WorkerStatus | None) -> bool:
@@ -105,6 +69,35 @@ class RouteTable:
         (self._lost.add if is_lost else self._lost.discard)(instance_id)
         self._rebuild()
         return True
+
+    def give_up(self, instance_id: str, replica_id: int) -> bool:
+        """Note that a replica takes nothing any more, which its worker's status says later or never; return whether that is news."""
+        if (instance_id, replica_id) in self._gone:
+            return False
+        self._gone.add((instance_id, replica_id))
+        self._rebuild()
+        return True
+
+    def newest(self, deployment: Deployment) -> Deployment:
+        """Return the newest value of a deployment; what is not ready anywhere may still take requests where it drains."""
+        found = self.deployment(deployment.model, deployment.version)
+        if found is not None and found.is_same(deployment):
+            return found
+        left = tuple(one for one in deployment.replicas if (one.instance_id, one.replica_id) not in self._gone)
+        return replace(deployment, replicas=left)
+
+    def successor(self, deployment: Deployment) -> Deployment | None:
+        """Return what a derived route serves by now in the place of a deployment, None if nothing else that takes the same inputs.
+
+        Where several versions share the traffic there is no successor: who got which one was decided by a key.
+        """
+        route = self._routes.get(deployment.model) if self._plans is None else None
+        if route is None or len(route.backends) != 1:
+            return None
+        found = self.deployment(deployment.model, route.backends[0].version)
+        if found is None or found.is_same(deployment) or found.signature != deployment.signature:
+            return None
+        return found
 
     def statuses(self) -> Mapping[str, WorkerStatus]:
         """Return the newest status of every live worker."""
@@ -202,15 +195,20 @@ class RouteTable:
 
     def _rebuild(self) -> None:
         self.revision += 1
-        self._lost &= {status.instance_id for status in self._statuses.values()}
+        instances = {status.instance_id for status in self._statuses.values()}
+        self._lost &= instances
+        self._gone = {pair for pair in self._gone if pair[0] in instances}
         replicas = [
-            (status.instance_id, replica) for status in self._statuses.values() for replica in status.replicas if replica.state in HELD
+            (status.instance_id, replica if (status.instance_id, replica.replica_id) not in self._gone else _draining(replica))
+            for status in self._statuses.values()
+            for replica in status.replicas
+            if replica.state in HELD
         ]
         self._known = _known(replicas)
         fresh: dict[str, dict[str, Deployment]] = {}
         for model, versions in self._known.items():
             for version in versions:
-                built = _deployment(
+                built = deployment_of(
                     [pair for pair in replicas if pair[1].model == model and pair[1].version == version and pair[1].is_ready]
                 )
                 if built is not None:
@@ -249,6 +247,10 @@ def _is_behind(status: WorkerStatus, model: str, version: str) -> bool:
     return not status.draining and bool(states & LOADING) and ReplicaState.READY not in states
 
 
+def _draining(replica: ReplicaStatus) -> ReplicaStatus:
+    return replace(replica, state=ReplicaState.DRAINING) if replica.is_ready else replica
+
+
 def _known(replicas: Iterable[tuple[str, ReplicaStatus]]) -> dict[str, dict[str, ReplicaState]]:
     known: dict[str, dict[str, ReplicaState]] = {}
     for _, replica in replicas:
@@ -256,28 +258,3 @@ def _known(replicas: Iterable[tuple[str, ReplicaStatus]]) -> dict[str, dict[str,
         if versions.get(replica.version) is not ReplicaState.READY:
             versions[replica.version] = replica.state
     return known
-
-
-def _deployment(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | None:
-    """Build the deployment of one version; where digests differ, the newest files win and older replicas get nothing new."""
-    if not ready:
-        return None
-    newest = max((replica for _, replica in ready), key=lambda replica: replica.changed_time)
-    return Deployment(
-        model=newest.model,
-        version=newest.version,
-        digest=newest.digest,
-        signature=newest.signature,
-        model_config=newest.model_config,
-        replicas=tuple(
-            ReplicaRef(instance_id=instance_id, replica_id=replica.replica_id)
-            for instance_id, replica in ready
-            if replica.digest == newest.digest and replica.model_config == newest.model_config
-        ),
-        response_cache=newest.response_cache,
-        response_cache_ttl_seconds=newest.response_cache_ttl_seconds,
-        priority_levels=newest.priority_levels,
-        default_priority_level=declared_default_level(newest.model_config),
-        aliases=declared_aliases(newest.model_config),
-        shares=declared_backends(newest.model_config),
-    )

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from penstock.contracts.errors import Overloaded, ReplicaGone, ReplicaOverloaded
+from penstock.contracts.errors import NoReadyReplica, Overloaded, ReplicaOverloaded
 from penstock.contracts.status import GrpcCode
 from penstock.contracts.worker_status import CostPoint
 from penstock.v1 import link_pb2 as pb
@@ -78,7 +78,7 @@ async def test_full_replicas_are_not_asked_again_beyond_the_budget(workers: list
         assert all(error.retry_after_seconds for error in ledger.failures.values() if "replicas" in error.message)
 
 
-async def test_when_no_worker_holds_the_replica_any_more_it_ends_with_a_refusal(workers: list[FakeWorker]):
+async def test_when_no_worker_holds_the_replica_any_more_it_ends_with_a_refusal_that_says_when_to_come_back(workers: list[FakeWorker]):
     calls: Counter[str] = Counter()
     for worker in workers:
         worker.answer = refusing("REPLICA_GONE", calls, "gone")
@@ -89,8 +89,48 @@ async def test_when_no_worker_holds_the_replica_any_more_it_ends_with_a_refusal(
         dispatch.flush()
         await ledger.until(1)
 
-        assert isinstance(ledger.failures[1], ReplicaGone)
-        assert calls["gone"] == dispatching_module.MAX_ATTEMPTS
+        assert isinstance(ledger.failures[1], NoReadyReplica)
+        assert ledger.failures[1].retry_after_seconds
+        assert calls["gone"] == len(workers)
+
+
+@pytest.mark.parametrize("reason", ["REPLICA_GONE", "DRAINING"])
+async def test_a_replica_that_takes_nothing_any_more_is_never_asked_again(workers: list[FakeWorker], reason: str):
+    calls: Counter[str] = Counter()
+    workers[0].answer = refusing(reason, calls, "gone")
+    ledger = Ledger()
+    async with dispatching(workers[:1]) as (dispatch, table):
+        deployment = table.resolve("echo")
+        dispatch.send(chunk_of(ledger, deployment, range(8)), deployment, time.monotonic())
+        dispatch.flush()
+        await ledger.until(8)
+        for number in range(8, 400):
+            dispatch.send(chunk_of(ledger, deployment, [number]), table.newest(deployment), time.monotonic())
+        dispatch.flush()
+        await ledger.until(400)
+
+        assert {error.reason for error in ledger.failures.values()} == {"NO_READY_REPLICA"}
+        assert (calls["gone"], dispatch.counters.retried_requests) == (8, 8)
+
+
+async def test_what_a_gone_replica_does_not_take_another_one_takes_and_gets_everything_later(workers: list[FakeWorker]):
+    calls: Counter[str] = Counter()
+    workers[0].answer = refusing("REPLICA_GONE", calls, "gone")
+    ledger = Ledger()
+    async with dispatching(workers) as (dispatch, table):
+        deployment = table.resolve("echo")
+        for number in range(12):
+            dispatch.send(chunk_of(ledger, deployment, [number]), deployment, time.monotonic())
+        dispatch.flush()
+        await ledger.until(12)
+        asked = calls["gone"]
+        for number in range(12, 100):
+            dispatch.send(chunk_of(ledger, deployment, [number]), table.resolve("echo"), time.monotonic())
+        dispatch.flush()
+        await ledger.until(100)
+
+        assert sorted(ledger.answers) == list(range(100))
+        assert calls["gone"] == asked > 0
 
 
 async def test_what_cannot_be_answered_in_time_is_refused_at_once_with_when_to_come_back(workers: list[FakeWorker]):

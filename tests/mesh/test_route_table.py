@@ -182,3 +182,28 @@ def test_replicas_with_other_files_do_not_mix():
     table = table_of(status("a", old), status("b", new))
 
     assert [one.replica_id for one in table.resolve("echo").replicas] == [2]
+
+
+def test_a_replica_that_was_given_up_serves_nothing_whatever_later_statuses_say_until_its_worker_is_another():
+    held = replica(version="1", replica_id=1)
+    table = table_of(status("a", held))
+    before = table.resolve("echo")
+
+    assert table.give_up("a", 1)
+    assert not table.give_up("a", 1)
+    table.apply("a", status("a", held, replica("other", replica_id=2), revision=2))
+
+    with pytest.raises(NoReadyReplica, match="DRAINING"):
+        table.resolve("echo")
+    assert table.newest(before).replicas == ()
+    assert table.resolve("other").replicas
+    table.apply("a", status("a", held, instance="a-2"))
+    assert table.newest(before).replicas == table.resolve("echo").replicas
+
+
+def test_a_given_up_replica_leaves_the_traffic_to_the_version_that_is_ready_elsewhere():
+    table = table_of(status("a", replica(version="1", replica_id=1)), status("b", replica(version="2", replica_id=1)))
+
+    table.give_up("b", 1)
+
+    assert table.resolve("echo").version == "1"

@@ -1,0 +1,75 @@
+"""What serves one version: its replicas on the workers, and what they say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from penstock.contracts.declared_routes import declared_aliases, declared_backends, declared_default_level
+from penstock.contracts.routes import Backend
+from penstock.contracts.signature import Signature
+from penstock.contracts.worker_status import ReplicaStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaRef:
+    """A replica on a worker instance."""
+
+    instance_id: str
+    replica_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Deployment:
+    """One version and the replicas that are ready to serve it."""
+
+    model: str
+    version: str
+    digest: str
+    signature: Signature
+    model_config: bytes
+    replicas: tuple[ReplicaRef, ...]
+    response_cache: bool = False
+    response_cache_ttl_seconds: float = 0.0
+    priority_levels: int = 0
+    default_priority_level: int = 0
+    """Of requests that name none."""
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    shares: tuple[Backend, ...] = ()
+
+    def is_same(self, other: Deployment) -> bool:
+        """Whether nothing that others derive from it differs, the replicas aside."""
+        return (
+            self.digest == other.digest
+            and self.model_config == other.model_config
+            and self.signature == other.signature
+            and self.response_cache == other.response_cache
+        )
+
+
+def deployment_of(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | None:
+    """Pure: build the deployment of one version from its ready replicas, by instance; None without any.
+
+    Where digests differ, the newest files win and older replicas get nothing new.
+    """
+    if not ready:
+        return None
+    newest = max((replica for _, replica in ready), key=lambda replica: replica.changed_time)
+    return Deployment(
+        model=newest.model,
+        version=newest.version,
+        digest=newest.digest,
+        signature=newest.signature,
+        model_config=newest.model_config,
+        replicas=tuple(
+            ReplicaRef(instance_id=instance_id, replica_id=replica.replica_id)
+            for instance_id, replica in ready
+            if replica.digest == newest.digest and replica.model_config == newest.model_config
+        ),
+        response_cache=newest.response_cache,
+        response_cache_ttl_seconds=newest.response_cache_ttl_seconds,
+        priority_levels=newest.priority_levels,
+        default_priority_level=declared_default_level(newest.model_config),
+        aliases=declared_aliases(newest.model_config),
+        shares=declared_backends(newest.model_config),
+    )
