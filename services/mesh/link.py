@@ -172,8 +172,8 @@ class Link(asyncio.Protocol):
         if not self.is_silent and self._quiet_ticks * PING_SECONDS >= SILENCE_SECONDS:
             self.is_silent = True
             log.warning("link_silent", worker=self.target.worker_id, instance=self.target.instance_id, requests=self._open_requests())
+            self._owner.link_changed(self)  # first, so that what is given back finds the routes without this worker
             self._give_back()
-            self._owner.link_changed(self)
 
     def _open_requests(self) -> int:
         return sum(chunk.left for chunk in self.open.values())
@@ -208,9 +208,8 @@ class Link(asyncio.Protocol):
         self._closed.set()
         if was_up:
             log.warning("link_lost", worker=self.target.worker_id, instance=self.target.instance_id, requests=self._open_requests())
-        self._give_back()
-        if was_up:
             self._owner.link_changed(self)
+        self._give_back()
 
     def data_received(self, data: bytes) -> None:
         """Take answers."""

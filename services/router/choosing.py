@@ -25,6 +25,8 @@ SESSION_PARAMETER = "session"
 ASKED = -1
 BARRED = -2
 """Steps of requests that no chain began for: for a named version, and for one that must not answer, not from the cache either."""
+MOVED = 1
+"""Step of requests that a derived route chose a version for, and then another one; written routes count the steps of their chain."""
 
 
 class Unit(NamedTuple):

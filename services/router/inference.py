@@ -28,6 +28,7 @@ from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.refusals import REQUESTS_IN_FLIGHT_LIMIT, absent, door, untold
 from services.router.request_spans import begin_span
+from services.router.rerouting import Rerouting
 from services.router.shadowing import Shadowing
 from services.router.shared_answers import SharedAnswers
 from services.router.targets import Target
@@ -66,6 +67,7 @@ class Inference:
         self.fallback: FallbackChain | None = None
         """Helps requests whose version failed, where routes are written."""
         self.shadowing: Shadowing | None = None
+        self._rerouting = Rerouting(understanding, dispatch, clock)
         self._alike = Alike(self, tenants, tracer)
         self._waves = 0
 
@@ -205,10 +207,12 @@ class Inference:
         assert isinstance(calls, Calls)  # noqa: S101 - every chunk of this sink was made above
         if calls.copies and self.shadowing is not None:
             self.shadowing.caller_failed(calls, positions)
-        if calls.target.plan is not None and self.fallback is not None:
+        if calls.target.plan is None:
+            positions = self._rerouting.follow(chunk, positions, error)
+        elif self.fallback is not None:
             positions = self.fallback.help(chunk, positions, error, self._stand_in)
-            if not positions:
-                return
+        if not positions:
+            return
         calls.front.fail_many([calls.call_ids[position] for position in positions], [error] * len(positions))
         self._let_go(calls, positions, error)
         if self._observing is not None:
@@ -259,8 +263,6 @@ class Inference:
             calls.target.outcomes.fail(error, calls.tenants[position].policy.name)
         if calls.spans:
             self._end_spans(calls, positions, self._clock() - calls.arrived_at, error)
-
-    # --- counting ----------------------------------------------------------------------------------------------------------------
 
     def _count_tenants(self, calls: Calls, positions: Sequence[int]) -> None:
         outcomes, first = calls.target.outcomes, calls.tenants[0]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from penstock.contracts.errors import InvalidInput, ServingError
 from services.mesh.route_table import Deployment, RouteTable
-from services.router.choosing import Asking, Choosing, Unit
+from services.router.choosing import ASKED, MOVED, Asking, Choosing, Unit
 from services.router.front import Affinity
 from services.router.layouts import LayoutBook
 from services.router.outcomes import RouterMetrics
@@ -174,7 +174,8 @@ class Understanding:
     def _resolved(self, model: str, version: str, asking: Asking) -> tuple[Target, Unit | None]:
         plan = self._table.plan(model)
         if plan is None:
-            return self.target_of(self._table.resolve(model, version, asking.parameters.routing_key or asking.identity)), None
+            deployment = self._table.resolve(model, version, asking.parameters.routing_key or asking.identity)
+            return self.target_of(deployment, ASKED if version else 0), None
         deployment, step, unit = self.choosing.choose(plan, version, asking)
         return self.target_of(deployment, step), unit
 
@@ -188,6 +189,11 @@ class Understanding:
         elif target.deployment is not deployment:
             target.deployment = deployment
         return target
+
+    def successor_of(self, target: Target) -> Target | None:
+        """Return what serves by now in the place of a target that a derived route chose; None if nothing else, or if it was named."""
+        found = self._table.successor(target.deployment) if target.plan is None and target.step == 0 else None
+        return None if found is None else self.target_of(found, MOVED)
 
     def _remember(self, name: bytes, target: Target, version: str, unit: Unit | None) -> None:
         if len(self._known) >= KNOWN_LIMIT:
