@@ -51,8 +51,8 @@ BUGS = (
         "leak-an-admission",
         "bad_rows",
         INFERENCE,
-        "error: ServingError) -> None:\n        self.requests_in_flight -= len(positions)\n",
-        "error: ServingError) -> None:\n        self.requests_in_flight -= 0\n",
+        "self.requests_in_flight -= len(positions)\n        calls.release(positions)\n        for position",
+        "self.requests_in_flight -= 0\n        calls.release(positions)\n        for position",
     ),
     _bug("leak-work-in-the-worker", "heavy", CONNECTION, "            self._open.pop(work.chunk_id, None)", "            pass"),
     _bug(
