@@ -115,9 +115,16 @@ def config_of(text: str) -> Mapping[str, object]:
     if len(text) > MOST_CONFIG_BYTES:
         raise InvalidInput(f"the configuration has {len(text)} characters, the limit is {MOST_CONFIG_BYTES}", field="config_json")
     try:
-        config: Any = json.loads(text)
+        config: Any = json.loads(text, parse_constant=_refuse_constant)
+        # A lone surrogate is read and cannot be written: it would be an error of ours much later.
+        json.dumps(config, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the configuration is no JSON: {str(error)[:100]}", reason="BAD_JSON", field="config_json") from None
     if not isinstance(config, dict):
         raise InvalidInput("the configuration is a JSON object, in the words of model.toml", reason="BAD_JSON", field="config_json")
     return cast("dict[str, object]", config)
+
+
+def _refuse_constant(name: str) -> object:
+    message = f"{name} is no number of JSON"
+    raise ValueError(message)
