@@ -163,7 +163,9 @@ def test_logs_goes_on_when_a_log_is_put_aside(stacks: Path, tmp_path: Path):
     write_stack(stacks / "local", os.getpid())
     path = stacks / "local" / "logs" / "kafka.log"
     path.write_text("one\n")
-    command = [sys.executable, "-c", "from penstock.cli.main import main; main()", "logs", "-f", "kafka"]
+    # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from penstock.cli.main import main; main()"
+    command = [sys.executable, "-c", heeds, "logs", "-f", "kafka"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}) as following:
         assert following.stdout is not None
         seen = [following.stdout.readline()]
