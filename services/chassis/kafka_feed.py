@@ -198,8 +198,10 @@ class KafkaFeed(Generic[V]):
             self._apply(key, raw)
             if count % SLICE_RECORDS == 0:
                 await asyncio.sleep(0)
-        if self._is_dirty:
+        if self._is_dirty or not self._has_snapshot:
+            # An empty topic is kept as well: who saw it once starts without the bus, too.
             await self._save_apart()
+            self._has_snapshot = self._disk is not None
 
     def _apply(self, key: str, raw: bytes | None) -> None:
         try:

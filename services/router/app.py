@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import secrets
-import ssl
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -29,14 +28,14 @@ from services.chassis.entry import Start
 from services.chassis.feeds import Feed, FolderFeed
 from services.chassis.heartbeat import beating
 from services.chassis.kafka_feed import KafkaFeed
-from services.chassis.metrics import registry
+from services.chassis.metrics import Collected, registry
 from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
 from services.chassis.telemetry import Telemetry
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
-from services.router.bus_loop import on_the_bus, routes_in_force, topic_source
+from services.router.bus_loop import BusSide, on_the_bus, routes_in_force, topic_source
 from services.router.bus_metrics import bus_metrics
 from services.router.cache_statistics import RouterCaches
 from services.router.choosing import Choosing
@@ -50,6 +49,7 @@ from services.router.grpc_front import GrpcOptions, open_grpc
 from services.router.http_front import HttpOptions, open_http
 from services.router.http_head import HttpLimits
 from services.router.inference import Inference
+from services.router.link_tls import link_tls
 from services.router.metrics import router_metrics
 from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
@@ -62,6 +62,7 @@ from services.router.runtime_settings import LogSettings, TraceSettings
 from services.router.shadowing import Shadowing
 from services.router.shared_answers import SharedAnswers
 from services.router.statistics import ControlClient, Statistics
+from services.router.tenant_metrics import tenant_metrics
 from services.router.tenants import Tenants
 from services.router.tenants_file import TenantsFile
 from services.router.tls_files import TlsFiles
@@ -99,12 +100,12 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         stack.enter_context(beating(settings.state_dir / "heartbeats" / settings.router_id))
         traces = await enter(telemetry.started(start.service))
         core = _core(settings, clock, traces)
-        tenants_file = TenantsFile(core.tenants, settings.tenants_file)
+        tenants_file = TenantsFile(core.tenants, settings.tenants_file, is_on_bus=settings.bus.is_set)
         tenants_file.open()
         await enter(running(core.dispatch.run(), name="dispatch"))
         workers = _workers(settings, clock)
         await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
-        bus = None if core.routes is None else await enter(on_the_bus(settings, core.routes, core.observing))
+        bus = None if core.routes is None else await enter(on_the_bus(settings, core.routes, core.tenants, core.observing))
         await workers.caught_up()
         await enter(core.controllers)
         control = await enter(_control(start, core, clock, traces))
@@ -112,11 +113,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
             *core.metrics.collectors,
             *router_metrics(core.inference, core.dispatch, core.shared),
             *process_metrics(start, traces),
-            *(
-                []
-                if bus is None
-                else bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, core.choosing, core.inference.fallback)
-            ),
+            *([] if bus is None else _bus_metrics(bus, core)),
         )
         sockets = settings.state_dir / "metrics"
         sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -141,7 +138,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     routes = routes_in_force(settings, identity) if settings.bus.is_set else None
     table, metrics = RouteTable(None if routes is None else routes.plans), RouterMetrics()
     tenants = Tenants(pepper=settings.key_pepper.encode())
-    dispatch = Dispatch(table, router_id=identity, clock=clock.now, random=Random(), tls=_link_tls(settings))
+    dispatch = Dispatch(table, router_id=identity, clock=clock.now, random=Random(), tls=link_tls(settings))
     dispatch.learn_of_crashes(lambda worker_id: read_casualties(boxes / worker_id))
     choosing = Choosing(table, Random())
     understanding = Understanding(table, metrics, choosing)
@@ -185,6 +182,11 @@ def _assist(inference: Inference, observing: Observing, around: Surroundings, ro
     inference.fallback = FallbackChain(around)
     inference.shadowing = observing.shadowing = shadowing = Shadowing(around.table, around.dispatch, around.clock)
     routes.on_change(lambda _model: shadowing.follow_routes(routes.plans.values()))
+
+
+def _bus_metrics(bus: BusSide, core: Core) -> tuple[Collected, ...]:
+    routes = bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, core.choosing, core.inference.fallback)
+    return (*routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters))
 
 
 def _workers(settings: RouterSettings, clock: Clock) -> Feed[WorkerStatus]:
@@ -286,14 +288,3 @@ def _tls(settings: RouterSettings) -> TlsFiles | None:
     return TlsFiles(
         certificate_chain=settings.tls_certificate, private_key=settings.tls_key, client_authorities=settings.tls_client_authorities
     )
-
-
-def _link_tls(settings: RouterSettings) -> ssl.SSLContext | None:
-    if settings.link_authorities is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(settings.link_authorities))
-    # Workers are known by the authority that signed them and by the instance id of the handshake, not by host names.
-    context.check_hostname = False
-    if settings.link_certificate is not None:
-        context.load_cert_chain(settings.link_certificate, settings.link_key)
-    return context

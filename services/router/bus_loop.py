@@ -1,10 +1,11 @@
-"""What a router of the whole mesh does on the bus: follows routes, reports what it applied, and serves its operators meanwhile.
+"""What a router of the whole mesh does on the bus: follows routes and tenants, reports what it applied, and serves its operators meanwhile.
 
 Without a bus (`bus.bootstrap_servers` empty) nothing of this exists, and routes are those that workers' models declare.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from penstock.contracts.errors import ServingError
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.router_status import RouterStatus
-from penstock.contracts.topics import ROUTERS, ROUTES, Topic
+from penstock.contracts.tenant_records import TenantRecord
+from penstock.contracts.topics import ROUTERS, ROUTES, TENANTS, Topic
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
 from services.chassis.operator_keys import OperatorKeys
@@ -23,6 +25,8 @@ from services.router.observation_loop import ObservationLoop
 from services.router.observing import Observing
 from services.router.routes_in_force import RoutesInForce
 from services.router.status_reports import StatusReports
+from services.router.tenants import Tenants
+from services.router.tenants_in_force import TenantsInForce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,8 @@ class BusSide:
 
     routes: RoutesInForce
     feed: KafkaFeed[RouteRecord]
+    tenants: TenantsInForce
+    tenant_feed: KafkaFeed[TenantRecord]
     sender: KafkaSender
     reports: StatusReports
 
@@ -60,8 +66,8 @@ def topic_source(settings: RouterSettings, topic: Topic) -> TopicSource:
 
 
 @asynccontextmanager
-async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, observing: Observing) -> AsyncGenerator[BusSide]:
-    """Follow routes, report them and what became of requests while the block lasts; entered when the routes that there are, are applied."""
+async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, tenants: Tenants, observing: Observing) -> AsyncGenerator[BusSide]:
+    """Follow routes and tenants, report what was applied and what became of requests; entered when all that there is, is applied."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         sender = KafkaSender(settings.bus, settings.router_id)
@@ -72,7 +78,11 @@ async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, observing:
         await enter(running(feed.follow(routes.apply), name="route-feed"))
         socket = settings.state_dir / "admin" / f"{settings.router_id}.sock"
         routes.admin_address = await enter(serving_admin(AdminServicer(routes, feed), socket))
-        await feed.caught_up()
+        in_force = TenantsInForce(tenants)
+        tenant_feed = KafkaFeed(topic_source(settings, TENANTS), TenantRecord.from_bytes, TenantRecord.supersedes)
+        await enter(running(tenant_feed.follow(in_force.apply), name="tenant-feed"))
+        await asyncio.gather(feed.caught_up(), tenant_feed.caught_up())
+        in_force.warn_if_open()
         reports = StatusReports(routes, KafkaPublisher(sender, ROUTERS, RouterStatus.to_bytes), settings.router_id)
         await enter(running(reports.run(), name="status-reports"))
-        yield BusSide(routes=routes, feed=feed, sender=sender, reports=reports)
+        yield BusSide(routes=routes, feed=feed, tenants=in_force, tenant_feed=tenant_feed, sender=sender, reports=reports)

@@ -36,9 +36,9 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     reuse_port: bool = False
     """Share the ports with other router processes."""
     tenants_file: Path | None = None
-    """Tenants, keys and quotas (TOML); none means that everybody may call everything."""
+    """Tenants, keys and quotas (TOML); none means that everybody may call everything, or, with a bus, that tenants come by it."""
     key_pepper: str = ""
-    """Secret under which `hmac-sha256:` keys of the tenants file are hashed; give it by the environment."""
+    """Secret under which `hmac-sha256:` keys are hashed, those of the bus too; give it by the environment."""
     tls_certificate: Path | None = None
     """PEM file; with `tls_key` both faces speak TLS, and gRPC is served by grpcio."""
     tls_key: Path | None = None

@@ -76,6 +76,8 @@ class Inference:
     def take(self, front: Front, wave: Wave) -> None:
         """Admit and send a wave; answers come later, refusals at once."""
         self._waves += 1
+        if self.tenants.expires_time is not None:
+            self.tenants.forget_expired()
         intake = Intake(front, wave, self._clock(), self._waves)
         gone = set(wave.cancelled) if wave.cancelled else None
         for index in self._special(intake, gone):

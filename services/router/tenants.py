@@ -1,4 +1,4 @@
-"""Who calls: API keys to tenants, from a TOML file that is read again when it changes.
+"""Who calls: API keys to tenants, from a TOML file that is read again when it changes, or from the bus.
 
     [[tenants]]
     name = "acme"
@@ -10,41 +10,46 @@
     admin = false
     keys = ["sha256:<64 hexadecimal digits>"]
 
-A key is `penstock_<32 characters>`; only the SHA-256 of it is stored (a key has 160 random bits, so no slow hash is needed). With a
-pepper in the environment (PENSTOCK_KEY_PEPPER) entries are `hmac-sha256:…` under it. Without a file everybody is one and the same
-tenant without limits, and the start-up log says so.
+A key is `penstock_<random characters>`; only the SHA-256 of it is stored (a key has 160 random bits or more, so no slow hash is needed).
+With a pepper in the environment (PENSTOCK_KEY_PEPPER) entries are `hmac-sha256:…` under it. While there is no tenant everybody is one
+and the same tenant without limits, and the log says so.
+
+Keys that were presented are remembered, so that a request costs one look-up; every change forgets all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import tomllib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from penstock.contracts.errors import InvalidInput, TenantForbidden, Unauthenticated
+from penstock.contracts.errors import TenantForbidden, Unauthenticated
+from penstock.contracts.tenant_records import KeyRecord
 from services.router.admission import Tenant, TenantPolicy
+from services.router.tenant_policies import Admitted, read_tenants
 
 KNOWN_KEYS_LIMIT = 100_000
 KNOWN_KEY_CHARACTERS = 128
 """Longest key that is remembered: an open server takes any key, and would remember megabytes of them."""
-TENANT_FIELDS = frozenset(
-    {"name", "requests_per_second", "rows_per_second", "burst_seconds", "max_rows_in_flight", "models", "admin", "keys"}
-)
 
 
 class Tenants:
     """Answers whose key it is."""
 
-    def __init__(self, *, pepper: bytes = b"") -> None:
+    def __init__(self, *, pepper: bytes = b"", wall_seconds: Callable[[], float] = time.time) -> None:
         """Start open: without tenants everybody is `anonymous`."""
-        self.anonymous: Tenant | None = Tenant(TenantPolicy(name="anonymous", is_admin=True))
-        self.known: dict[str | None, Tenant] = {None: self.anonymous}
+        self._everybody = Tenant(TenantPolicy(name="anonymous", is_admin=True))
+        self.anonymous: Tenant | None = self._everybody
+        self.known: dict[str | None, Tenant] = {None: self._everybody}
+        self.expires_time: float | None = None
+        """When the first of the keys that are remembered ends; None while none of them does."""
         self._pepper = pepper
-        self._by_hash: dict[str, Tenant] = {}
-        self._by_name: dict[str, Tenant] = {}
+        self._wall_seconds = wall_seconds
+        self._keys: dict[str, tuple[Tenant, KeyRecord]] = {}
+        self._in_force: dict[str, Admitted] = {}
+        self._met: dict[str, Tenant] = {}
 
     @property
     def is_open(self) -> bool:
@@ -57,25 +62,48 @@ class Tenants:
         Raises:
             InvalidInput: the file is not valid; what was loaded before stays in force.
         """
-        policies = read_tenants(path.read_text())
-        by_hash: dict[str, Tenant] = {}
-        by_name: dict[str, Tenant] = {}
-        for policy, hashes in policies:
-            tenant = self._by_name.get(policy.name) or Tenant(policy)
-            if tenant.policy != policy:
-                tenant.adopt(policy)
-            by_name[policy.name] = tenant
-            by_hash.update(dict.fromkeys(hashes, tenant))
-        self._by_hash, self._by_name = by_hash, by_name
-        self.anonymous = None
-        self.known = {}
+        tenants = read_tenants(path.read_text())
+        for name in self._in_force.keys() - {one.policy.name for one in tenants}:
+            self.put(name, None)
+        for one in tenants:
+            self.put(one.policy.name, one)
+
+    def put(self, name: str, admitted: Admitted | None) -> None:
+        """Admit a tenant as it stands now, or, without one, no more; what it has in flight stays counted."""
+        held = self._in_force.pop(name, None)
+        tenant = self._met.get(name)
+        for key in held.keys if held is not None else ():
+            if (found := self._keys.get(key.hash)) is not None and found[0] is tenant:
+                del self._keys[key.hash]
+        if admitted is not None:
+            if tenant is None:
+                tenant = self._met[name] = Tenant(admitted.policy)
+            elif tenant.policy != admitted.policy:
+                tenant.adopt(admitted.policy)
+            self._in_force[name] = admitted
+            for key in admitted.keys:
+                self._keys[key.hash] = (tenant, key)
+        self.anonymous = None if self._in_force else self._everybody
+        self._forget()
+
+    def policy(self, name: str) -> TenantPolicy | None:
+        """Return the policy of a tenant in force."""
+        held = self._in_force.get(name)
+        return None if held is None else held.policy
+
+    def forget_expired(self) -> None:
+        """Forget what is remembered of keys as soon as one of them has expired; asked wherever `expires_time` is not None."""
+        if self.expires_time is not None and self._wall_seconds() >= self.expires_time:
+            self._forget()
 
     def of(self, key: str | None) -> Tenant:
         """Return the tenant of a presented key.
 
         Raises:
-            Unauthenticated: no key where one is needed, or an unknown one.
+            Unauthenticated: no key where one is needed, or one that is unknown, revoked or expired.
+            TenantForbidden: the tenant is frozen.
         """
+        self.forget_expired()
         tenant = self.known.get(key)
         if tenant is not None:
             return tenant
@@ -85,13 +113,11 @@ class Tenants:
             return self.anonymous
         if key is None:
             raise Unauthenticated("an API key is needed: send it as 'x-api-key' or as 'authorization: Bearer …'")
-        tenant = self._by_hash.get(f"sha256:{hashlib.sha256(key.encode()).hexdigest()}")
-        if tenant is None and self._pepper:
-            tenant = self._by_hash.get(f"hmac-sha256:{hmac.new(self._pepper, key.encode(), hashlib.sha256).hexdigest()}")
-        if tenant is None:
-            raise Unauthenticated("the API key is not known")
+        tenant, record = self._found(key)
         if len(self.known) < KNOWN_KEYS_LIMIT:
             self.known[key] = tenant
+            if record.expires_time:
+                self.expires_time = min(record.expires_time, self.expires_time or record.expires_time)
         return tenant
 
     def admin(self, key: str | None) -> Tenant:
@@ -107,57 +133,22 @@ class Tenants:
 
     def all(self) -> Mapping[str, Tenant]:
         """Return the tenants by name."""
-        return self._by_name if self.anonymous is None else {"anonymous": self.anonymous}
+        return {name: self._met[name] for name in self._in_force} if self.anonymous is None else {"anonymous": self.anonymous}
 
+    def _found(self, key: str) -> tuple[Tenant, KeyRecord]:
+        found = self._keys.get(f"sha256:{hashlib.sha256(key.encode()).hexdigest()}")
+        if found is None and self._pepper:
+            found = self._keys.get(f"hmac-sha256:{hmac.new(self._pepper, key.encode(), hashlib.sha256).hexdigest()}")
+        if found is None:
+            raise Unauthenticated("the API key is not known")
+        tenant, record = found
+        if record.expires_time and self._wall_seconds() >= record.expires_time:
+            raise Unauthenticated("the API key has expired")
+        name = tenant.policy.name
+        if self._in_force[name].is_frozen:
+            raise TenantForbidden(f"tenant {name!r} is frozen: its keys open nothing for now", reason="TENANT_FROZEN")
+        return found
 
-def read_tenants(text: str) -> list[tuple[TenantPolicy, list[str]]]:
-    """Return the policies of a tenants file with the hashes of their keys.
-
-    Raises:
-        InvalidInput: what is wrong, and where.
-    """
-    try:
-        tables: list[dict[str, Any]] = tomllib.loads(text).get("tenants", [])
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"tenants file: {error}", reason="BAD_VALUE") from None
-    policies = [_policy(table, number) for number, table in enumerate(tables, start=1)]
-    names = [policy.name for policy, _ in policies]
-    if not names or len(set(names)) != len(names):
-        raise InvalidInput("tenants file: at least one [[tenants]] table is needed, and names must differ", reason="BAD_VALUE")
-    return policies
-
-
-def _policy(table: dict[str, Any], number: int) -> tuple[TenantPolicy, list[str]]:
-    where = f"tenants file, table {number}"
-    unknown = set(table) - TENANT_FIELDS
-    if unknown:
-        raise InvalidInput(f"{where}: unknown field {min(unknown)!r}; known: {', '.join(sorted(TENANT_FIELDS))}", reason="BAD_VALUE")
-    name, keys = table.get("name"), table.get("keys", [])
-    if not isinstance(name, str) or not name:
-        raise InvalidInput(f"{where}: 'name' must be a text", reason="BAD_VALUE")
-    limits: dict[str, float] = {}
-    for field in ("requests_per_second", "rows_per_second", "burst_seconds", "max_rows_in_flight"):
-        if field in table:
-            value = table[field]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise InvalidInput(f"{where}: {field!r} must be a number above 0, not {value!r}", reason="BAD_VALUE")
-            limits[field] = float(value)
-    if not isinstance(keys, list) or not all(isinstance(key, str) and _is_hash(key) for key in keys):  # pyright: ignore[reportUnknownVariableType]
-        raise InvalidInput(f"{where}: 'keys' holds hashes like 'sha256:<64 hex digits>' (penstock keys create)", reason="BAD_VALUE")
-    models = table.get("models")
-    if models is not None and not (isinstance(models, list) and all(isinstance(one, str) for one in models)):  # pyright: ignore[reportUnknownVariableType]
-        raise InvalidInput(f"{where}: 'models' must be a list of names or patterns", reason="BAD_VALUE")
-    if not isinstance(table.get("admin", False), bool):
-        raise InvalidInput(f"{where}: 'admin' must be true or false", reason="BAD_VALUE")
-    return TenantPolicy(
-        name=name,
-        number=number,
-        models=None if models is None else tuple(models),  # pyright: ignore[reportUnknownArgumentType]
-        is_admin=table.get("admin", False),
-        **limits,
-    ), keys
-
-
-def _is_hash(key: str) -> bool:
-    kind, _, digits = key.partition(":")
-    return kind in {"sha256", "hmac-sha256"} and len(digits) == 64 and all(digit in "0123456789abcdef" for digit in digits)
+    def _forget(self) -> None:
+        self.known = {} if self.anonymous is None else {None: self.anonymous}
+        self.expires_time = None

@@ -20,29 +20,42 @@ log = structlog.get_logger(__name__)
 class TenantsFile:
     """Loads tenants; an invalid file changes nothing and says so."""
 
-    def __init__(self, tenants: Tenants, path: Path | None) -> None:
-        """Keep the arguments; without a path everybody may call."""
+    def __init__(self, tenants: Tenants, path: Path | None, *, is_on_bus: bool = False) -> None:
+        """Keep the arguments; without a path everybody may call, unless tenants come by the bus."""
         self.rejected = 0
         """How often a changed file was invalid."""
         self._tenants = tenants
         self._path = path
+        self._is_on_bus = is_on_bus
         self._stamp: tuple[int, int, int] | None = None
 
     def open(self) -> None:
         """Read the file for the first time.
 
         Raises:
-            CannotStart: it cannot be read or is invalid.
+            CannotStart: it cannot be read or is invalid, or tenants come by the bus.
         """
-        if self._path is None:
+        if self._is_on_bus:
+            self._refuse_both()
+        elif self._path is None:
             log.warning("no_tenants_file", effect="everybody who reaches the ports may call and load every model")
-            return
+        else:
+            self._open(self._path)
+
+    def _open(self, path: Path) -> None:
         self._stamp = self._look()
         try:
-            self._tenants.load(self._path)
+            self._tenants.load(path)
         except (OSError, ServingError) as error:
-            raise CannotStart(f"{self._path}: {error}") from None
+            raise CannotStart(f"{path}: {error}") from None
         log.info("tenants_loaded", count=len(self._tenants.all()))
+
+    def _refuse_both(self) -> None:
+        if self._path is not None:
+            raise CannotStart(
+                f"tenants come by the bus (bus.bootstrap_servers) and from {self._path} (tenants_file): set one of the two; "
+                "on the bus tenants are made with `penstock tenants set` and `penstock keys create --tenant NAME`"
+            )
 
     def reload(self) -> bool:
         """Read the file again; False, and nothing changes, when it is invalid."""
