@@ -18,6 +18,9 @@ from services.router.layouts import Layout
 from services.router.tenants import Tenants
 from services.router.tracing import RequestTracer
 
+ALIKE_AT_LEAST = 4
+"""Requests of one layout; fewer cost less one by one."""
+
 
 class Alike:
     """Admits requests of one layout; one a process."""

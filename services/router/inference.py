@@ -18,7 +18,7 @@ from services.mesh.chunk import Answered, Chunk
 from services.mesh.dispatch import Dispatch
 from services.router import answers
 from services.router.admission import Tenant
-from services.router.alike import Alike
+from services.router.alike import ALIKE_AT_LEAST, Alike
 from services.router.calls import Calls
 from services.router.fallback import FallbackChain
 from services.router.front import Front, Wave
@@ -35,8 +35,6 @@ from services.router.targets import Target
 from services.router.tenants import Tenants
 from services.router.tracing import RequestTracer
 from services.router.understanding import NotUnderstood, Understanding, Understood
-
-ALIKE_AT_LEAST = 4
 
 
 class Inference:
