@@ -110,6 +110,7 @@ class Chunk:
         "template",
         "tenants",
         "traces",
+        "try_until",
     )
 
     def __init__(
@@ -137,6 +138,7 @@ class Chunk:
         self.replica_id = 0
         self.lane: Lane | None = None
         self.sent_at = 0.0
+        self.try_until = NO_DEADLINE
         self.size = 0
         self.left = 0
         self.released = bytearray()

@@ -19,19 +19,19 @@ import structlog
 from penstock.contracts.errors import DeadlineExceeded, ReplicaOverloaded, ServingError
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis.last_words import Casualties, mark_of, sender_of
-from services.mesh import door, placement
+from services.mesh import door, placement, tries
+from services.mesh.candidates import candidates as candidates_of
+from services.mesh.candidates import new_lane, reachable
 from services.mesh.chunk import Chunk
 from services.mesh.dispatch_counters import DispatchCounters
-from services.mesh.lane import Lane, open_lane
 from services.mesh.link import Link
 from services.mesh.link_target import LinkTarget
 from services.mesh.quarantine import Quarantine, judge, unknown_casualties
 from services.mesh.refusals import no_room, nobody
 from services.mesh.retry_budget import RetryBudget
 from services.mesh.route_table import Deployment, RouteTable
+from services.mesh.tries import MAX_ATTEMPTS, backend_of
 
-MAX_ATTEMPTS = 3
-"""Most workers that one request is sent to; only one of these may have begun to execute it when it is sent again."""
 SWEEP_SECONDS = 0.02
 """How often deadlines are looked at; an answer comes at most this late after its deadline."""
 
@@ -131,7 +131,7 @@ class Dispatch:
 
     def can_serve(self, deployment: Deployment) -> bool:
         """Whether any replica of it can be reached now."""
-        return any(link.is_up for link, _ in self._reachable(deployment))
+        return any(link.is_up for link, _ in reachable(self._links, deployment))
 
     @property
     def links(self) -> Sequence[Link]:
@@ -166,7 +166,7 @@ class Dispatch:
         return iter([*self._chunks.values(), *self._quarantine.waiting])
 
     def _place(self, chunk: Chunk, deployment: Deployment, now: float, *, avoid: Link | None = None) -> None:
-        candidates = self._candidates(deployment)
+        candidates = candidates_of(self._links, deployment)
         if avoid is not None:
             candidates = [pair for pair in candidates if pair[0] is not avoid]
         link = placement.choose([link for link, _ in candidates if not link.is_clogged], chunk.rows_left, self._random)
@@ -174,7 +174,7 @@ class Dispatch:
             self._refuse(chunk, no_room(deployment) if candidates or avoid is not None else nobody(deployment))
             return
         replica_id = next(replica_id for candidate, replica_id in candidates if candidate is link)
-        lane = link.lanes.get(replica_id) or self._new_lane(link, replica_id, deployment)
+        lane = link.lanes.get(replica_id) or new_lane(self._table, link, replica_id, deployment)
         if door.is_pressed(chunk, lane, now):
             self._sift(chunk, candidates, deployment, now)
         else:
@@ -185,6 +185,7 @@ class Dispatch:
         self._next_chunk_id += 1
         chunk.replica_id = replica_id
         chunk.attempts += 1
+        chunk.try_until = tries.ends_at(backend_of(self._table, chunk.context.deployment), now)
         self._chunks[chunk.chunk_id] = chunk
         self._homes[chunk.chunk_id] = link
         link.place(chunk, link.lanes[replica_id], now)
@@ -192,7 +193,7 @@ class Dispatch:
     def _sift(self, chunk: Chunk, candidates: Sequence[tuple[Link, int]], deployment: Deployment, now: float) -> None:
         """Send what can be answered in time, to the soonest replicas first, and refuse the rest."""
         lanes = [
-            (link.lanes.get(replica_id) or self._new_lane(link, replica_id, deployment), link, replica_id)
+            (link.lanes.get(replica_id) or new_lane(self._table, link, replica_id, deployment), link, replica_id)
             for link, replica_id in candidates
             if not link.is_clogged
         ]
@@ -206,23 +207,6 @@ class Dispatch:
                 return
         self.counters.shed_requests += chunk.left
         self._refuse(chunk, door.refusal(chunk, lanes[0][0], now))
-
-    def _new_lane(self, link: Link, replica_id: int, deployment: Deployment) -> Lane:
-        statuses = self._table.statuses().values()
-        held = next((one.replicas for one in statuses if one.instance_id == link.target.instance_id), ())
-        return open_lane(link.lanes, replica_id, deployment.signature.max_batch_size or 1, held)
-
-    def _candidates(self, deployment: Deployment) -> list[tuple[Link, int]]:
-        reachable = [(link, replica_id) for link, replica_id in self._reachable(deployment) if link.is_up]
-        ejected = [(link, replica_id) for link, replica_id in reachable if link.rotations and not link.takes(replica_id)]
-        return placement.in_rotation(reachable, ejected) if ejected else reachable
-
-    def _reachable(self, deployment: Deployment) -> Iterator[tuple[Link, int]]:
-        links = self._links
-        for replica in deployment.replicas:
-            link = links.get(replica.instance_id)
-            if link is not None:
-                yield link, replica.replica_id
 
     def _refuse(self, chunk: Chunk, error: ServingError) -> None:
         positions = [position for position in chunk.open_positions() if chunk.take(position)]
@@ -246,8 +230,8 @@ class Dispatch:
         self.counters.links_lost += 1
         now, lost = self._clock(), self._casualties(link.target.worker_id) if chunks else None
         for chunk in chunks:
-            tries, error = judge(chunk, mark_of(self._sender, chunk.chunk_id), lost)
-            self._retry(chunk, error, now, tries=tries)
+            most, error = judge(chunk, mark_of(self._sender, chunk.chunk_id), lost)
+            self._retry(chunk, error, now, most=tries.capped(most, backend_of(self._table, chunk.context.deployment)))
         self.flush()
 
     def not_executed(self, chunk: Chunk, positions: list[int], error: ServingError) -> None:
@@ -266,9 +250,9 @@ class Dispatch:
             self._send_again(again, now, avoid=link if is_full else None)
         self.flush()
 
-    def _retry(self, chunk: Chunk, error: ServingError, now: float, *, tries: int) -> None:
+    def _retry(self, chunk: Chunk, error: ServingError, now: float, *, most: int) -> None:
         again = chunk.part(chunk.open_positions()) if chunk.left != chunk.size else chunk
-        if not (again.attempts < tries and again.is_idempotent and self._budget.take(again.left, now)):
+        if not (again.attempts < most and again.is_idempotent and self._budget.take(again.left, now)):
             self._refuse_again(again, error)
         elif again.deaths:
             self._quarantine.add(again)
@@ -296,4 +280,18 @@ class Dispatch:
                 if positions:
                     self.counters.expired_requests += len(positions)
                     chunk.sink.failed(chunk, positions, DeadlineExceeded("the deadline passed before the worker answered"))
+            if chunk.try_until <= now and chunk.left:
+                self._end_try(chunk, now)
         self.flush()
+
+    def _end_try(self, chunk: Chunk, now: float) -> None:
+        """Cancel a try that took too long; its requests go to another worker, or are refused."""
+        home, deployment = self._homes.get(chunk.chunk_id), chunk.context.deployment
+        again = chunk.part([position for position in chunk.open_positions() if self.cancel(chunk, position)])
+        self.counters.timed_out_tries += again.left
+        others = any(link is not home for link, _ in candidates_of(self._links, deployment))
+        is_left = others and again.is_idempotent and again.attempts < tries.most(backend_of(self._table, deployment))
+        if is_left and self._budget.take(again.left, now):
+            self._send_again(again, now, avoid=home)
+        else:
+            self._refuse_again(again, tries.took_too_long(deployment))

@@ -14,4 +14,5 @@ class DispatchCounters:
     retries_refused: int = 0
     expired_requests: int = 0
     shed_requests: int = 0
+    timed_out_tries: int = 0
     links_lost: int = 0

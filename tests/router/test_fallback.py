@@ -92,6 +92,19 @@ async def test_a_version_that_fails_is_stood_in_for_and_nothing_stays_counted(st
     assert stand.tenants.of(None).rows_in_flight == 0
 
 
+async def test_a_version_whose_tries_took_too_long_is_stood_in_for(stand: Stand, worker: FakeWorker, routes: RoutesInForce):
+    worker.answer = lambda chunk: None if chunk.replica_id == 2 else echo(chunk)
+    backend = Backend(version="2", weight_basis_points=10_000, try_timeout_seconds=0.06)
+    routes.apply("echo", RouteRecord(route=Route(model="echo", backends=(backend,), revision=1, fallback=(version("1"),))))
+
+    stand.take(request([[1, 1]]))
+    await stand.front.until(1)
+
+    assert told(stand, 1) == ("1", "version")
+    assert [chunk.replica_id for chunk in worker.chunks] == [2, 1]
+    assert (stand.inference.requests_in_flight, stand.tenants.of(None).rows_in_flight) == (0, 0)
+
+
 async def test_the_steps_are_tried_in_their_order_once_each(stand: Stand, worker: FakeWorker, routes: RoutesInForce):
     worker.answer = failing(1, 2, 3)
     put(routes, version("1"), version("3"), declared(7.0))

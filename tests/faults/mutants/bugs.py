@@ -62,7 +62,7 @@ BUGS = (
         "            running.mode = RunMode.HALVED if error.reason == OUT_OF_MEMORY else RunMode.APART\n            instance.run(running)",
         "            self._finish(instance, running, Outcome(failed=[(part, error) for part in running.batch.parts]))",
     ),
-    _bug("retry-nothing", "kill", DISPATCH, "again.attempts < tries and", "again.attempts < 1 and"),
+    _bug("retry-nothing", "kill", DISPATCH, "again.attempts < most and", "again.attempts < 1 and"),
     _bug("retry-without-budget", "storm", DISPATCH, "again.is_idempotent and self._budget.take(again.left, now)", "True"),
     _bug("overlook-silence", "stop", LINK, "SILENCE_SECONDS = 0.4", "SILENCE_SECONDS = 400.0"),
     _bug(
