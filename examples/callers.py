@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from penstock import Client, ServingError
+from penstock.client.options import ClientOptions
 
 THREADS = 4
 SETTLE_SECONDS = 0.2
@@ -19,8 +20,9 @@ SETTLE_SECONDS = 0.2
 class Callers:
     """Asks while its block lasts."""
 
-    def __init__(self, target: str, model: str, rows: Any) -> None:
-        """Keep whom to ask what; one row a call, in turn."""
+    def __init__(self, target: str, model: str, rows: Any, *, key: str | None = None) -> None:
+        """Keep whom to ask what, and with which key; one row a call, in turn."""
+        self._options = ClientOptions(api_key=key)
         self.failures: list[str] = []
         self._answers: list[tuple[float, str]] = []
         self._target, self._model = target, model
@@ -54,7 +56,7 @@ class Callers:
         return answered.count(version) / max(len(answered), 1)
 
     def _ask(self, number: int) -> None:
-        with Client(self._target) as client:
+        with Client(self._target, self._options) as client:
             turn = number
             while not self._ends.is_set():
                 row, asked_at = self._rows[turn % len(self._rows)][None], time.monotonic()

@@ -61,8 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     complaints: list[str] = []
     try:
         build_models(repository, (digits.NAME,))
-        with up(console) as addresses, Control(addresses.grpc, ClientOptions(timeout_seconds=30)) as control:
-            Demo(control, addresses, console, complaints).run(repository / digits.NAME)
+        with up(console) as addresses:
+            key = first_key(addresses)
+            with Control(addresses.grpc, ClientOptions(timeout_seconds=30, api_key=key)) as control:
+                Demo(control, addresses, key, console, complaints).run(repository / digits.NAME)
     except MeshFailure as failure:
         complaints.append(str(failure))
     for complaint in complaints:
@@ -90,13 +92,21 @@ def up(console: Console) -> Generator[Addresses]:
             _penstock(("down", "--name", "demo", "--state-dir", folder), DOWN_SECONDS)
 
 
+def first_key(addresses: Addresses) -> str:
+    """Make the first tenant, who may change the mesh, and return its key: from then on nobody calls without one."""
+    with Control(addresses.grpc, ClientOptions(timeout_seconds=30)) as control:
+        control.set_tenant("demo", json.dumps({"admin": True}), Write(reason="demo"))
+        return control.create_key("demo").key
+
+
 class Demo:
     """What is done, in order; what is wrong is collected."""
 
-    def __init__(self, control: Control, addresses: Addresses, console: Console, complaints: list[str]) -> None:
-        """Keep the arguments."""
+    def __init__(self, control: Control, addresses: Addresses, key: str, console: Console, complaints: list[str]) -> None:
+        """Keep the arguments; `key` is that of who changes the mesh and calls it."""
         self._control = control
         self._addresses = addresses
+        self._key = key
         self._console = console
         self._complaints = complaints
 
@@ -106,7 +116,7 @@ class Demo:
         self._deploy(OLD)
         self._deploy(NEW)
         rows = datasets.digits().held_out_rows
-        with Callers(self._addresses.grpc, digits.NAME, rows) as callers:
+        with Callers(self._addresses.grpc, digits.NAME, rows, key=self._key) as callers:
             self._split(callers)
             self._pin_and_shadow(callers)
             self._flip_and_roll_back(callers)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -76,8 +77,8 @@ async def test_the_database_refuses_to_change_the_audit(stand: Stand, statement:
     assert before[0].actor == ANN.actor
 
 
-async def test_a_database_that_is_away_is_unavailable():
-    engine = open_engine("sqlite+aiosqlite:////nonexistent/catalogue.db")
+async def test_a_database_that_is_away_is_unavailable(tmp_path: Path):
+    engine = open_engine(f"sqlite+aiosqlite:///{tmp_path / 'no-such-folder' / 'catalogue.db'}")
 
     with pytest.raises(Unavailable) as refusal:
         await migrate(engine)
