@@ -101,7 +101,7 @@ class KafkaSender:
         while True:
             try:
                 async with self._producing() as client:
-                    if failures > 1:
+                    if failures:
                         log.info("bus_is_back", client=self._client_id)
                     failures = 0
                     await self._send_for_ever(client)
