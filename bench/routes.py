@@ -23,9 +23,9 @@ from penstock.contracts.topics import Topic
 from services.chassis.kafka import BusSettings, Delivery
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
+from services.chassis.operator_keys import OperatorKeys
 from services.chassis.process import running
 from services.mesh.plan import Plan
-from services.router.break_glass import OperatorKeys
 from services.router.routes_in_force import RoutesInForce
 from services.stack.topic_catalogue import make_topics
 
