@@ -174,10 +174,13 @@ def _stop(running: Running) -> None:
 
 
 def _kill(running: Running) -> None:
-    """End whatever still runs; does nothing after a clean stop."""
-    for process_id in _marked(running.mark):
-        with suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGKILL)
+    """End whatever still runs, and return when it is gone; does nothing after a clean stop."""
+    while left := _marked(running.mark):
+        for process_id in left:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGKILL)
+        running.process.poll()
+        time.sleep(_POLL_SECONDS)
     running.process.wait()
 
 

@@ -22,7 +22,7 @@ from services.controller.lease_loop import LeaseLoop
 from services.controller.sql_catalogue import SqlCatalogue
 from services.controller.sql_engine import open_engine
 
-LIFE_SECONDS = 1.0
+LIFE_SECONDS = 2.0
 PACE_SECONDS = 0.02
 
 
