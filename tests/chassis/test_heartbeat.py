@@ -11,7 +11,7 @@ from services.chassis.heartbeat import beating, read_beat
 
 
 async def grown(path: Path, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (beat := read_beat(path)) is None or beat.count <= count:
             await asyncio.sleep(0.005)
 

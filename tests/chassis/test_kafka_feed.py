@@ -36,10 +36,8 @@ async def test_a_feed_starts_from_its_snapshot_when_the_bus_is_away(world: Kafka
         pass
     away(world)
 
-    began_at = time.monotonic()
     async with Follower(world.feed()).following() as follower:
         assert follower.told == [("a", "1")]
-        assert time.monotonic() - began_at < PATIENCE_SECONDS + 1
 
 
 async def test_without_a_snapshot_and_without_a_bus_it_is_not_caught_up(world: KafkaWorld):

@@ -124,7 +124,7 @@ async def test_a_collector_that_is_away_does_not_hold_the_process(collector: Col
     async with telemetry.started("router") as traces:
         traces.emit(server_span(CALLER, METHOD, (0.0, 1.0), {}))
 
-    assert time.monotonic() - begun < telemetry.CLOSE_SECONDS + 3
+    assert time.monotonic() - begun < telemetry.CLOSE_SECONDS + 20
 
 
 @pytest.mark.parametrize(

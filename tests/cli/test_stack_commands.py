@@ -113,7 +113,7 @@ def test_down_asks_the_supervisor_to_end_and_waits_for_it(run: Run, stacks: Path
     ended = run("down")
 
     assert ended.exit_code == 0
-    assert sleeper.wait(10) == -15
+    assert sleeper.wait(30) == -15
 
 
 def test_down_of_what_does_not_run_is_done(run: Run, stacks: Path):
@@ -181,4 +181,4 @@ def test_logs_goes_on_when_a_log_is_put_aside(stacks: Path, tmp_path: Path):
         following.send_signal(2)
 
         assert seen == ["one\n", "two\n", "half\n", "new\n"]
-        assert following.wait(10) == 0
+        assert following.wait(30) == 0

@@ -181,7 +181,7 @@ async def test_a_server_that_does_not_answer_costs_the_deadline_and_no_more(pred
     release = threading.Event()
 
     def stuck(request: pb.ModelInferRequest, context: grpc.ServicerContext) -> pb.ModelInferResponse:
-        release.wait(10)
+        release.wait(30)
         return doubled(request)
 
     far.infer = stuck
@@ -207,7 +207,7 @@ def test_a_server_that_is_not_there_is_unavailable():
 def gated(gate: threading.Event) -> Infer:
     def infer(request: pb.ModelInferRequest, context: grpc.ServicerContext) -> pb.ModelInferResponse:
         if request.raw_input_contents[0] == np.zeros((1, 2), np.float32).tobytes():
-            gate.wait(5)
+            gate.wait(30)
         return doubled(request)
 
     return infer
@@ -242,8 +242,8 @@ def test_threads_that_wait_together_travel_together(far: Far):
         while sum(len(waiting) for waiting in client._waiting.values()) < 20:
             time.sleep(0.001)
         gate.set()
-        first.result(5)
-        answers = [future.result(5) for future in rest]
+        first.result(30)
+        answers = [future.result(30) for future in rest]
 
     assert [answer["y"].tolist() for answer in answers] == [[[2 * n, 2 * n]] for n in range(1, 21)]
     assert len(far.requests) < 10

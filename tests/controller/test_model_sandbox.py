@@ -79,7 +79,7 @@ async def test_an_examination_beyond_its_wall_time_is_killed_and_waited_for(tmp_
         await sandbox.examine("churn", "1", staged(tmp_path, models.identity()))
 
     assert caught.value.reason == "MODEL_TOO_SLOW"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert children() == []
 
 

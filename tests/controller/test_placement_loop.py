@@ -26,7 +26,7 @@ class Rounds:
         return Plan()
 
     async def reach(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.done < count:
                 self.changed.clear()
                 await self.changed.wait()

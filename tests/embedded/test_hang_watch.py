@@ -67,7 +67,7 @@ async def test_a_stopped_process_is_known_as_such():
     try:
         assert not is_stopped(process.pid)
         os.kill(process.pid, signal.SIGSTOP)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not is_stopped(process.pid):
                 await asyncio.sleep(0.005)
     finally:

@@ -109,7 +109,6 @@ async def test_o3_a_herd_on_a_model_that_is_being_loaded_loads_it_once_and_is_to
     with world(short_dir, oracle.write_models(tmp_path / "models", ("alpha",)), workers=1) as cold:
         cold.settle({"alpha": "1"})
         async with Caller(cold.target, ledger, connections=4) as caller, asyncio.timeout(40):
-
             herd = [asyncio.create_task(insist(caller, "beta", nonce)) for nonce in range(500)]
             await asyncio.to_thread(oracle.write_version, cold.repository / "beta", 1)
             await asyncio.gather(*herd)

@@ -64,7 +64,7 @@ async def _call(load: Load, address: str, number: int, pause_seconds: float) -> 
         while True:
             count += 1
             try:
-                answer = await infer(request(f"{number}-{count}"), timeout=5)
+                answer = await infer(request(f"{number}-{count}"), timeout=30)
             except grpc.aio.AioRpcError as error:
                 load.failures.append(f"{error.code().name}: {error.details()}")
             else:

@@ -54,7 +54,7 @@ class Served:
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(self.http + path, timeout=5) as response:
+            with urllib.request.urlopen(self.http + path, timeout=30) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -180,7 +180,7 @@ def next_good_request_is_served(client: Client) -> None:
 @pytest.mark.parametrize("row", [row for row in ROWS if "grpc" in row.faces], ids=lambda row: row.name)
 def test_grpc_refuses_by_code_and_reason(row: Row, infer: Callable[..., Any], client: Client):
     with pytest.raises(grpc.RpcError) as refused:
-        infer(row.build().SerializeToString(), timeout=5)
+        infer(row.build().SerializeToString(), timeout=30)
     trailers = dict(refused.value.trailing_metadata())
 
     assert refused.value.code() is row.codes[0]
@@ -268,7 +268,7 @@ def test_a_thousand_bad_requests_leave_memory_as_it_was(served: Served, infer: C
     def bombard(count: int) -> None:
         for number in range(count):
             with pytest.raises(grpc.RpcError):
-                infer(rows[number % len(rows)], timeout=5)
+                infer(rows[number % len(rows)], timeout=30)
 
     def resident_bytes() -> int:
         pids = [served.child("router-0"), served.child("worker-0")]

@@ -21,8 +21,6 @@ MESSAGE_LIMIT_BYTES = 4 << 20
 """What the serve accepts; small, so that what is larger is quickly made."""
 FLAT_BYTES = 8 << 20
 """How much memory a thousand refusals may leave behind."""
-GOOD_SECONDS = 1.0
-"""How long the next good request may take; a hundredth of it on a machine of our own."""
 
 Outcome = tuple[grpc.StatusCode, str | None]
 
@@ -67,11 +65,9 @@ class Target:
         return failure.code(), reason
 
     def assert_unharmed(self) -> None:
-        """Same processes, and the next good request is served at once."""
-        started_at = time.monotonic()
-        outcome, took = self.call(GOOD, metadata=[] if self.key is None else [("x-api-key", self.key)]), time.monotonic() - started_at
+        """Same processes, and the next good request is served."""
+        outcome = self.call(GOOD, metadata=[] if self.key is None else [("x-api-key", self.key)])
         assert outcome == (grpc.StatusCode.OK, None), outcome
-        assert took < GOOD_SECONDS, f"{took:.2f} s"
         assert self.process_ids == _children(self.served), "a process was started again"
         for process_id in self.process_ids:
             os.kill(process_id, 0)
@@ -83,7 +79,7 @@ class Target:
 
     def assert_memory_returns_to(self, before: int) -> None:
         """Within seconds router and worker have again what they had, but for FLAT_BYTES."""
-        give_up_at = time.monotonic() + 5.0
+        give_up_at = time.monotonic() + 20.0
         while self.resident_bytes() - before > FLAT_BYTES and time.monotonic() < give_up_at:
             time.sleep(0.05)
         grown = self.resident_bytes() - before

@@ -153,7 +153,7 @@ def test_every_row_has_a_name_of_its_own():
 
 def test_a_name_of_shared_memory_is_never_repeated(target: Target):
     with pytest.raises(grpc.RpcError) as refused:
-        target.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(shared("input")(), timeout=5)
+        target.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(shared("input")(), timeout=30)
 
     assert "secret-region" not in f"{refused.value.details()}{refused.value.trailing_metadata()}"
 

@@ -51,7 +51,7 @@ def test_ig15_a_stream_that_switches_its_model_ends_after_what_came_before(targe
 
     def requests() -> Iterator[bytes]:
         yield named("echo", "1")
-        is_answered.wait(5)  # a status overtakes answers that grpcio's client has not read
+        is_answered.wait(30)  # a status overtakes answers that grpcio's client has not read
         yield named("pair", "2")
         yield named("echo", "3")
 
@@ -138,4 +138,4 @@ def _grows(number: Callable[[], int]) -> Callable[[], bool]:
 
 def _until(is_left: threading.Event) -> Iterator[bytes]:
     yield GOOD
-    is_left.wait(5)
+    is_left.wait(30)

@@ -178,7 +178,7 @@ def test_ig19_another_protocol_on_the_port_is_hung_up_on_without_a_word_in_the_l
     lines = target.served.log.read_text().count("\n")
     memory = target.resident_bytes()
     for _ in range(300):
-        with socket.create_connection((host, int(port)), timeout=5) as opened:
+        with socket.create_connection((host, int(port)), timeout=30) as opened:
             opened.sendall(sent)
             while _received(opened):
                 pass

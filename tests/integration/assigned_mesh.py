@@ -34,7 +34,7 @@ from tests.chassis.stored_versions import manifest_of, written
 from tests.kafka_broker import Broker
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 30.0
+SECONDS = 60.0
 QUICK = {"repository_poll_seconds": 0.05, "notice_seconds": 0.3, "drain_seconds": 5.0}
 
 

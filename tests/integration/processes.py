@@ -32,7 +32,7 @@ def process(folder: Path, service: str, *, name: str = "", **settings: Any) -> I
 
 
 def until(condition: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, log.read_text()[-3000:]
         time.sleep(0.02)

@@ -27,7 +27,7 @@ SLOW_WARM_UP = (
     b'[[model_warmup]]\nname = "w"\nbatch_size = 1\ninputs = { x = { data_type = "FP32", dims = [1], input_data_file = "w.raw" } }\n'
 )
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 """Each test starts several processes; on a machine that others use as well a minute is not enough for them."""
 
 

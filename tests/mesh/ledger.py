@@ -52,7 +52,7 @@ class Ledger:
             self.failures[number] = error
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.answers) + len(self.failures) < count:
                 await asyncio.sleep(0.001)
 
@@ -86,7 +86,7 @@ async def dispatching(workers: Sequence[FakeWorker], *, wait_for: int | None = N
     await asyncio.sleep(0)
     for worker in workers:
         dispatch.follow(worker.worker_id, worker.status())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while sum(link.is_up for link in dispatch.links) < (len(workers) if wait_for is None else wait_for):
             await asyncio.sleep(0.001)
     try:

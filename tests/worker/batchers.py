@@ -29,7 +29,7 @@ class WaitingSink(RecordingSink):
         self.on_report = self._changed.set
 
     async def reported(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.reports) < count:
                 self._changed.clear()
                 await self._changed.wait()

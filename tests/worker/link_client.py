@@ -60,7 +60,7 @@ class LinkClient:
 
     async def answer(self, number: int) -> pb.Answer:
         """Return the answer to a request."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while number not in self.answers:
                 await self.read()
         return self.answers[number]

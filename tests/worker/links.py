@@ -57,7 +57,7 @@ class RouterEnd:
         self.writer.write(struct.pack("<I", len(body)) + body)
 
     async def receive(self) -> pb.WorkerFrame:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             (length,) = struct.unpack("<I", await self.reader.readexactly(4))
             return pb.WorkerFrame.FromString(await self.reader.readexactly(length))
 
@@ -69,7 +69,7 @@ class RouterEnd:
         return found
 
     async def closed(self) -> bool:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             try:
                 while await self.reader.read(65536):
                     pass

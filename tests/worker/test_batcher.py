@@ -88,7 +88,7 @@ async def test_a_backlog_of_cheap_batches_leaves_the_loop_room_for_others(sink):
 
 async def test_several_instances_run_at_the_same_time(sink):
     sessions = [FakeSession(), FakeSession()]
-    barrier = threading.Barrier(2, timeout=5)
+    barrier = threading.Barrier(2, timeout=30)
     for session in sessions:
         session.output = lambda x: (barrier.wait(), x * 2)[1]
     async with batcher_of(*sessions, costs=DEAR, policy=BatchPolicy(max_batch_size=1)) as batcher:

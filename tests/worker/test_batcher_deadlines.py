@@ -67,7 +67,7 @@ async def test_a_cancelled_request_does_not_run_and_is_not_reported(sink):
         assert not batcher.cancel(chunk, 0)
         session.gate.set()
         await sink.reported(2)
-        assert await batcher.drain(monotonic() + 5)
+        assert await batcher.drain(monotonic() + 20)
 
     assert sink.reports == [(1, 0), (2, 1)]
     assert batcher.statistics.cancelled == 1
@@ -85,7 +85,7 @@ async def test_the_brake_is_pulled_when_the_last_caller_of_a_running_batch_left(
         assert not sink.reports
         batcher.abandon(chunk)
         await sink.reported(3)
-        assert await batcher.drain(monotonic() + 1)
+        assert await batcher.drain(monotonic() + 20)
 
     assert sink.errors[2, 0].reason == "DEADLINE_EXCEEDED"
     assert batcher.statistics.wasted_nanoseconds > 0
@@ -126,9 +126,9 @@ async def test_an_execution_that_ignores_its_brake_is_reported_once(sink):
     async with batcher_of(session, costs=DEAR, on_stuck=lambda: (reports.append(None), stuck.set())) as batcher:
         begun = monotonic()
         batcher.submit(now_work(1, sink=sink, deadlines=[begun + 0.05]))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await stuck.wait()
-        assert 1.0 <= monotonic() - begun < 4.0
+        assert 1.0 <= monotonic() - begun < 20.0
         session.release.set()
         await sink.reported(1)
 

@@ -260,7 +260,7 @@ async def test_a_worker_that_is_told_to_end_does_not_wait_for_what_loads(reposit
         await worker.until(lambda status: states_of(status, "m").get("2") == "WARMING")
         started_at = time.monotonic()
 
-    assert time.monotonic() - started_at < 5
+    assert time.monotonic() - started_at < 20
     assert worker.status is None
 
 

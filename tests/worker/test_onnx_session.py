@@ -97,7 +97,7 @@ def test_an_endless_loop_stops_at_its_brake_and_the_session_goes_on():
         session.run({"x": np.float32([[-1]])}, ["y"], handle)
 
     timer.join()
-    assert monotonic() - begun < 5.0
+    assert monotonic() - begun < 20.0
     assert handle.is_terminated
     assert session.run({"x": np.float32([[3]])}, ["y"], session.new_handle())[0].tolist() == [[3]]
 

@@ -89,7 +89,7 @@ def test_a_worker_follows_its_repository_and_ends_cleanly_on_sigterm(worker: Wor
     worker.until(lambda status: states_of(status, "m") == {"1": "UNLOADED", "2": "READY", "3": "FAILED"})
 
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(30) == 0
     assert worker.status is None
     events = [json.loads(line)["event"] for line in (root / "log").read_text().splitlines()]
     assert {"worker_open", "replica_ready", "replica_failed", "worker_settled", "replica_unloaded"} <= set(events)

@@ -85,7 +85,7 @@ async def reconciling(world: World):
     reconciler.connect(cast("Loading", world), cast("Unloading", world), Trials(world.trials, "w"))
     task = asyncio.create_task(reconciler.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await board.wait_until(lambda status: status.settled)
             yield reconciler, board
     finally:

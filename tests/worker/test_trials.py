@@ -48,7 +48,7 @@ async def test_at_the_first_start_everybody_loads_at_once(tmp_path: Path):
     async with asyncio.TaskGroup() as group:
         for name in ("worker-0", "worker-1"):
             group.create_task(loads.load(Trials(tmp_path, name), name, offer()))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(loads.begun) < 2:
                 await asyncio.sleep(0.001)
         loads.may_end.set()
@@ -102,7 +102,7 @@ async def test_a_failed_trial_hands_the_turn_on(folder: Path):
         async with Trials(folder, "worker-0").turn(offer(), is_suspect=False):
             raise ZeroDivisionError
 
-    async with asyncio.timeout(10), Trials(folder, "worker-1").turn(offer(), is_suspect=False):
+    async with asyncio.timeout(30), Trials(folder, "worker-1").turn(offer(), is_suspect=False):
         pass
 
 
@@ -124,7 +124,7 @@ async def test_a_worker_with_nothing_left_to_load_lets_go_of_the_turn_of_its_for
     (folder / "turn").write_text("worker-0")
     Trials(folder, "worker-0").rest()
 
-    async with asyncio.timeout(10), Trials(folder, "worker-1").turn(offer(), is_suspect=False):
+    async with asyncio.timeout(30), Trials(folder, "worker-1").turn(offer(), is_suspect=False):
         pass
 
 
@@ -133,12 +133,12 @@ async def test_a_worker_that_does_not_come_back_is_not_waited_for_for_ever(folde
     long_ago = (folder / "turn").stat().st_mtime - TAKE_OVER_SECONDS - 1
     os.utime(folder / "turn", (long_ago, long_ago))
 
-    async with asyncio.timeout(10), Trials(folder, "worker-1").turn(offer(), is_suspect=False):
+    async with asyncio.timeout(30), Trials(folder, "worker-1").turn(offer(), is_suspect=False):
         assert (folder / "turn").read_text() == "worker-1"
 
 
 async def test_a_folder_that_cannot_be_used_keeps_nobody_from_loading(tmp_path: Path):
     trials = Trials(tmp_path / "nowhere", "worker-0")
-    async with asyncio.timeout(10), trials.turn(offer(), is_suspect=True):
+    async with asyncio.timeout(30), trials.turn(offer(), is_suspect=True):
         trials.prove(offer())
     trials.rest()

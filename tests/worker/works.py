@@ -90,9 +90,9 @@ class FakeSession:
         self.runs.append(len(array))
         self.entered.set()
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(30)
         if self.is_endless:
-            assert (self.release if self.ignores_brake else handle.stopped).wait(10)
+            assert (self.release if self.ignores_brake else handle.stopped).wait(30)
             raise Terminated
         if self.poison is not None and (array == self.poison).any():
             raise ExecutionFailed("the model's execution failed; the worker's log says why")

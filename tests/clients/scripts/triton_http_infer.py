@@ -129,7 +129,7 @@ def options(client):
     started = time.monotonic()
     turns = tensor("turns", np.array([[4_000_000]], dtype=np.int64))
     refused(504, client.infer, "slow", [turns], timeout=100_000)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 20.0
 
 
 def concurrency(client):
