@@ -3,6 +3,8 @@
 Precedence: `--set name=value` over environment (`PENSTOCK_<SERVICE>__NAME`, deeper levels by `__`) over the file of `--config` (TOML by its
 name, else JSON) over defaults. What is unknown anywhere is a problem, because a misspelt limit would otherwise be no limit.
 
+A secret may stand in a file: `PENSTOCK_<SERVICE>__NAME_FILE` names the file whose text, without the line's end, is the setting NAME.
+
     class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
         http_port: int = 8000
 
@@ -199,7 +201,10 @@ def _environment_tree(kind: type[Settings], environment: Mapping[str, str], prob
         return {}
     named = {name.removeprefix(prefix): name for name in environment if name.startswith(prefix)}
     known = {field.upper() for field in kind.model_fields}
-    problems.extend(f"environment {name}: no such setting" for rest, name in named.items() if rest.split("__")[0].upper() not in known)
+    files = {rest: name for rest, name in named.items() if _is_file_of(rest, known)}
+    environment = _with_files(environment, tuple(files.values()), problems)
+    unknown = [name for rest, name in named.items() if rest not in files and rest.split("__")[0].upper() not in known]
+    problems.extend(f"environment {name}: no such setting" for name in unknown)
     source = EnvSettingsSource(kind)
     source.env_vars = {name.lower(): value for name, value in environment.items() if value}
     try:
@@ -207,6 +212,25 @@ def _environment_tree(kind: type[Settings], environment: Mapping[str, str], prob
     except SettingsError as error:
         problems.append(f"environment: {error}")
         return {}
+
+
+def _is_file_of(rest: str, known: set[str]) -> bool:
+    return rest not in known and rest.endswith("_FILE") and rest.removesuffix("_FILE") in known
+
+
+def _with_files(environment: Mapping[str, str], files: tuple[str, ...], problems: list[str]) -> Mapping[str, str]:
+    """Return the environment with what stands in files beside it."""
+    read: dict[str, str] = {}
+    for name in files:
+        plain = name.removesuffix("_FILE")
+        if environment.get(plain):
+            problems.append(f"environment {name}: {plain} is set too; leave one of them out")
+            continue
+        try:
+            read[plain] = Path(environment[name]).read_text("utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            problems.append(f"environment {name}: {getattr(error, 'strerror', None) or 'the file is no UTF-8 text'}: {environment[name]}")
+    return {**environment, **read}
 
 
 def _merged(trees: list[Tree]) -> Tree:

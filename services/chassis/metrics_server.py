@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
+from pydantic import BaseModel, Field
+
+from services.chassis.process import CannotStart
 
 READ_SECONDS = 5.0
 """Longest wait for a request's head, and for a slow reader of the answer."""
@@ -30,6 +33,15 @@ Source = Callable[[], Awaitable[CollectorRegistry]]
 """What is shown, asked for at every request."""
 
 log = structlog.get_logger(__name__)
+
+
+class ScrapeSettings(BaseModel, extra="forbid", frozen=True):
+    """Where a process shows its own metrics beside its socket: for those that are scraped one by one, as in containers."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """None listens nowhere; 0 takes a free port."""
 
 
 class _Answer(Exception):
@@ -69,6 +81,23 @@ class MetricsServer:
         server = await asyncio.start_server(self._connected, host, port, limit=HEAD_BYTES)
         async with self._serving(server):
             yield server.sockets[0].getsockname()[1]
+
+    @asynccontextmanager
+    async def opened(self, socket: Path, scrape: ScrapeSettings) -> AsyncGenerator[None]:
+        """Serve on a Unix socket, in a folder that is made, and on TCP where that is asked for.
+
+        Raises:
+            CannotStart: the port cannot be had.
+        """
+        socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.on_socket(socket))
+            if scrape.port is not None:
+                try:
+                    await stack.enter_async_context(self.on_port(scrape.host, scrape.port))
+                except OSError as error:
+                    raise CannotStart(f"no metrics at {scrape.host}:{scrape.port}: {error.strerror or error}; set scrape.port") from error
+            yield
 
     @asynccontextmanager
     async def _serving(self, server: asyncio.Server) -> AsyncGenerator[None]:

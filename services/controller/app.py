@@ -111,10 +111,8 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         intake = await enter(_startable(registering(settings, clock)))
         served = _served(deciding, catalogue, observed, intake, settings)
         callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode())
-        sockets = settings.state_dir / "metrics"
-        sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
         metrics = MetricsServer(shown(registry(*process_metrics(start, traces))))
-        await enter(metrics.on_socket(sockets / f"{settings.controller_id}.sock"))
+        await enter(metrics.opened(settings.state_dir / "metrics" / f"{settings.controller_id}.sock", settings.scrape))
         grpc_port = await enter(_startable(serving_grpc(f"{settings.host}:{settings.grpc_port}", served, callers)))
         app = rest_app(served, callers, version("penstock"))
         http_port = await enter(_startable(serving_rest(app, settings.host, settings.http_port)))
@@ -126,7 +124,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
 
 @asynccontextmanager
 async def _catalogue(settings: ControllerSettings) -> AsyncGenerator[SqlCatalogue]:
-    engine = open_engine(settings.database_url)
+    engine = open_engine(settings.database_url, settings.database_password)
     try:
         await migrate(engine)
         yield SqlCatalogue(engine)

@@ -9,6 +9,7 @@ from pydantic import Field
 from services.chassis.config import Settings
 from services.chassis.kafka import BusSettings
 from services.chassis.logs import Level
+from services.chassis.metrics_server import ScrapeSettings
 
 
 class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
@@ -28,6 +29,8 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     """Kafka: what is decided goes out there, and what is observed comes in."""
     database: str = ""
     """URL of the catalogue: sqlite+aiosqlite:///… or postgresql+asyncpg://…; by default a file in `state_dir`."""
+    database_password: str = ""
+    """What `database` leaves out; give it by the environment, or as the file that PENSTOCK_CONTROLLER__DATABASE_PASSWORD_FILE names."""
     artefacts: str = ""
     """URL of the store of versions: file:///…, s3://…, gs://… or az://…; by default a folder in `state_dir`."""
     sources: tuple[str, ...] = ()
@@ -38,6 +41,8 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     """Operators' public keys (TOML); what they published past the controller is taken into the catalogue."""
     lease_seconds: float = Field(default=5.0, ge=1, le=300)
     """Life of the writer's lease: so long after a writer was lost the next one takes over."""
+    scrape: ScrapeSettings = ScrapeSettings()
+    """Where this process alone shows its metrics over TCP."""
     log_level: Level = "info"
     """Least level that is logged."""
 

@@ -37,13 +37,15 @@ _PRAGMAS = (
 )
 
 
-def open_engine(url: str) -> AsyncEngine:
-    """Return an engine that connects at its first use.
+def open_engine(url: str, password: str = "") -> AsyncEngine:
+    """Return an engine that connects at its first use; `password` stands in for one that the URL does not hold.
 
     Raises:
         InvalidInput: the URL names no database that is supported.
     """
     parsed = make_url(url)
+    if password and not parsed.password:
+        parsed = parsed.set(password=password)
     if parsed.drivername == "sqlite+aiosqlite":
         return _sqlite(parsed)
     if parsed.drivername == "postgresql+asyncpg":

@@ -115,9 +115,8 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
             *process_metrics(start, traces),
             *([] if bus is None else _bus_metrics(bus, core)),
         )
-        sockets = settings.state_dir / "metrics"
-        sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await enter(MetricsServer(shown(registry(*collectors))).on_socket(sockets / f"{settings.router_id}.sock"))
+        own = settings.state_dir / "metrics" / f"{settings.router_id}.sock"
+        await enter(MetricsServer(shown(registry(*collectors))).opened(own, settings.scrape))
         grpc = await enter(_listening(open_grpc(_grpc_options(settings), control, clock), settings.grpc_port))
         http = await enter(_listening(open_http(_http_options(settings), control), settings.http_port))
         fronts = (*grpc.fronts, *http.fronts)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from services.chassis.config import Settings
 from services.chassis.kafka import BusSettings
+from services.chassis.metrics_server import ScrapeSettings
 
 
 class ControllerAddresses(BaseModel, extra="forbid", frozen=True):
@@ -33,6 +34,8 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """0 takes a free port."""
     metrics_port: int = Field(default=8002, ge=0, le=65535)
     """Where the mesh shows its metrics; only told to callers who ask for them here."""
+    scrape: ScrapeSettings = ScrapeSettings()
+    """Where this process alone shows its metrics over TCP."""
     reuse_port: bool = False
     """Share the ports with other router processes."""
     tenants_file: Path | None = None

@@ -98,7 +98,7 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         core.reconciler.hold_back(deadly)
         stack.callback(core.board.withdraw)
         source = core.metrics.source(*process_metrics(start, traces))
-        await enter(MetricsServer(source).on_socket(state / "metrics" / f"{settings.worker_id}.sock"))
+        await enter(MetricsServer(source).opened(state / "metrics" / f"{settings.worker_id}.sock", settings.scrape))
         overrides = OverrideFeed(state / "overrides", core.reconciler, clock)
         await enter(running(overrides.follow(), name="overrides"))
         await overrides.caught_up()

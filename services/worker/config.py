@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 from services.chassis.config import Settings
 from services.chassis.kafka import BusSettings
 from services.chassis.logs import Level
+from services.chassis.metrics_server import ScrapeSettings
 
 
 class ArtefactSettings(BaseModel, extra="forbid", frozen=True):
@@ -72,6 +73,8 @@ class WorkerSettings(Settings, env_prefix="PENSTOCK_WORKER__"):
     """PEM file of its key."""
     link_authorities: Path | None = None
     """PEM file of the authorities that routers' certificates must come from: the links are mutual TLS then."""
+    scrape: ScrapeSettings = ScrapeSettings()
+    """Where this process alone shows its metrics over TCP."""
     gpu_type: str = Field(default="", max_length=63)
     """Kind of accelerator, for example nvidia-l4, for deployments that ask for one; empty for none."""
     labels: dict[str, str] = Field(default_factory=dict[str, str])

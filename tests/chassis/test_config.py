@@ -151,3 +151,15 @@ async def test_a_changed_file_is_reloaded_and_an_unchanged_one_is_not(tmp_path: 
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def test_a_setting_may_stand_in_a_file_that_the_environment_names(tmp_path: Path):
+    assert sample(NAME_FILE=str(written(tmp_path / "name", "from a file\n"))).name == "from a file"
+
+
+def test_a_file_of_a_setting_that_is_missing_or_one_too_many_is_a_problem(tmp_path: Path):
+    file = str(written(tmp_path / "name", "one"))
+
+    assert "PENSTOCK_SAMPLE__NAME_FILE" in problems_of(NAME_FILE=str(tmp_path / "missing"))[0]
+    assert "PENSTOCK_SAMPLE__NAME is set too" in problems_of(NAME_FILE=file, NAME="another")[0]
+    assert "no such setting" in problems_of(TYPO_FILE=file)[0]

@@ -18,7 +18,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from services.chassis import metrics_server
 from services.chassis.aggregate import Aggregate, merge, scrape
 from services.chassis.metrics import CounterFamily, GaugeFamily, HistogramFamily, Merge, registry
-from services.chassis.metrics_server import MetricsServer, shown
+from services.chassis.metrics_server import MetricsServer, ScrapeSettings, shown
+from services.chassis.process import CannotStart
 from services.chassis.process_metrics import ProcessUse
 from tests.chassis.children import script
 
@@ -200,7 +201,8 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from services.chassis.metrics import CounterFamily, registry
-from services.chassis.metrics_server import MetricsServer, shown
+from services.chassis.metrics_server import MetricsServer, ScrapeSettings, shown
+from services.chassis.process import CannotStart
 from services.chassis.process_metrics import ProcessUse
 
 async def main():
@@ -265,3 +267,18 @@ def test_a_process_tells_what_it_uses():
     assert first["process_open_fds"] > 2
     assert first["process_cpu_seconds"] > 0
     assert first["process_start_time_seconds"] == second["process_start_time_seconds"]
+
+
+async def test_a_process_shows_the_same_on_its_socket_and_on_the_port_that_it_is_given(tmp_path: Path, free_port: int):
+    async with server(counted()).opened(tmp_path / "metrics" / "one.sock", ScrapeSettings(port=free_port)):
+        assert (await asked(free_port))[0] == 200
+        assert "penstock_requests_total 3.0" in await scrape(tmp_path / "metrics" / "one.sock")
+
+        with pytest.raises(CannotStart, match=f"{free_port}.*scrape.port"):
+            async with server(counted()).opened(tmp_path / "metrics" / "two.sock", ScrapeSettings(port=free_port)):
+                pass
+
+
+async def test_without_a_port_only_the_socket_is_served(tmp_path: Path):
+    async with server(counted()).opened(tmp_path / "one.sock", ScrapeSettings()):
+        assert "penstock_requests_total 3.0" in await scrape(tmp_path / "one.sock")

@@ -1,4 +1,4 @@
-"""The mesh in containers and the servers of `penstock up` are the same: services, versions, settings, topics.
+"""The servers in containers are those of `penstock up`: services, versions, settings, topics; and the file is what Compose understands.
 
 No container engine is needed: the file is compared with what `up` runs, and checked against the Compose Specification's own schema
 (tests/deploy/compose-spec.json, from the Go module github.com/compose-spec/compose-go/v2 v2.16.2, Apache-2.0).
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +22,26 @@ from services.stack.recipes import RECIPES
 from services.stack.redis_store import Redis
 from services.stack.temporal_cluster import NAMESPACE
 from services.stack.versions import deploy_folder, wanted
+from tests.deploy.compose_file import COMPOSE, ROOT, compose_file, mounts
 
-ROOT = Path(__file__).parents[2]
-COMPOSE = ROOT / "deploy" / "compose"
-IN_CONTAINERS_ONLY = {
-    "topics": "makes the topics, which `up` does itself",
-    "serve": "routers and workers over a folder of models: `penstock serve` on a machine without containers",
-    "otel-collector": "takes traces",
-    "prometheus": "keeps metrics",
-    "grafana": "shows them",
-}
 PLACES = {"port", "bind", "dir", "daemonize"}
 """Redis's settings that say where it is; a container has places of its own."""
 KAFKA_PLACES = {
     "KAFKA_LISTENERS", "KAFKA_ADVERTISED_LISTENERS", "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "KAFKA_CONTROLLER_QUORUM_VOTERS",
     "KAFKA_LOG_DIRS", "KAFKA_HEAP_OPTS",
 }  # fmt: skip
+WRITES_ITS_ROOT = {
+    "kafka": "its image writes settings and a log beside its code",
+    "temporal": "its image writes settings made from the environment",
+}
+USER_OF_ITS_OWN = {"kafka": "appuser", "temporal": "temporal"}
+"""Images that are not root by themselves."""
+NO_PROBE = {"topics": "it ends", "otel-collector": "its image holds no shell and no client"}
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    return yaml.safe_load((COMPOSE / "compose.yaml").read_text())
+    return compose_file()
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +55,6 @@ def test_the_file_is_valid_by_the_compose_specification(compose: dict[str, Any])
     jsonschema.Draft202012Validator(schema).validate(compose)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(schema).validate({"services": {"kafka": {"imgae": "apache/kafka"}}})
-
-
-def test_every_server_of_up_is_a_service_and_the_rest_has_a_reason(services: dict[str, Any]):
-    assert set(services) == {recipe.name for recipe in RECIPES} | set(IN_CONTAINERS_ONLY)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -115,21 +109,71 @@ def test_everything_is_published_on_this_machine_only(services: dict[str, Any]):
     assert len(numbers) == len(set(numbers))
 
 
-def test_what_is_waited_for_has_a_health_check(services: dict[str, Any]):
+def test_everything_has_a_health_check_but_what_cannot(services: dict[str, Any]):
+    assert {name for name, service in services.items() if "healthcheck" not in service} == set(NO_PROBE)
+
+
+def test_what_is_waited_for_can_come_true(services: dict[str, Any]):
     for name, service in services.items():
         for needed, how in service.get("depends_on", {}).items():
             assert needed in services, name
             assert how["condition"] != "service_healthy" or "healthcheck" in services[needed], f"{name} waits for {needed}"
+            ends = services[needed]["restart"] == "no"
+            assert ends == (how["condition"] == "service_completed_successfully"), f"{name} waits for {needed}"
 
 
-def test_what_is_mounted_is_there(compose: dict[str, Any], services: dict[str, Any]):
+def test_nothing_runs_as_root_or_with_more_rights_than_it_needs(services: dict[str, Any]):
+    for name, service in services.items():
+        assert service.get("user", USER_OF_ITS_OWN.get(name, "root")).split(":")[0] not in {"0", "root"}, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+
+
+def test_the_root_is_read_only_but_where_an_image_writes_it(services: dict[str, Any]):
+    assert {name for name, service in services.items() if not service.get("read_only")} == set(WRITES_ITS_ROOT)
+
+
+def test_everything_has_limits_of_processor_memory_and_processes(services: dict[str, Any]):
+    for name, service in services.items():
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}, name
+
+
+def test_state_lives_in_volumes_that_are_declared_and_used(compose: dict[str, Any], services: dict[str, Any]):
+    used: set[str] = set()
     for service in services.values():
-        for mount in service.get("volumes", ()):
-            source = mount.split(":")[0]
+        for source, target, is_writable in mounts(service):
             if source.startswith("."):
-                assert (COMPOSE / source).is_file(), mount
-            elif not source.startswith("${"):
-                assert source in compose["volumes"], mount
+                assert (COMPOSE / source).exists(), target
+                assert not is_writable, f"{source} of the checkout could be written by a container"
+            else:
+                used.add(source)
+
+    assert used == set(compose["volumes"])
+
+
+def test_secrets_come_from_files_that_the_script_makes_and_git_ignores(compose: dict[str, Any], services: dict[str, Any], tmp_path: Path):
+    script = tmp_path / "secrets.sh"
+    script.write_text((COMPOSE / "secrets.sh").read_text())
+    subprocess.run(["sh", script], check=True)
+    made = {f"./secrets/{path.name}": path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    subprocess.run(["sh", script], check=True)
+
+    assert {secret["file"] for secret in compose["secrets"].values()} == set(made)
+    assert all(re.fullmatch(r"[0-9a-f]{48}", text) for text in made.values())
+    assert made == {f"./secrets/{path.name}": path.read_text() for path in (tmp_path / "secrets").iterdir()}, "a second run changed them"
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert {name for service in services.values() for name in service.get("secrets", ())} == set(compose["secrets"])
+    assert "deploy/compose/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_no_secret_stands_in_an_environment(services: dict[str, Any]):
+    for name, service in services.items():
+        named = {key for key in service.get("environment", ()) if re.search(r"PASSWORD|PWD|PEPPER|SECRET", key)}
+        assert all(key.endswith("_FILE") for key in named), name
+        for key in named:
+            secret = service["environment"][key].removeprefix("/run/secrets/")
+            assert secret in service["secrets"], f"{name}: {key}"
 
 
 def test_images_are_pinned(services: dict[str, Any]):
@@ -137,41 +181,11 @@ def test_images_are_pinned(services: dict[str, Any]):
         assert re.fullmatch(r"[a-z0-9./-]+:v?(\d[\w.]*|local)", service["image"]), name
 
 
-def test_prometheus_asks_where_serve_shows_its_metrics(services: dict[str, Any]):
-    scraped = yaml.safe_load((COMPOSE / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-    targets = [target for job in scraped for each in job["static_configs"] for target in each["targets"]]
-
-    assert targets == ["serve:8002"]
-    assert services["serve"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://otel-collector:4317"
-    assert yaml.safe_load((COMPOSE / "grafana" / "datasources.yaml").read_text())["datasources"][0]["url"] == "http://prometheus:9090"
-
-
 def test_the_collector_exports_what_it_receives():
     config = yaml.safe_load((COMPOSE / "otel-collector.yaml").read_text())
     for pipeline in config["service"]["pipelines"].values():
         for kind in ("receivers", "processors", "exporters"):
             assert set(pipeline[kind]) <= set(config[kind])
-
-
-def test_the_image_is_built_from_files_that_are_there_and_not_ignored():
-    copied = [source for line in instructions("COPY") if "--from=" not in line for source in shlex.split(line)[1:-1]]
-    kept = {line[1:] for line in (COMPOSE / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
-
-    assert {source for source in copied if not (ROOT / source).exists()} == set()
-    assert set(copied) == kept
-
-
-def test_the_image_has_the_uv_of_the_setup():
-    pinned = re.search(r"UV_PINNED=(\S+)", (ROOT / "deploy" / "setup" / "bootstrap.sh").read_text())
-    assert pinned is not None
-
-    assert f"uv=={pinned[1]}" in (COMPOSE / "Dockerfile").read_text()
-
-
-def instructions(word: str) -> Iterator[str]:
-    for line in (COMPOSE / "Dockerfile").read_text().splitlines():
-        if line.startswith(word):
-            yield line
 
 
 def options(command: tuple[str, ...] | list[str]) -> dict[str, str]:
