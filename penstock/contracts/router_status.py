@@ -1,4 +1,4 @@
-"""What routers report: which routes they have applied, so that a change can be confirmed."""
+"""What routers report: which routes they have applied, so that a change can be confirmed, and which versions are missed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from penstock.v1 import observations_pb2 as pb
 
 REMEMBERED_ROUTES = 64
 """How many of the latest applied routes a status names."""
+REMEMBERED_VERSIONS = 64
+"""How many of the versions that were asked for it names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,15 @@ class AppliedRoute:
     model: str
     revision: int
     change_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedVersion:
+    """A version that somebody asked for although the route sends nobody to it."""
+
+    model: str
+    version: str
+    asked_time: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +45,7 @@ class RouterStatus:
     admin_address: str = ""
     draining: bool = False
     observed_time: float = 0.0
+    asked: tuple[AskedVersion, ...] = ()
 
     def has_applied(self, sequence: int, change_id: str) -> bool:
         """Whether a change is in force here: by its number in the outbox, or by name when it came past the controller."""
@@ -52,6 +64,7 @@ class RouterStatus:
             admin_address=self.admin_address,
             draining=self.draining,
             observed_time=self.observed_time,
+            asked=[pb.AskedVersion(model=one.model, version=one.version, asked_time=one.asked_time) for one in self.asked],
         ).SerializeToString()
 
     @classmethod
@@ -74,4 +87,5 @@ class RouterStatus:
             admin_address=proto.admin_address,
             draining=proto.draining,
             observed_time=proto.observed_time,
+            asked=tuple(AskedVersion(model=one.model, version=one.version, asked_time=one.asked_time) for one in proto.asked),
         )

@@ -32,8 +32,18 @@ class AppliedRoute(_message.Message):
     change_id: str
     def __init__(self, model: _Optional[str] = ..., revision: _Optional[int] = ..., change_id: _Optional[str] = ...) -> None: ...
 
+class AskedVersion(_message.Message):
+    __slots__ = ("model", "version", "asked_time")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ASKED_TIME_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    asked_time: float
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., asked_time: _Optional[float] = ...) -> None: ...
+
 class RouterStatus(_message.Message):
-    __slots__ = ("router_id", "instance_id", "revision", "applied_sequence", "applied", "admin_address", "draining", "observed_time")
+    __slots__ = ("router_id", "instance_id", "revision", "applied_sequence", "applied", "admin_address", "draining", "observed_time", "asked")
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +52,7 @@ class RouterStatus(_message.Message):
     ADMIN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_TIME_FIELD_NUMBER: _ClassVar[int]
+    ASKED_FIELD_NUMBER: _ClassVar[int]
     router_id: str
     instance_id: str
     revision: int
@@ -50,7 +61,8 @@ class RouterStatus(_message.Message):
     admin_address: str
     draining: bool
     observed_time: float
-    def __init__(self, router_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., revision: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., applied: _Optional[_Iterable[_Union[AppliedRoute, _Mapping]]] = ..., admin_address: _Optional[str] = ..., draining: _Optional[bool] = ..., observed_time: _Optional[float] = ...) -> None: ...
+    asked: _containers.RepeatedCompositeFieldContainer[AskedVersion]
+    def __init__(self, router_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., revision: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., applied: _Optional[_Iterable[_Union[AppliedRoute, _Mapping]]] = ..., admin_address: _Optional[str] = ..., draining: _Optional[bool] = ..., observed_time: _Optional[float] = ..., asked: _Optional[_Iterable[_Union[AskedVersion, _Mapping]]] = ...) -> None: ...
 
 class Exposure(_message.Message):
     __slots__ = ("time", "model", "version", "tenant", "unit", "reason", "route_revision", "request_id")

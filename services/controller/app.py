@@ -152,7 +152,7 @@ async def _deciding(
         placement.wake()
 
     changes = Changes(catalogue, epoch=lambda: lease.epoch, committed=committed)
-    rounds = PlacementRounds(changes, observed.workers)
+    rounds = PlacementRounds(changes, observed.workers, observed.routers.asked)
     placement = PlacementLoop(rounds, clock, is_writer=is_writer, caught_up=observed.caught_up)
     observed.workers.on_news(placement.wake)
     async with KafkaBus(settings.bus, f"{settings.controller_id}-relay").opened() as bus:

@@ -7,7 +7,7 @@ A round that finds nothing to do writes nothing. What is written is decided agai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from penstock.contracts.assignments import Assignment
@@ -35,10 +35,11 @@ SYSTEM = Intent(actor="controller", why="placement")
 class PlacementRounds:
     """Makes the mesh be as the catalogue says, a round at a time."""
 
-    def __init__(self, changes: Changes, fleet: Fleet) -> None:
-        """Keep the way to write, and the workers."""
+    def __init__(self, changes: Changes, fleet: Fleet, asked: Callable[[], Mapping[tuple[str, str], float]] = dict) -> None:
+        """Keep the way to write, the workers, and what was last asked for when, by model and version."""
         self._changes = changes
         self._fleet = fleet
+        self._asked = asked
         self._memory: dict[tuple[str, str], int] = {}
 
     async def plan(self) -> Plan:
@@ -92,6 +93,7 @@ class PlacementRounds:
             histories=await _histories(unit, deployments),
             assignments={held.worker_id: held for held in await unit.assignments.all_latest()},
             workers=self._fleet.workers(),
+            asked=self._asked(),
             time=unit.time,
         )
 

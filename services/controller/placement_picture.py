@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.contracts.routes import Route
 from penstock.contracts.worker_status import ReplicaState, WorkerStatus
@@ -13,6 +13,9 @@ from services.controller.fleet import budget_of, gpu_type_of, memory_need
 from services.controller.placement_values import Condition, Purpose, Wanted, WorkerView
 from services.controller.route_values import AssignmentRevision, RouteRevision
 from services.controller.traffic_plan import previous, route_versions, shares
+
+ASKED_SECONDS = 600.0
+"""How long a version that no route names is kept loaded for whoever asked for it."""
 
 CONDITIONS: Mapping[ReplicaState, Condition] = {
     ReplicaState.LOADING: Condition.COMING,
@@ -36,6 +39,8 @@ class Picture:
     assignments: Mapping[str, AssignmentRevision]
     """The newest of every worker."""
     workers: tuple[WorkerStatus, ...] = ()
+    asked: Mapping[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+    """When a version was last asked for that no route names, by model and version, in seconds since the Unix epoch."""
     time: float = 0.0
     """Of the database, in seconds since the Unix epoch."""
 
@@ -49,11 +54,11 @@ def wanted_of(picture: Picture) -> tuple[Wanted, ...]:
             version=each.version,
             digest=each.digest,
             config_json=canonical(each.config) if each.config else "",
-            purpose=_purpose(each, picture.histories.get(each.model, ())),
+            purpose=_purpose(each, picture),
             replicas=each.replicas,
             memory_bytes=_memory_need(each, picture),
             gpu_type=each.gpu_type,
-            used_time=_used_time(each, picture.histories.get(each.model, ())),
+            used_time=_used_time(each, picture),
             since_time=each.changed_time,
         )
         for each in picture.deployments
@@ -82,7 +87,15 @@ def _view(worker: WorkerStatus, held: AssignmentRevision | None) -> WorkerView:
     )
 
 
-def _purpose(deployment: Deployment, history: Sequence[RouteRevision]) -> Purpose:
+def _purpose(deployment: Deployment, picture: Picture) -> Purpose:
+    purpose = _routed_purpose(deployment, picture.histories.get(deployment.model, ()))
+    asked_time = picture.asked.get((deployment.model, deployment.version))
+    if purpose is Purpose.IDLE and asked_time is not None and abs(picture.time - asked_time) < ASKED_SECONDS:
+        return Purpose.ASKED
+    return purpose
+
+
+def _routed_purpose(deployment: Deployment, history: Sequence[RouteRevision]) -> Purpose:
     if deployment.status is DeploymentStatus.DRAINING:
         return Purpose.DRAIN
     if deployment.status is DeploymentStatus.DEPLOYING:
@@ -98,7 +111,13 @@ def _purpose(deployment: Deployment, history: Sequence[RouteRevision]) -> Purpos
     return Purpose.IDLE
 
 
-def _used_time(deployment: Deployment, history: Sequence[RouteRevision]) -> float:
+def _used_time(deployment: Deployment, picture: Picture) -> float:
+    """Return when somebody last had a use for it."""
+    asked_time = picture.asked.get((deployment.model, deployment.version), 0.0)
+    return max(_routed_time(deployment, picture.histories.get(deployment.model, ())), asked_time)
+
+
+def _routed_time(deployment: Deployment, history: Sequence[RouteRevision]) -> float:
     """Return when a route last named it: the time of the change that took it away, or of its own beginning."""
     newer = None
     for held in history:

@@ -1,7 +1,8 @@
 """Decides which worker holds which deployment. Pure: what is wanted and what is there go in, a plan with its reasons comes out.
 
     1  what stands where it may stand stays: nothing moves without a cause
-    2  what is missing goes to the worker with the most room, serving deployments first, reserved ones next, idle ones last
+    2  what is missing goes to the worker with the most room, serving deployments first, reserved ones next, then what somebody asked
+       for although no route names it, idle ones last
     3  where there is no room, idle deployments leave, the one that was used longest ago first; reserved ones never do
     4  what has to leave a worker (it drains, it is full, there are too many) stays, draining, until its replacements are ready
     5  what failed on a worker stays assigned there, for the worker to try again, and another worker stands in
@@ -97,7 +98,7 @@ class _Drawing:
             if site is None:
                 self._nowhere.append(_placed(wanted, None, Action.UNSCHEDULABLE, self._why_not(wanted, candidates)))
                 continue
-            action = Action.LOAD if wanted.purpose is Purpose.SERVE else Action.STANDBY
+            action = Action.LOAD if wanted.purpose in (Purpose.SERVE, Purpose.ASKED) else Action.STANDBY
             site.held[wanted.deployment_id] = wanted, _placed(wanted, site, action, f"most room: {_size(site.room)} before it")
 
     def let_go(self, wanted: Wanted) -> None:
@@ -230,6 +231,8 @@ def _assigned(site: _Site) -> tuple[AssignedReplica, ...]:
 def _kept(wanted: Wanted) -> tuple[Action, str]:
     if wanted.purpose is Purpose.SERVE:
         return Action.KEEP, "it is there"
+    if wanted.purpose is Purpose.ASKED:
+        return Action.KEEP, "somebody asked for it lately"
     return Action.STANDBY, "a rollback would need it" if wanted.purpose is Purpose.RESERVE else "nobody uses it, and there is room"
 
 

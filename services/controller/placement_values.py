@@ -16,9 +16,11 @@ class Purpose(IntEnum):
     """The route sends somebody to it, or it is on its way there."""
     RESERVE = 1
     """The shares of before name it: a rollback would need it."""
-    IDLE = 2
+    ASKED = 2
+    """No route names it, and somebody asked for it lately."""
+    IDLE = 3
     """Nobody uses it: it goes when the memory is needed."""
-    DRAIN = 3
+    DRAIN = 4
     """It was deleted."""
 
 
@@ -37,7 +39,7 @@ class Wanted:
     """Reckoned for one replica."""
     gpu_type: str = ""
     used_time: float = 0.0
-    """When a route last named it, in seconds since the Unix epoch."""
+    """When a route last named it or somebody asked for it, in seconds since the Unix epoch."""
     since_time: float = 0.0
     """Time of its last change of status, in seconds since the Unix epoch."""
 
@@ -103,6 +105,7 @@ class Plan:
 HOLDINGS: Mapping[Purpose, Holding] = {
     Purpose.SERVE: Holding.ACTIVE,
     Purpose.RESERVE: Holding.STANDBY,
+    Purpose.ASKED: Holding.ACTIVE,
     Purpose.IDLE: Holding.STANDBY,
     Purpose.DRAIN: Holding.DRAINING,
 }

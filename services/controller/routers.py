@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from penstock.contracts.router_status import RouterStatus
 
+ASKED_LIMIT = 1_000
+"""Most versions of which it is remembered that they were asked for; anybody may ask for any name."""
 SILENT_SECONDS = 3.0
 """A router says something every second; one that was silent so long is not waited for."""
 
@@ -35,6 +38,7 @@ class Routers:
         """Keep the monotonic clock."""
         self._now = now
         self._heard: dict[str, Heard] = {}
+        self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._news = asyncio.Event()
 
     def follow(self, router_id: str, status: RouterStatus | None) -> None:
@@ -47,7 +51,20 @@ class Routers:
             # so a first word counts as just heard and the next one is waited for.
             if held is None or held.status != status:
                 self._heard[router_id] = Heard(status=status, at=self._now())
+            self._note_asked(status)
         self._news.set()
+
+    def asked(self) -> Mapping[tuple[str, str], float]:
+        """Return when versions that no route names were last asked for, by model and version, in seconds since the Unix epoch."""
+        return self._asked
+
+    def _note_asked(self, status: RouterStatus) -> None:
+        for one in status.asked:
+            name = (one.model, one.version)
+            self._asked[name] = max(one.asked_time, self._asked.get(name, 0.0))
+            self._asked.move_to_end(name)
+        while len(self._asked) > ASKED_LIMIT:
+            self._asked.popitem(last=False)
 
     def all(self) -> tuple[Heard, ...]:
         """Return every router's last word."""

@@ -20,6 +20,7 @@ from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplic
 from penstock.contracts.names import check_model_name, version_order
 from penstock.contracts.routes import Route, single
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
+from services.mesh.asked_versions import AskedVersions
 from services.mesh.deployment import Deployment, deployment_of
 from services.mesh.plan import LATEST, Plan, no_route
 
@@ -30,10 +31,16 @@ HELD = frozenset({ReplicaState.LOADING, ReplicaState.WARMING, ReplicaState.READY
 class RouteTable:
     """Answers which deployment serves a name."""
 
-    def __init__(self, plans: Mapping[str, Plan] | None = None) -> None:
-        """Start with nothing to call; with `plans`, which their owner changes, a model needs one to be called without a version."""
+    def __init__(self, plans: Mapping[str, Plan] | None = None, asked: AskedVersions | None = None) -> None:
+        """Start with nothing to call.
+
+        Args:
+            plans: routes, which their owner changes; with them a model needs one to be called without a version.
+            asked: where it is noted what was asked for and is nowhere; None where nobody would load it.
+        """
         self.revision = 0
         self._plans = plans
+        self._asked = asked
         self._statuses: dict[str, WorkerStatus] = {}
         self._deployments: dict[str, dict[str, Deployment]] = {}
         self._routes: dict[str, Route] = {}
@@ -169,28 +176,41 @@ class RouteTable:
         known = self._known.get(model)
         if known is None and any(model in missed for missed in self._missed.values()):
             return NoReadyReplica(f"the worker that held model {model!r} is being started again", retry_after_seconds=1.0)
-        if known is None:
-            try:
-                check_model_name(model)
-            except InvalidInput as error:
-                return error
-            near = difflib.get_close_matches(model, self._known, n=1)
-            return ModelNotFound(
-                f"model {model!r} is not known here{f', did you mean {near[0]!r}?' if near else ''} (penstock models list)",
-                field="model_name",
-            )
         wanted = self._aliases.get(model, {}).get(version, version)
-        if version and wanted not in known:
-            return VersionNotFound(
-                f"model {model!r} has no version {version[:64]!r}; it has: {', '.join(sorted(known, key=version_order))}",
-                field="model_version",
-            )
+        if known is None or (version and wanted not in known):
+            return self._absence(model, version, wanted)
         states = {known[wanted]} if version else set(known.values())
         is_loading = bool(states & LOADING)
         return NoReadyReplica(
             f"model {model!r}{f' version {version!r}' if version else ''} is not ready ({', '.join(sorted(s.name for s in states))})",
             reason="MODEL_LOADING" if is_loading else None,
             retry_after_seconds=0.5 if is_loading else 2.0,
+        )
+
+    def _absence(self, model: str, version: str, wanted: str) -> Exception:
+        """Return the refusal of what no worker holds or tried to hold."""
+        try:
+            check_model_name(model)
+        except InvalidInput as error:
+            return error
+        plan = self.plan(model)
+        is_routed = plan is not None and plan.backend(wanted) is not None
+        if is_routed or (version and self._asked is not None and self._asked.missed(model, wanted)):
+            return NoReadyReplica(
+                f"no worker holds model {model!r} version {wanted!r}, which is to be loaded",
+                reason="MODEL_LOADING",
+                retry_after_seconds=1.0,
+            )
+        known = self._known.get(model)
+        if known is None:
+            near = difflib.get_close_matches(model, self._known, n=1)
+            return ModelNotFound(
+                f"model {model!r} is not known here{f', did you mean {near[0]!r}?' if near else ''} (penstock models list)",
+                field="model_name",
+            )
+        return VersionNotFound(
+            f"model {model!r} has no version {version[:64]!r}; it has: {', '.join(sorted(known, key=version_order))}",
+            field="model_version",
         )
 
     def _rebuild(self) -> None:
@@ -216,6 +236,8 @@ class RouteTable:
                     fresh.setdefault(model, {})[version] = (
                         old if old is not None and old.is_same(built) and old.replicas == built.replicas else built
                     )
+        if self._asked is not None:
+            _note_moves(self._asked, self._deployments, fresh)
         self._deployments = fresh
         self._routes = {model: self._routed(model, ready) for model, ready in fresh.items()}
         self._aliases = {model: self._aliased(model, ready) for model, ready in fresh.items()}
@@ -239,6 +261,17 @@ class RouteTable:
         backends = self._routes[model].backends
         serving = max((backend.version for backend in backends if backend.weight_basis_points), key=version_order)
         return {LATEST: serving, **ready[newest].aliases}
+
+
+def _note_moves(
+    asked: AskedVersions, before: Mapping[str, Mapping[str, Deployment]], after: Mapping[str, Mapping[str, Deployment]]
+) -> None:
+    for model, version in ((model, version) for model, versions in before.items() for version in versions):
+        if version not in after.get(model, {}):
+            asked.left(model, version)
+    for model, version in ((model, version) for model, versions in after.items() for version in versions):
+        if version not in before.get(model, {}):
+            asked.came(model, version)
 
 
 def _is_behind(status: WorkerStatus, model: str, version: str) -> bool:

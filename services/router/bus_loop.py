@@ -73,6 +73,7 @@ async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, tenants: T
         sender = KafkaSender(settings.bus, settings.router_id)
         await enter(running(sender.run(), name="bus-sender"))
         observations = ObservationLoop(observing, sender, routes.instance_id, window_seconds=settings.outcome_window_seconds)
+        observations.on_use = routes.note_use
         await enter(running(observations.run(), name="observations"))
         feed = KafkaFeed(topic_source(settings, ROUTES), RouteRecord.from_bytes, routes.supersedes)
         await enter(running(feed.follow(routes.apply), name="route-feed"))

@@ -34,6 +34,8 @@ class ObservationLoop:
         self._sender = sender
         self._instance_id = instance_id
         self._window_seconds = window_seconds
+        self.on_use: Callable[[str, str], object] = lambda _model, _version: None
+        """Told the model and version of every window that saw requests."""
         self._wall_seconds = wall_seconds
         self._dropped_windows = 0
         self._dropped_exposures = 0
@@ -74,6 +76,8 @@ class ObservationLoop:
 
     def _send_windows(self, start: float, end: float) -> None:
         for window in self._observing.windows.close(start, max(end - start, 0.0)):
+            if not window.segment and not window.shadow:
+                self.on_use(window.model, window.version)
             message = dataclasses.replace(window, dropped_windows=self._dropped_windows)
             is_taken = self._sender.offer(OUTCOMES, window.model, message.to_bytes())
             self._dropped_windows = 0 if is_taken else self._dropped_windows + 1

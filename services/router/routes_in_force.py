@@ -18,6 +18,7 @@ from penstock.contracts.errors import TenantForbidden
 from penstock.contracts.route_records import RouteRecord, supersedes
 from penstock.contracts.router_status import REMEMBERED_ROUTES, AppliedRoute, RouterStatus
 from services.chassis.operator_keys import OperatorKeys
+from services.mesh.asked_versions import AskedVersions
 from services.mesh.plan import Plan
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,8 @@ class RoutesInForce:
         """Start without routes."""
         self.counters = RouteCounters()
         self.plans: dict[str, Plan] = {}
+        self.asked = AskedVersions(wall_seconds)
+        """What was asked for lately although no route sends anybody to it."""
         self.admin_address = ""
         self.is_draining = False
         self._keys = keys
@@ -105,6 +108,13 @@ class RoutesInForce:
         for listener in self._listeners:
             listener(model)
 
+    def note_use(self, model: str, version: str) -> None:
+        """Note that a version answered; what a route sends somebody to needs no further reason to stay."""
+        plan = self.plans.get(model)
+        backend = plan.backend(version) if plan is not None else None
+        if backend is None or not backend.weight_basis_points:
+            self.asked.used(model, version)
+
     def status(self) -> RouterStatus:
         """Return what the router says of itself now."""
         self._revision += 1
@@ -117,4 +127,5 @@ class RoutesInForce:
             admin_address=self.admin_address,
             draining=self.is_draining,
             observed_time=self._wall_seconds(),
+            asked=self.asked.newest(),
         )

@@ -1,4 +1,7 @@
-"""Tells the mesh what this router has applied: at once after every change, and every second."""
+"""Tells the mesh what this router has applied: at once after every change, and every second.
+
+A version that was asked for and is nowhere is told at once as well: somebody waits for it.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ class StatusReports:
         self._router_id = router_id
         self._news = asyncio.Event()
         routes.on_change(lambda _model: self._news.set())
+        routes.asked.on_news(self._news.set)
 
     async def run(self) -> None:
         """Publish until cancelled."""

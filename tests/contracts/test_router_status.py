@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.contracts.errors import MalformedBody
-from penstock.contracts.router_status import AppliedRoute, RouterStatus
+from penstock.contracts.router_status import AppliedRoute, AskedVersion, RouterStatus
 
 STATUS = RouterStatus(
     router_id="router-0",
@@ -16,6 +16,7 @@ STATUS = RouterStatus(
     admin_address="unix:/run/a",
     draining=True,
     observed_time=1.5,
+    asked=(AskedVersion(model="m", version="1", asked_time=1.25),),
 )
 
 

@@ -12,6 +12,7 @@ from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, Worker
 from services.controller.changes import Changes
 from services.controller.deployment_values import DeploymentSpec, DeploymentStatus, Scaling
 from services.controller.placement import PlacementRounds
+from services.controller.placement_picture import ASKED_SECONDS
 from services.controller.placement_values import Action
 from tests.controller.stand import ANN, Stand
 
@@ -23,7 +24,8 @@ class World:
 
     def __init__(self, stand: Stand, *names: str) -> None:
         self.stand = stand
-        self.rounds = PlacementRounds(stand.changes, stand.fleet)
+        self.asked: dict[tuple[str, str], float] = {}
+        self.rounds = PlacementRounds(stand.changes, stand.fleet, lambda: self.asked)
         stand.fleet.known = tuple(WorkerStatus(worker_id=name, instance_id=name, link_address="") for name in names)
 
     async def assigned(self) -> dict[str, Assignment]:
@@ -234,6 +236,25 @@ async def test_measured_memory_replaces_what_was_reckoned(world: World):
     [placement] = (await world.rounds.plan()).placements
 
     assert placement.memory_bytes == 7
+
+
+async def test_a_version_that_no_route_names_is_held_for_whoever_asked_for_it_lately(world: World):
+    for version in ("1", "2", "3"):
+        await deploy(world, version)
+    for version in ("2", "3"):
+        await world.stand.traffic.set_weights("fraud", {version: WHOLE}, ANN)
+    await world.rounds.round()
+    unused = await world.holdings(Holding.STANDBY)
+    async with world.stand.catalogue.reading() as unit:
+        now = unit.time
+
+    world.asked["fraud", "1"] = now - 2 * ASKED_SECONDS
+    await world.rounds.round()
+    assert await world.holdings(Holding.STANDBY) == unused
+    world.asked["fraud", "1"] = now
+    await world.rounds.round()
+    assert "fraud@1" in {name for names in unused.values() for name in names}
+    assert "fraud@1" in {name for names in (await world.holdings(Holding.ACTIVE)).values() for name in names}
 
 
 async def test_a_controller_that_was_replaced_places_nothing(world: World):

@@ -108,6 +108,18 @@ def test_idle_deployments_leave_for_serving_ones_the_longest_unused_first():
     assert [placement.deployment_id for placement in plan.placements if placement.action is Action.UNLOAD] == ["old"]
 
 
+def test_what_was_asked_for_comes_in_the_place_of_the_longest_unused_and_leaves_for_what_serves():
+    before = [wanted("old", purpose=Purpose.IDLE, used_time=1.0), wanted("new", purpose=Purpose.IDLE, used_time=2.0), wanted("s")]
+    workers = followed(planned(before, [worker("w1")]), [worker("w1")])
+    asked = wanted("asked", purpose=Purpose.ASKED, used_time=3.0)
+    plan = planned([*before, asked], workers)
+
+    assert held(plan, Holding.ACTIVE) == {"w1": ["s", "asked"]}
+    assert held(plan, Holding.STANDBY) == {"w1": ["new"]}
+    assert planned([*before, asked, replace(asked, deployment_id="late", model="late")], workers).of("late")[0].action is Action.LOAD
+    assert planned([replace(one, purpose=Purpose.SERVE) for one in before] + [asked], workers).of("asked")[0].action is Action.UNSCHEDULABLE
+
+
 def test_what_a_rollback_needs_never_leaves_for_something_new():
     before = [wanted("reserved", purpose=Purpose.RESERVE, memory_bytes=20)]
     workers = followed(planned(before, [worker("w1")]), [worker("w1")])

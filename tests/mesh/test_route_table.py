@@ -8,7 +8,10 @@ import pytest
 
 from penstock.contracts.errors import InvalidInput, ModelNotFound, NoReadyReplica, VersionNotFound
 from penstock.contracts.model_config import from_toml, to_bytes
+from penstock.contracts.routes import single
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
+from services.mesh.asked_versions import AskedVersions
+from services.mesh.plan import Plan
 from services.mesh.route_table import RouteTable
 from tests.mesh.conftest import replica
 
@@ -207,3 +210,25 @@ def test_a_given_up_replica_leaves_the_traffic_to_the_version_that_is_ready_else
     table.give_up("b", 1)
 
     assert table.resolve("echo").version == "1"
+
+
+def test_a_routed_version_that_no_worker_holds_is_to_come_and_an_unknown_one_is_told_on():
+    asked = AskedVersions(lambda: 1.0)
+    table = RouteTable({"echo": Plan(single("echo", "1", revision=1))}, asked)
+    table.apply("a", status("a", replica(version="1", replica_id=1), replica(version="2", replica_id=2)))
+    table.apply("a", status("a", revision=2))
+
+    with pytest.raises(NoReadyReplica) as routed:
+        table.resolve("echo")
+    with pytest.raises(NoReadyReplica) as unloaded:
+        table.resolve("echo", "2")
+    with pytest.raises(ModelNotFound):
+        table.resolve("echo", "3")
+    with pytest.raises(InvalidInput):
+        table.resolve("../echo", "1")
+
+    assert routed.value.reason == unloaded.value.reason == "MODEL_LOADING"
+    assert [(one.model, one.version) for one in asked.newest()] == [("echo", "2"), ("echo", "3")]
+    table.apply("a", status("a", replica(version="2", replica_id=3), revision=3))
+    assert [one.version for one in asked.newest()] == ["3"]
+    assert table.resolve("echo", "2").version == "2"
