@@ -87,6 +87,16 @@ class Table:
         require(isinstance(value, str) and bool(value), self._at(key), f"must be text, got {_shown(value)}")
         return cast("str", value)
 
+    def plain(self, key: str, *, default: float | bool | str) -> float | bool | str:
+        """Take a number, text, true or false."""
+        value = self._take(key, default)
+        require(isinstance(value, float | int | str), self._at(key), f"must be a number, text, true or false, got {_shown(value)}")
+        return cast("float | bool | str", value)
+
+    def anything(self, key: str) -> object:
+        """Take a value of any kind; None when it is not given."""
+        return self._take(key, None)
+
     def texts(self, key: str) -> tuple[str, ...]:
         """Take a list of texts, empty when it is not given; numbers count as their digits."""
         value = self._take(key, ())

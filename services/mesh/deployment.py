@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from penstock.contracts.declared_graphs import declared_graph
 from penstock.contracts.declared_routes import declared_aliases, declared_backends, declared_default_level
+from penstock.contracts.graphs import Graph
 from penstock.contracts.routes import Backend
 from penstock.contracts.signature import Signature
 from penstock.contracts.worker_status import ReplicaStatus
@@ -36,6 +38,8 @@ class Deployment:
     """Of requests that name none."""
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     shares: tuple[Backend, ...] = ()
+    graph: Graph | None = None
+    """Present for versions that are made of versions: no worker executes them."""
 
     def is_same(self, other: Deployment) -> bool:
         """Whether nothing that others derive from it differs, the replicas aside."""
@@ -72,4 +76,5 @@ def deployment_of(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | No
         default_priority_level=declared_default_level(newest.model_config),
         aliases=declared_aliases(newest.model_config),
         shares=declared_backends(newest.model_config),
+        graph=declared_graph(newest.model_config),
     )

@@ -25,7 +25,7 @@ from services.mesh.candidates import new_lane, reachable
 from services.mesh.chunk import Chunk
 from services.mesh.dispatch_counters import DispatchCounters
 from services.mesh.link import Link
-from services.mesh.link_target import LinkTarget
+from services.mesh.link_target import target_of
 from services.mesh.quarantine import Quarantine, judge, unknown_casualties
 from services.mesh.refusals import no_room, nobody
 from services.mesh.retry_budget import RetryBudget
@@ -69,6 +69,8 @@ class Dispatch:
         self._casualties: Callable[[str], Casualties | None] = unknown_casualties
         self._sender = sender_of(router_id)
         self._quarantine = Quarantine(lambda chunk: self._send_again(chunk, self._clock()), self._refuse)
+        self.run_graphs: Callable[[Chunk], None] | None = None
+        """Takes the chunks of graphs, which go to no worker; their deadlines are enforced here all the same."""
 
     def learn_of_crashes(self, casualties: Callable[[str], Casualties | None]) -> None:
         """Ask `casualties` what a lost worker, by its id, was executing when it crashed; without it nothing is known."""
@@ -109,13 +111,7 @@ class Dispatch:
     def _connect(self, status: WorkerStatus) -> None:
         if status.instance_id in self._links or self._group is None:
             return
-        target = LinkTarget(
-            worker_id=status.worker_id,
-            instance_id=status.instance_id,
-            address=status.link_address,
-            tls=self._tls if status.link_address.startswith("tcp:") else None,
-        )
-        link = Link(target, self, router_id=self._router_id, clock=self._clock)
+        link = Link(target_of(status, self._tls), self, router_id=self._router_id, clock=self._clock)
         self._links[status.instance_id] = link
         self._tasks[status.instance_id] = self._group.create_task(link.run(), name=f"link-{status.worker_id}")
 
@@ -131,7 +127,7 @@ class Dispatch:
 
     def can_serve(self, deployment: Deployment) -> bool:
         """Whether any replica of it can be reached now."""
-        return any(link.is_up for link, _ in reachable(self._links, deployment))
+        return deployment.graph is not None or any(link.is_up for link, _ in reachable(self._links, deployment))
 
     @property
     def links(self) -> Sequence[Link]:
@@ -166,6 +162,10 @@ class Dispatch:
         return iter([*self._chunks.values(), *self._quarantine.waiting])
 
     def _place(self, chunk: Chunk, deployment: Deployment, now: float, *, avoid: Link | None = None) -> None:
+        if deployment.graph is not None and self.run_graphs is not None:
+            self._number(chunk)
+            self.run_graphs(chunk)
+            return
         candidates = candidates_of(self._links, deployment)
         if avoid is not None:
             candidates = [pair for pair in candidates if pair[0] is not avoid]
@@ -181,14 +181,17 @@ class Dispatch:
             self._enter(chunk, link, replica_id, now)
 
     def _enter(self, chunk: Chunk, link: Link, replica_id: int, now: float) -> None:
-        chunk.chunk_id = self._next_chunk_id
-        self._next_chunk_id += 1
+        self._number(chunk)
         chunk.replica_id = replica_id
         chunk.attempts += 1
         chunk.try_until = tries.ends_at(backend_of(self._table, chunk.context.deployment), now)
-        self._chunks[chunk.chunk_id] = chunk
         self._homes[chunk.chunk_id] = link
         link.place(chunk, link.lanes[replica_id], now)
+
+    def _number(self, chunk: Chunk) -> None:
+        chunk.chunk_id = self._next_chunk_id
+        self._next_chunk_id += 1
+        self._chunks[chunk.chunk_id] = chunk
 
     def _sift(self, chunk: Chunk, candidates: Sequence[tuple[Link, int]], deployment: Deployment, now: float) -> None:
         """Send what can be answered in time, to the soonest replicas first, and refuse the rest."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
+from penstock.contracts.worker_status import WorkerStatus
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkTarget:
@@ -15,3 +17,13 @@ class LinkTarget:
     address: str
     """unix:/path or tcp:host:port."""
     tls: ssl.SSLContext | None = None
+
+
+def target_of(status: WorkerStatus, tls: ssl.SSLContext | None) -> LinkTarget:
+    """Return where a worker says that it listens; `tls` is for what is not on this machine."""
+    return LinkTarget(
+        worker_id=status.worker_id,
+        instance_id=status.instance_id,
+        address=status.link_address,
+        tls=tls if status.link_address.startswith("tcp:") else None,
+    )

@@ -45,6 +45,7 @@ from services.router.controller_link import Addresses, ControllerLink
 from services.router.directory import Directory
 from services.router.fallback import FallbackChain, Surroundings
 from services.router.front import Front
+from services.router.graph_runs import GraphRuns, graphs_of
 from services.router.grpc_front import GrpcOptions, open_grpc
 from services.router.http_front import HttpOptions, open_http
 from services.router.http_head import HttpLimits
@@ -89,6 +90,7 @@ class Core:
     choosing: Choosing
     routes: RoutesInForce | None
     observing: Observing
+    graphs: GraphRuns
 
 
 @asynccontextmanager
@@ -120,7 +122,8 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         grpc = await enter(_listening(open_grpc(_grpc_options(settings), control, clock), settings.grpc_port))
         http = await enter(_listening(open_http(_http_options(settings), control), settings.http_port))
         fronts = (*grpc.fronts, *http.fronts)
-        stack.enter_context(pumping(fronts, core.inference))
+        await enter(core.graphs.open())
+        stack.enter_context(pumping((*fronts, core.graphs.calls), core.inference))
         stack.push_async_callback(_drain, control.directory, fronts, clock, settings.drain_seconds)
         if bus is not None:
             stack.callback(bus.reports.begin_drain)
@@ -175,6 +178,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         choosing=choosing,
         routes=routes,
         observing=observing,
+        graphs=graphs_of(dispatch, clock.now),
     )
 
 

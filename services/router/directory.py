@@ -16,6 +16,7 @@ from penstock.contracts.worker_status import ReplicaState, ReplicaStatus
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.oip.v2.model_config_pb2 import ModelConfig
 from services.mesh.route_table import Deployment, RouteTable
+from services.router.graph_readiness import graph_problems
 
 SERVER_NAME = "penstock"
 PLATFORM = "onnxruntime_onnx"
@@ -90,10 +91,10 @@ class Directory:
         if self._is_draining:
             return False
         try:
-            self.deployment(model, version, may_see=may_see)
+            found = self.deployment(model, version, may_see=may_see)
         except (NotFound, Unavailable):
             return False
-        return True
+        return found.graph is None or not graph_problems(found.graph, self._table.resolve)
 
     def knows(self, model: str, *, may_see: MaySee = everything) -> bool:
         """Whether any worker holds, or tried to hold, a model."""
@@ -144,8 +145,16 @@ class Directory:
             for replica in status.replicas:
                 if may_see(replica.model):
                     held.setdefault((replica.model, replica.version), []).append((worker_id, replica))
-        entries = [_entry(held[name]) for name in sorted(held, key=lambda name: (name[0], version_order(name[1])))]
+        entries = [self._as_graph(_entry(held[name])) for name in sorted(held, key=lambda name: (name[0], version_order(name[1])))]
         return pb.RepositoryIndexResponse(models=[entry for entry in entries if entry.state == "READY" or not ready_only])
+
+    def _as_graph(self, entry: pb.RepositoryIndexResponse.ModelIndex) -> pb.RepositoryIndexResponse.ModelIndex:
+        """Say of a graph that is there why it cannot be answered, where it cannot."""
+        found = self._table.deployment(entry.name, entry.version)
+        problems = graph_problems(found.graph, self._table.resolve) if found is not None and found.graph is not None else ()
+        if problems and entry.state == "READY":
+            entry.state, entry.reason = "UNAVAILABLE", "; ".join(problems)
+        return entry
 
 
 def _entry(replicas: Sequence[tuple[str, ReplicaStatus]]) -> pb.RepositoryIndexResponse.ModelIndex:

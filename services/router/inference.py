@@ -87,6 +87,8 @@ class Inference:
         for chunk in (*intake.cut, *(chunk for chunk, _ in intake.opened.values())):
             chunk.seal()
             self.requests_in_flight += chunk.size
+            if chunk.context.deployment.graph is not None and isinstance(chunk.context, Calls):
+                chunk.context.remember(wave)
             self._dispatch.send(chunk, chunk.context.deployment, intake.now)
         if intake.refused:
             front.fail_many(intake.refused, intake.errors)
@@ -191,7 +193,7 @@ class Inference:
         calls.release(wanted)
         seconds = self._clock() - calls.arrived_at
         calls.target.outcomes.succeed(len(built), seconds)
-        self._count_tenants(calls, wanted)
+        calls.count_answers(wanted)
         if calls.cache_keys is not None:
             (self._shared.stand_in if calls.target.step > 0 else self._shared.land)(calls, wanted, built)
         if calls.copies and self.shadowing is not None:
@@ -227,7 +229,7 @@ class Inference:
         calls.release(positions)
         seconds = self._clock() - calls.arrived_at
         calls.target.outcomes.succeed(len(positions), seconds)
-        self._count_tenants(calls, positions)
+        calls.count_answers(positions)
         if self._observing is not None:
             self._observing.stood_in(calls, positions, seconds)
         if calls.cache_keys is not None:
@@ -263,14 +265,6 @@ class Inference:
             calls.target.outcomes.fail(error, calls.tenants[position].policy.name)
         if calls.spans:
             self._end_spans(calls, positions, self._clock() - calls.arrived_at, error)
-
-    def _count_tenants(self, calls: Calls, positions: Sequence[int]) -> None:
-        outcomes, first = calls.target.outcomes, calls.tenants[0]
-        if len(positions) == len(calls.tenants) == calls.tenants.count(first):
-            outcomes.count(first.policy.name, "OK", len(positions))
-            return
-        for position in positions:
-            outcomes.count(calls.tenants[position].policy.name, "OK", 1)
 
     def _refusal(self, tenant: Tenant, refusal: NotUnderstood) -> ServingError:
         error = refusal.error

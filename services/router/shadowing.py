@@ -82,7 +82,8 @@ class Shadowing:
             return
         deployment = self._table.deployment(target.name, shadow.version)
         room = max(shadow.concurrency_limit - self._in_flight, 0)
-        is_possible = deployment is not None and deployment.signature == target.deployment.signature
+        # The steps of a graph are requests like others: as copies they would stand in callers' way.
+        is_possible = deployment is not None and deployment.graph is None and deployment.signature == target.deployment.signature
         if deployment is None or not is_possible or not self._has_room(deployment, len(sampled[:room]) * chunk.template.rows):
             room = 0
         if len(sampled) > room:

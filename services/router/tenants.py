@@ -28,6 +28,7 @@ from pathlib import Path
 from penstock.contracts.errors import TenantForbidden, Unauthenticated
 from penstock.contracts.tenant_records import KeyRecord
 from services.router.admission import Tenant, TenantPolicy
+from services.router.on_behalf import StepKey
 from services.router.tenant_policies import Admitted, read_tenants
 
 KNOWN_KEYS_LIMIT = 100_000
@@ -103,6 +104,8 @@ class Tenants:
             Unauthenticated: no key where one is needed, or one that is unknown, revoked or expired.
             TenantForbidden: the tenant is frozen.
         """
+        if isinstance(key, StepKey):
+            return key.tenant
         self.forget_expired()
         tenant = self.known.get(key)
         if tenant is not None:

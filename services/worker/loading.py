@@ -20,9 +20,11 @@ from services.worker.artefacts import Artefact
 from services.worker.background_thread import in_thread
 from services.worker.batcher import Batcher
 from services.worker.digests import Digests
+from services.worker.graph_versions import is_graph, read_graph
 from services.worker.inspection import Inspected, inspect
 from services.worker.memory_budget import MemoryBudget
 from services.worker.opening import Device, Opened, open_version, start_runtime
+from services.worker.reconciliation import Offer
 from services.worker.replica import Loaded, Replica
 from services.worker.replica_state import ReplicaEvent
 from services.worker.resident_memory import settled_resident_bytes
@@ -106,6 +108,9 @@ class Loading:
 
     async def _story(self, replica: Replica) -> None:
         version, offer = replica.model_version, replace(replica.offer, artefact=replica.files or replica.offer.artefact)
+        if is_graph(offer.artefact):
+            await self._take_graph(replica, offer)
+            return
         with self._suspects.loading(version) as slot:
             inspected = await in_thread(lambda: inspect(offer, self._digests), name=f"inspect-{version}")
             replica.digest = inspected.digest
@@ -119,6 +124,17 @@ class Loading:
             except BaseException:
                 self._budget.release(replica.replica_id)
                 raise
+
+    async def _take_graph(self, replica: Replica, offer: Offer) -> None:
+        """Hold a graph ready for routers, which run it: there is nothing to open, to warm up or to execute here."""
+        held = await in_thread(lambda: read_graph(offer, self._digests), name=f"read-{replica.model_version}")
+        replica.digest = held.digest
+        if self._is_ready_already(replica):
+            return
+        self._step(replica, ReplicaEvent.LOADED)
+        replica.loaded = held.loaded
+        self._step(replica, ReplicaEvent.WARMED)
+        log.info("graph_ready", model=replica.model, version=replica.version, replica_id=replica.replica_id, digest=replica.digest[:12])
 
     async def _open_and_try(self, replica: Replica, inspected: Inspected, slot: Slot | None) -> None:
         await in_thread(start_runtime, name="start-runtime")

@@ -35,6 +35,7 @@ SCHEMA_MODULES = {
     # An answer leaves the router as OIP bytes to every front; these write them.
     "services.router.answers": "appends outputs to ready-made heads of ModelInferResponse",
     "services.router.targets": "makes those heads, once a deployment",
+    "services.router.graph_calls": "asks the steps of a graph in ModelInferRequest, and reads what they answered",
     "services.router.declared_answer": "repeats the ModelInferResponse that a route declares",
     "services.router.oip_answer": "translates ModelInferResponse for the HTTP face",
     # Everything but inference has one answer for both faces, and that answer is an OIP message.

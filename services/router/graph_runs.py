@@ -1,0 +1,238 @@
+"""Runs graphs: every request of one is a task that asks the steps through the front door, as their caller would.
+
+A step is a request like every other one: routes, pins, fallbacks, caches, shadows and counters of its model hold for it. What is its
+caller's goes with it: id, parameters and with them the priority, affinity, trace, and what is left of the deadline; what the step may take
+at most is cut out of that. Steps that can begin together leave in one wave. When the caller leaves, the deadline passes or a step fails
+for good, the other steps are cancelled.
+
+Requests that wait for a graph are chunks in flight like those that wait for a worker (services/mesh/dispatch.py), so cancellations and
+deadlines find them; what was released there is noticed by `sweep`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from penstock.contracts.errors import Internal, OutputContract, ServingError, Unavailable
+from penstock.contracts.graphs import Graph, OnFailure, Step
+from penstock.contracts.tensors import DataType
+from services.mesh.chunk import Answered, Chunk
+from services.mesh.dispatch import Dispatch
+from services.mesh.graph_plan import Asked, Over, defaults_of, next_steps, outputs_of, tensor_of, told_of
+from services.mesh.graph_tensors import TensorValue
+from services.router.call_buffer import CallBuffer
+from services.router.calls import Calls, Origin
+from services.router.graph_calls import Head, head_of, inputs_of, parameter_of, step_answer, step_payload, told_steps
+from services.router.on_behalf import Behalf, StepKey
+
+DEEPEST = 4
+"""Graphs within graphs: one that comes back to itself ends here."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """One request of a graph."""
+
+    chunk: Chunk
+    position: int
+    name: str
+    """`model@version` of the graph."""
+    graph: Graph
+    asked: Asked
+    head: Head
+    origin: Origin
+    key: StepKey
+    began_at: float
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody still waits for it."""
+        return self.chunk.is_open(self.position)
+
+
+class GraphRuns:
+    """Runs the graphs of this router; `calls` is the front through which their steps are asked."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Start with nothing running."""
+        self.calls = CallBuffer()
+        self._clock = clock
+        self._runs: dict[asyncio.Task[None], Run] = {}
+        self._keys: dict[tuple[str, int, int], StepKey] = {}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Run graphs while the block lasts; leaving cancels what still runs."""
+        try:
+            yield
+        finally:
+            tasks = list(self._runs)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.calls.close()
+
+    def take(self, chunk: Chunk) -> None:
+        """Begin the requests of a chunk; they are answered to its sink."""
+        for position in chunk.open_positions():
+            try:
+                run = self._run_of(chunk, position)
+            except ServingError as error:
+                _fail(chunk, position, error)
+                continue
+            task = asyncio.get_running_loop().create_task(self._see_through(run))
+            self._runs[task] = run
+            task.add_done_callback(self._forget)
+
+    def sweep(self, _now: float) -> None:
+        """Cancel the steps of requests for which nobody waits any more."""
+        for task, run in self._runs.items():
+            if not run.is_open:
+                task.cancel()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._runs.pop(task, None)
+
+    def _run_of(self, chunk: Chunk, position: int) -> Run:
+        calls = chunk.context
+        assert isinstance(calls, Calls)  # noqa: S101 - only the inference path sends chunks of graphs
+        deployment, graph, tenant = calls.deployment, calls.deployment.graph, calls.tenants[position]
+        assert graph is not None  # noqa: S101 - that is how it came here
+        name = f"{deployment.model}@{deployment.version}"
+        depth = tenant.depth + 1 if isinstance(tenant, Behalf) else 1
+        if depth > DEEPEST:
+            raise OutputContract(f"graph {name} is the {depth}th graph within another one: the limit is {DEEPEST}", reason="GRAPH_TOO_DEEP")
+        if calls.origins is None and graph.asks_parameters:
+            raise Unavailable(f"graph {name} stands in for another version, and its conditions ask for parameters that are not kept")
+        origin = calls.origins[position] if calls.origins is not None else Origin(b"", None, None)
+        head = head_of(origin.payload)
+        parts = [column[position] for column in chunk.columns]
+        inputs = inputs_of(deployment.signature, chunk.template, parts)
+        return Run(
+            chunk=chunk,
+            position=position,
+            name=name,
+            graph=graph,
+            asked=Asked(inputs=inputs, parameters=parameter_of(head), rows=chunk.template.rows),
+            head=head,
+            origin=origin,
+            key=self._key_of(tenant.policy.name, tenant.policy.number, depth),
+            began_at=self._clock(),
+        )
+
+    def _key_of(self, tenant: str, number: int, depth: int) -> StepKey:
+        key = self._keys.get((tenant, number, depth))
+        if key is None:
+            key = self._keys[tenant, number, depth] = StepKey.of(Behalf(name=tenant, number=number, depth=depth))
+        return key
+
+    async def _see_through(self, run: Run) -> None:
+        """Answer one request, whatever becomes of it; cancelled when nobody waits."""
+        served_by: dict[str, str] = {}
+        try:
+            outputs = await self._outputs(run, served_by)
+        except ServingError as error:
+            _fail(run.chunk, run.position, error)
+        except Exception:
+            log.exception("graph_broke", graph=run.name)
+            _fail(run.chunk, run.position, Internal("internal error"))
+        else:
+            _answer(run, outputs, served_by, self._clock())
+
+    async def _outputs(self, run: Run, served_by: dict[str, str]) -> Sequence[TensorValue]:
+        over: dict[str, Over] = {}
+        running: dict[asyncio.Future[bytes], Step] = {}
+        try:
+            while True:
+                try:
+                    coming = next_steps(run.graph, run.asked, over, {step.name for step in running.values()})
+                    over |= coming.over
+                    outputs = outputs_of(run.graph, run.asked, over)
+                except ServingError as error:
+                    raise type(error)(f"graph {run.name}: {error.message}", reason=error.reason, field=error.field) from error
+                served_by |= {name: "skipped" if one.is_skipped else "combined" for name, one in coming.over.items()}
+                if outputs is not None:
+                    return outputs
+                for step in coming.begin:
+                    running[self._begin(run, step, over)] = step
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for answered in done:
+                    step = running.pop(answered)
+                    over[step.name], served_by[step.name] = _ended(run, step, answered)
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _begin(self, run: Run, step: Step, over: Mapping[str, Over]) -> asyncio.Future[bytes]:
+        tensors = {name: tensor_of(source, run.asked, over) for name, source in step.inputs.items()}
+        there = {name: value for name, value in tensors.items() if value is not None}
+        deadline = run.chunk.deadlines[run.position]
+        if step.timeout_seconds is not None:
+            deadline = min(deadline, self._clock() + step.timeout_seconds)
+        payload = step_payload(step, run.head, there, run.graph.wanted(step.name))
+        try:
+            return self.calls.submit(payload, key=run.key, deadline=deadline, trace=run.origin.trace, affinity=run.origin.affinity)
+        except ServingError as error:
+            refused = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            return refused
+
+
+def graphs_of(dispatch: Dispatch, clock: Callable[[], float]) -> GraphRuns:
+    """Return what runs the graphs of a router from now on; its `calls` have to be pumped."""
+    graphs = GraphRuns(clock)
+    dispatch.run_graphs = graphs.take
+    dispatch.on_sweep(graphs.sweep)
+    return graphs
+
+
+def _ended(run: Run, step: Step, answered: asyncio.Future[bytes]) -> tuple[Over, str]:
+    """Return what a step ended with, and who is to be named for it; a failure that nothing is said about is the graph's."""
+    error = answered.exception()
+    if error is None:
+        served_by, tensors = step_answer(answered.result())
+        return Over(tensors=tensors), served_by
+    if not isinstance(error, ServingError):
+        raise error
+    if step.on_failure is OnFailure.FAIL:
+        raise told_of(run.name, step, error)
+    if step.on_failure is OnFailure.SKIP:
+        return Over(is_skipped=True), f"skipped: {error.reason}"
+    return defaults_of(run.graph, step, run.asked.rows), f"default: {error.reason}"
+
+
+def _fail(chunk: Chunk, position: int, error: ServingError) -> None:
+    if chunk.take(position):
+        chunk.sink.failed(chunk, [position], error)
+
+
+def _answer(run: Run, outputs: Sequence[TensorValue], served_by: Mapping[str, str], now: float) -> None:
+    chunk, calls = run.chunk, run.chunk.context
+    assert isinstance(calls, Calls)  # noqa: S101 - as above
+    if not chunk.take(run.position):
+        return
+    # The id goes before everything else of an answer, and fields of protobuf may come in any order.
+    calls.id_fields[run.position] += told_steps({step.name: served_by[step.name] for step in run.graph.steps if step.name in served_by})
+    answer = Answered(
+        start=run.position,
+        count=1,
+        indices=None,
+        outputs=[_wire(outputs[position]) for position in chunk.template.outputs],
+        queue_microseconds=0,
+        compute_microseconds=int((now - run.began_at) * 1e6),
+        execution_rows=chunk.template.rows,
+    )
+    chunk.sink.answered(chunk, answer, None)
+
+
+def _wire(value: TensorValue) -> tuple[bytes, bytes, bytes]:
+    lengths = struct.pack("<I", len(value.raw)) if value.datatype is DataType.BYTES else b""
+    return struct.pack(f"<{len(value.shape)}q", *value.shape), value.raw, lengths

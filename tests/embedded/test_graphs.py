@@ -1,0 +1,176 @@
+"""`penstock serve` over a folder that holds graphs and real models, by gRPC and HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper, save_model
+
+from penstock import Client
+from penstock.contracts.errors import InvalidInput, NoReadyReplica
+from tests.embedded.test_serve import Served, running
+
+pytestmark = pytest.mark.timeout(180)
+
+HEAD = """
+max_batch_size = 8
+[[input]]
+name = "rows"
+data_type = "FP32"
+dims = [3]
+[[output]]
+name = "sums"
+data_type = "FP32"
+dims = [3]
+from = "{origin}"
+"""
+ENSEMBLE = """
+[[step]]
+name = "pre"
+model = "halving"
+version = "1"
+inputs = { x = "rows" }
+[[step]]
+name = "more"
+model = "adding"
+version = "1"
+inputs = { x = "pre.y" }
+[[step]]
+name = "most"
+model = "adding"
+inputs = { x = "pre.y" }
+[[step]]
+name = "mean"
+combine = "mean"
+of = ["more.y", "most.y"]
+"""
+BRANCHES = """
+[[step]]
+name = "large"
+model = "halving"
+inputs = { x = "rows" }
+when = { tensor = "rows", is = ">", value = 10.0 }
+[[step]]
+name = "small"
+model = "adding"
+inputs = { x = "rows" }
+when = { otherwise = "large" }
+[[step]]
+name = "either"
+combine = "first"
+of = ["large.y", "small.y"]
+"""
+LACKING = '[[step]]\nname = "s"\nmodel = "nowhere"\ninputs = { x = "rows" }\n'
+
+
+def put_model(folder: Path, operator: str, operand: float) -> None:
+    folder.mkdir(parents=True)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 3]) for name in ("x", "y"))
+    constant = numpy_helper.from_array(np.array([operand], np.float32), "c")
+    made = helper.make_graph([helper.make_node(operator, ["x", "c"], ["y"])], "g", [x], [y], [constant])
+    save_model(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
+
+
+def put_graph(folder: Path, steps: str, origin: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "graph.toml").write_text(HEAD.format(origin=origin) + steps)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    folder = Path(f"/tmp/ps-graphs-{os.getpid()}")
+    folder.mkdir(mode=0o700)
+    models = folder / "models"
+    put_model(models / "halving" / "1", "Mul", 0.5)
+    put_model(models / "adding" / "1", "Add", 1.0)
+    put_model(models / "adding" / "2", "Add", 3.0)
+    (models / "adding" / "model.toml").write_text("version_policy = { all = {} }\n")
+    put_graph(models / "ensemble" / "1", ENSEMBLE, "mean.output")
+    put_graph(models / "branches" / "1", BRANCHES, "either.output")
+    put_graph(models / "lacking" / "1", LACKING, "s.y")
+    put_graph(models / "broken" / "1", LACKING, "nobody.y")
+    with running(folder, "--workers", "1", "--routers", "1") as served:
+        served.until_ready()
+        yield served
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[Client]:
+    with Client(served.record["grpc"]) as client:
+        yield client
+
+
+def answered(served: Served, path: str, body: object = None) -> dict:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://{served.record['http']}{path}", data=data, headers={"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"{}")
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.loads(error.read())
+
+
+def test_an_ensemble_answers_by_grpc(client: Client):
+    prediction = client.predict("ensemble", [[2.0, 4.0, 6.0], [0.0, 0.0, 0.0]])
+
+    assert prediction["sums"].tolist() == [[3.0, 4.0, 5.0], [2.0, 2.0, 2.0]]
+    assert (prediction.model, prediction.version) == ("ensemble", "1")
+
+
+def test_an_ensemble_answers_by_http_and_names_every_step(served: Served):
+    inputs = [{"name": "rows", "shape": [1, 3], "datatype": "FP32", "data": [2, 4, 6]}]
+    answer = answered(served, "/v2/models/ensemble/infer", {"id": "q", "inputs": inputs})
+
+    assert answer["outputs"][0]["data"] == [3.0, 4.0, 5.0]
+    assert answer["id"] == "q"
+    assert answer["parameters"] == {
+        "penstock.step.pre": "halving@1",
+        "penstock.step.more": "adding@1",
+        "penstock.step.most": "adding@2",
+        "penstock.step.mean": "combined",
+    }
+
+
+def test_a_tensor_chooses_the_branch_and_rows_that_disagree_are_refused(client: Client):
+    assert client.predict("branches", [[20.0, 30.0, 40.0]])["sums"].tolist() == [[10.0, 15.0, 20.0]]
+    assert client.predict("branches", [[1.0, 2.0, 3.0]])["sums"].tolist() == [[4.0, 5.0, 6.0]]
+    with pytest.raises(InvalidInput, match="step 'large'") as refused:
+        client.predict("branches", [[20.0, 30.0, 40.0], [1.0, 2.0, 3.0]])
+
+    assert refused.value.reason == "MIXED_ROWS"
+
+
+def test_metadata_and_readiness_are_those_of_a_model(served: Served):
+    metadata = answered(served, "/v2/models/ensemble")
+    states = {one["name"]: one for one in answered(served, "/v2/repository/index", {})}
+
+    assert metadata["platform"] == "ensemble"
+    assert metadata["inputs"] == [{"name": "rows", "datatype": "FP32", "shape": [-1, 3]}]
+    assert served.get("/v2/models/ensemble/ready") == 200
+    assert served.get("/v2/models/lacking/ready") != 200
+    assert states["ensemble"]["state"] == "READY"
+    assert "model 'nowhere' is not known" in states["lacking"]["reason"]
+    assert "there is no step 'nobody'" in states["broken"]["reason"]
+
+
+def test_a_graph_without_a_step_refuses_by_name(client: Client):
+    with pytest.raises(NoReadyReplica, match=r"graph lacking@1: step 's' \(nowhere\)"):
+        client.predict("lacking", [[1.0, 2.0, 3.0]])
+
+
+def test_graphs_and_their_steps_are_counted(served: Served, client: Client):
+    client.predict("ensemble", [[2.0, 4.0, 6.0]])
+
+    shown = served.metrics()
+    assert 'nv_inference_request_success{model="ensemble",version="1"}' in shown
+    assert 'nv_inference_request_success{model="halving",version="1"}' in shown
