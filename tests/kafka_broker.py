@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from services.chassis.kafka import BusSettings, Delivery, producer
 
 CACHE = Path(__file__).parent.parent / ".cache" / "kafka" / "4.1.1"
-READY_SECONDS = 40.0
+READY_SECONDS = 120.0
 PROPERTIES = """
 process.roles=broker,controller
 node.id=1
