@@ -18,6 +18,7 @@ from services.controller.changes import Changes, Command, Intent, Made, Outcome,
 from services.controller.deployment_checks import Problem, scaling_problems, spec_problems
 from services.controller.deployment_values import Deployment, DeploymentSpec, DeploymentStatus, Scaling
 from services.controller.fleet import unschedulable
+from services.controller.graph_steps import check_steps
 from services.controller.model_values import Version
 from services.controller.ports import Unit
 from services.controller.registry import check_deployable, known_version
@@ -48,7 +49,8 @@ class Deployments:
             InvalidSpec: all that is wrong with the specification itself.
             ModelNotFound, VersionNotFound: the version is not registered.
             AlreadyExists: a deployment of the version is there.
-            Conflict: the version failed, has other files or other features, or no worker could ever hold it.
+            Conflict: the version failed, has other files or other features, no worker could ever hold it, or it is a graph of versions that
+                are not registered.
         """
         check_model_name(spec.model)
         check_version_name(spec.version)
@@ -125,6 +127,7 @@ class Deployments:
         for other in await unit.deployments.of(spec.model):
             if other.version == spec.version and not other.is_over:
                 raise AlreadyExists(f"deployment {other.id} of {spec.model}@{spec.version} is {other.status.value}: scale that one")
+        await check_steps(unit, version)
         if reason := unschedulable(spec, version, self._fleet.workers()):
             raise Conflict(f"{spec.model}@{spec.version} fits no worker: {reason}", reason="UNSCHEDULABLE")
 

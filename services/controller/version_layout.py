@@ -4,6 +4,7 @@
     1/model.onnx  2/model.onnx …     a model's folder as Triton has it, with what its versions share beside them
     churn/1/model.onnx …             the same inside folders that hold nothing else
 
+A version is an ONNX model, or a graph of other versions: graph.toml in its folder instead of the model.
 What no version needs (hidden and temporary files, notes) is left out; what nobody knows is refused.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from penstock.contracts.artefacts import VERSION_FOLDER, check_paths
 from penstock.contracts.errors import InvalidInput
+from penstock.contracts.graph_text import GRAPH_FILE
 from penstock.contracts.names import check_version_name, version_order
 
 SHARED_FOLDERS = frozenset({"configs", "golden", "initial_state", "warmup"})
@@ -78,7 +80,8 @@ def _single(paths: list[str], prefix: str) -> VersionPlan:
     files: dict[str, str] = {}
     for path in paths:
         name = path[len(prefix) :]
-        is_shared = name.split("/", 1)[0] in SHARED_FOLDERS or ("/" not in name and _ending(name) in {"toml", "pbtxt", "txt"})
+        is_beside = "/" not in name and name != GRAPH_FILE and _ending(name) in {"toml", "pbtxt", "txt"}
+        is_shared = name.split("/", 1)[0] in SHARED_FOLDERS or is_beside
         files[name if is_shared else f"{VERSION_FOLDER}/{name}"] = path
     return VersionPlan(name="", files=files)
 
@@ -99,13 +102,18 @@ def _several(paths: list[str], prefix: str) -> list[VersionPlan]:
 
 
 def _models(paths: Iterable[str], prefix: str) -> list[str]:
-    return [path for path in paths if path.startswith(prefix) and "/" not in path[len(prefix) :] and _ending(path) == "onnx"]
+    return [path for path in paths if path.startswith(prefix) and "/" not in path[len(prefix) :] and _is_main(path)]
 
 
 def _version_folders(paths: Iterable[str], prefix: str) -> frozenset[str]:
     parts = [path[len(prefix) :].split("/") for path in paths if path.startswith(prefix)]
-    found = {one[0] for one in parts if len(one) == 2 and _ending(one[1]) == "onnx" and one[0] not in SHARED_FOLDERS}
+    found = {one[0] for one in parts if len(one) == 2 and _is_main(one[1]) and one[0] not in SHARED_FOLDERS}
     return frozenset(check_version_name(name) for name in found)
+
+
+def _is_main(path: str) -> bool:
+    """Say whether a file makes its folder a version."""
+    return _ending(path) == "onnx" or path.rsplit("/", 1)[-1] == GRAPH_FILE
 
 
 def _is_wrapper(paths: Iterable[str], prefix: str, names: frozenset[str]) -> bool:

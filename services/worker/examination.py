@@ -17,11 +17,13 @@ import onnxruntime as ort
 
 from penstock.contracts.errors import DeadlineExceeded, ServingError
 from penstock.contracts.feature_schema import FeatureSchema
+from penstock.contracts.graph_text import GRAPH_FILE
 from penstock.contracts.signature import TensorSpec
 from services.worker.artefacts import Artefact, FileMark
 from services.worker.digests import Digests
 from services.worker.golden import check_golden
 from services.worker.graph_checks import GraphRefused, check_graph
+from services.worker.graph_versions import is_graph, read_version
 from services.worker.inspection import Inspected, inspect
 from services.worker.opening import Device, Opened, open_version
 from services.worker.reconciliation import Offer
@@ -29,6 +31,9 @@ from services.worker.sample_inputs import plain_feeds
 from services.worker.session import Provider
 from services.worker.trial import Trial
 from services.worker.warm_up import warm_up
+
+GRAPH_MEMORY_BYTES = 1 << 20
+"""What a graph counts for on the worker that holds it: routers run it."""
 
 OUT_OF_MEMORY = re.compile(
     r"bad_alloc|fail(?:ed|ure) to allocate|MemoryError|out of memory|Cannot allocate memory|bad array new|require more than \d+ bytes",
@@ -65,8 +70,11 @@ def examine(order: Order) -> dict[str, Any]:
     Raises:
         Refused: with the reason; the version must not be registered.
     """
+    artefact = _artefact(order)
     try:
-        inspected = inspect(Offer(artefact=_artefact(order)), Digests())
+        if is_graph(artefact):
+            return _examined_graph(artefact)
+        inspected = inspect(Offer(artefact=artefact), Digests())
         graph = check_graph(inspected.model_file)
         started_at = time.monotonic()
         opened = open_version(inspected, Device(providers=lambda _: (Provider.CPU,)))
@@ -92,6 +100,22 @@ def examine(order: Order) -> dict[str, Any]:
         "trial_seconds": round(time.monotonic() - loaded_at, 3),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "onnxruntime_version": str(ort.__version__),
+    }
+
+
+def _examined_graph(artefact: Artefact) -> dict[str, Any]:
+    """Return what a graph is; whether its steps are there is asked when it is deployed."""
+    graph = read_version(Offer(artefact=artefact)).graph
+    return {
+        "framework": "penstock graph",
+        "steps": [{"step": step.name, "model": step.model, "version": step.version} for step in graph.steps if step.model],
+        "inputs": [_tensor(one) for one in graph.signature.inputs],
+        "outputs": [_tensor(one) for one in graph.signature.outputs],
+        "max_batch_size": graph.signature.max_batch_size,
+        "model_file": artefact.own_path(GRAPH_FILE),
+        "external_files": [],
+        "named_files": [],
+        "peak_memory_bytes": GRAPH_MEMORY_BYTES,
     }
 
 

@@ -32,12 +32,20 @@ def is_graph(artefact: Artefact) -> bool:
 
 
 def read_graph(offer: Offer, digests: Digests) -> HeldGraph:
+    """Read and check a graph, and its files; raises what `read_version` raises."""
+    version = read_version(offer)
+    completed = CompletedModel(config=version.config, signature=version.graph.signature)
+    digest = digests.digest(offer.artefact, offer.config_json + offer.settings_json)
+    return HeldGraph(digest=digest, loaded=_loaded(completed, version))
+
+
+def read_version(offer: Offer) -> GraphVersion:
     """Read and check a graph.
 
     Raises:
         LoadFailed: its files are refused, or there is a model beside it.
         InvalidInput: it is not valid, or somebody wants it configured otherwise.
-        ArtifactCorrupt: it cannot be read, or changed while it was.
+        ArtifactCorrupt: it cannot be read.
         NotImplementedHere: it asks for what is not served.
     """
     artefact = offer.artefact
@@ -51,10 +59,7 @@ def read_graph(offer: Offer, digests: Digests) -> HeldGraph:
     version = from_toml(_text(artefact))
     if version.config.name not in ("", artefact.model):
         raise InvalidInput(f"{artefact}: {GRAPH_FILE} is for {version.config.name!r}", reason="BAD_VALUE", field="name")
-    digest = digests.digest(artefact)
-    version = replace(version, config=replace(version.config, name=artefact.model))
-    completed = CompletedModel(config=version.config, signature=version.graph.signature)
-    return HeldGraph(digest=digest, loaded=_loaded(completed, version))
+    return replace(version, config=replace(version.config, name=artefact.model))
 
 
 def _text(artefact: Artefact) -> str:

@@ -56,6 +56,15 @@ class Mesh:
             send(self.control, file)
         self.control.register(model, version, [file.sent for file in files])
 
+    def registered_graph(self, model: str, version: str, text: str) -> None:
+        folder = self.folder / f"{model}-{version}"
+        folder.mkdir()
+        (folder / "graph.toml").write_text(text)
+        files = files_of(folder)
+        for file in files:
+            send(self.control, file)
+        self.control.register(model, version, [file.sent for file in files])
+
     def deployed(self, model: str, version: str, **run: Any) -> str:
         deployment = self.control.deploy(model, version, Run(**run)).deployment
         self.until(lambda: self.status(deployment.deployment_id) == "active")
@@ -168,6 +177,41 @@ def test_a_third_version_is_deployed_and_taken_away_again(mesh: Mesh):
     assert answered == (5.0, "v3")
     with pytest.raises((NoReadyReplica, ServingError)):
         Client(mesh.target, ClientOptions(retries=RetryPolicy(attempts=1))).predict("scaled", ROWS, version="v3")
+
+
+GRAPH = """
+max_batch_size = 8
+[[input]]
+name = "x"
+data_type = "FP32"
+dims = [1]
+[[output]]
+name = "y"
+data_type = "FP32"
+dims = [1]
+from = "last.y"
+[[step]]
+name = "first"
+model = "scaled"
+version = "v2"
+inputs = { x = "x" }
+[[step]]
+name = "last"
+model = "MODEL"
+inputs = { x = "first.y" }
+"""
+
+
+def test_a_graph_is_registered_deployed_and_run_and_refused_when_a_step_is_not_registered(mesh: Mesh):
+    mesh.registered_graph("twice", "v1", GRAPH.replace("MODEL", "scaled"))
+    mesh.registered_graph("lacking", "v1", GRAPH.replace("MODEL", "nowhere"))
+    mesh.deployed("twice", "v1")
+    prediction = mesh.client.predict("twice", ROWS)
+    with pytest.raises(Conflict, match=r"step 'last' \(nowhere\)") as refused:
+        mesh.control.deploy("lacking", "v1", Run())
+
+    assert (float(prediction["y"][0, 0]), prediction.version) == (6.0, "v1")
+    assert refused.value.reason == "STEP_NOT_REGISTERED"
 
 
 def test_every_change_is_answered_for(mesh: Mesh):
