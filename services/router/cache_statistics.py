@@ -1,4 +1,4 @@
-"""What the result caches of all routers of this machine did, by version, since each router's start.
+"""What the result caches of all routers of this machine did, and the graphs that they ran, by version, since each router's start.
 
 Each router keeps its own cache, and whoever asks for a model's statistics meets any one of them: its own counts it knows, the others'
 are read from their metrics sockets. A router that does not answer in time is left out, as a worker is.
@@ -18,12 +18,15 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from services.chassis.aggregate import SCRAPE_SECONDS, scrape
 from services.chassis.triton_metrics import TritonMetrics
 
-PREFIX = "nv_cache_"
 _ATTRIBUTES = {
     "nv_cache_num_hits_per_model": "hits",
     "nv_cache_num_misses_per_model": "misses",
     "nv_cache_hit_duration_per_model": "hit_microseconds",
     "nv_cache_miss_duration_per_model": "miss_microseconds",
+    # Routers execute nothing but graphs: of other versions workers count these, and routers show 0.
+    "nv_inference_count": "graph_rows",
+    "nv_inference_exec_count": "graph_runs",
+    "nv_inference_compute_infer_duration_us": "graph_microseconds",
 }
 log = structlog.get_logger(__name__)
 
@@ -33,12 +36,15 @@ Version = tuple[str, str]
 
 @dataclass(slots=True, kw_only=True)
 class Cached:
-    """What the caches did for one version."""
+    """What the caches and graphs did for one version."""
 
     hits: int = 0
     misses: int = 0
     hit_microseconds: int = 0
     miss_microseconds: int = 0
+    graph_rows: int = 0
+    graph_runs: int = 0
+    graph_microseconds: int = 0
 
 
 class CacheCounts(Protocol):
@@ -75,14 +81,19 @@ class RouterCaches:
         return sorted(path.name for path in ready.iterdir() if path.name != self._router_id) if ready.is_dir() else []
 
     async def _shown(self, name: str) -> str:
-        """Return the lines about caches that a neighbour shows, as OpenMetrics; none when it does not answer."""
+        """Return the lines about caches and graphs that a neighbour shows, as OpenMetrics; none when it does not answer."""
         try:
             async with asyncio.timeout(SCRAPE_SECONDS):
                 text = await scrape(self._state_dir / "metrics" / f"{name}.sock")
         except (OSError, ValueError, TimeoutError) as error:
             log.warning("router_statistics_missing", router=name, reason=f"{type(error).__name__}: {error}")
             text = ""
-        return "".join(f"{line}\n" for line in text.splitlines() if PREFIX in line.partition("{")[0]) + "# EOF\n"
+        return "".join(f"{line}\n" for line in text.splitlines() if _is_ours(line)) + "# EOF\n"
+
+
+def _is_ours(line: str) -> bool:
+    words = line.partition("{")[0].split()
+    return any(word in _ATTRIBUTES for word in words)
 
 
 def _add(sums: dict[Version, Cached], name: str, labels: Mapping[str, str], value: float) -> None:

@@ -230,6 +230,7 @@ def _answer(run: Run, outputs: Sequence[TensorValue], served_by: Mapping[str, st
         compute_microseconds=int((now - run.began_at) * 1e6),
         execution_rows=chunk.template.rows,
     )
+    calls.target.outcomes.run(chunk.template.rows, now - run.began_at)
     chunk.sink.answered(chunk, answer, None)
 
 

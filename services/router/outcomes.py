@@ -65,6 +65,12 @@ class Outcomes:
             cell = self._by_tenant[key] = self._counter.of(self._model, self._version, tenant, code)
         cell.value += requests
 
+    def run(self, rows: int, seconds: float) -> None:
+        """Count a request that a graph answered, which no worker counts; as an answer it is counted by `succeed`."""
+        self._triton.inference_count += rows
+        self._triton.exec_count += 1
+        self._triton.compute_infer_microseconds += int(seconds * 1e6)
+
     def hit(self, seconds: float) -> None:
         """Count an answer from the result cache."""
         self._triton.cache_hits += 1

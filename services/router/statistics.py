@@ -1,4 +1,4 @@
-"""Statistics of models: every worker is asked, and every router for its result cache; the answers are summed.
+"""Statistics of models: every worker is asked, and every router for its result cache and its graphs; the answers are summed.
 
 A worker that does not answer in time is left out and counted in `unanswered`: statistics are for people and autoscalers, and a part of
 the truth at once is worth more to both than none.
@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 import structlog
 
+from penstock.contracts.declared_graphs import declared_graph
 from penstock.contracts.errors import ModelNotFound, VersionNotFound
 from penstock.contracts.names import version_order
 from penstock.contracts.worker_status import WorkerStatus
@@ -112,10 +113,19 @@ class Statistics:
         if version and not summed:
             self._directory.deployment(model, version, may_see=may_see)
             raise VersionNotFound(f"model {model!r} has no statistics of version {version[:64]!r}", field="model_version")
+        for name in self._graphs(model, version):
+            if may_see(name[0]):
+                summed[name] = _of_graph(name, caches.get(name, Cached()))
         for name in summed.keys() & caches.keys():
             _add_cached(summed[name].inference_stats, caches[name])
         ordered = sorted(summed, key=lambda name: (name[0], version_order(name[1])))
         return pb.ModelStatisticsResponse(model_stats=[summed[name] for name in ordered])
+
+    def _graphs(self, model: str, version: str) -> set[tuple[str, str]]:
+        """Return the versions that are graphs: workers hold them, and execute none."""
+        replicas = [replica for status in self._statuses().values() for replica in status.replicas if replica.is_ready]
+        named = [one for one in replicas if model in ("", one.model) and version in ("", one.version)]
+        return {(one.model, one.version) for one in named if declared_graph(one.model_config) is not None}
 
     async def _ask_all(self, model: str) -> list[worker_pb2.ReplicaStatistics]:
         addresses = {status.control_address for status in self._statuses().values() if status.control_address}
@@ -154,6 +164,14 @@ def add(total: pb.ModelStatistics, replica: worker_pb2.ReplicaStatistics) -> Non
 
 def _empty(replica: worker_pb2.ReplicaStatistics) -> pb.ModelStatistics:
     return pb.ModelStatistics(name=replica.model, version=replica.version, inference_stats=pb.InferStatistics())
+
+
+def _of_graph(name: tuple[str, str], counts: Cached) -> pb.ModelStatistics:
+    total = pb.ModelStatistics(name=name[0], version=name[1], inference_stats=pb.InferStatistics())
+    total.inference_count, total.execution_count = counts.graph_rows, counts.graph_runs
+    for step in (total.inference_stats.success, total.inference_stats.compute_infer):
+        step.count, step.ns = counts.graph_runs, counts.graph_microseconds * 1000
+    return total
 
 
 def _add_batch(total: pb.ModelStatistics, batch: worker_pb2.BatchStatistics) -> None:

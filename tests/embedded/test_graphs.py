@@ -174,3 +174,7 @@ def test_graphs_and_their_steps_are_counted(served: Served, client: Client):
     shown = served.metrics()
     assert 'nv_inference_request_success{model="ensemble",version="1"}' in shown
     assert 'nv_inference_request_success{model="halving",version="1"}' in shown
+    [total] = answered(served, "/v2/models/ensemble/stats")["model_stats"]
+    assert int(total["inference_stats"]["success"]["count"]) == int(total["execution_count"]) >= 1
+    [unasked] = answered(served, "/v2/models/lacking/stats")["model_stats"]
+    assert int(unasked["execution_count"]) == 0

@@ -40,6 +40,16 @@ async def test_what_this_router_and_its_neighbours_counted_is_summed(short_dir: 
     }
 
 
+async def test_graphs_that_routers_ran_are_summed(short_dir: Path):
+    own, other = RouterMetrics(), RouterMetrics()
+    own.of("graph", "1").run(3, 0.000_002)
+    other.of("graph", "1").run(1, 0.000_005)
+    async with neighbour(short_dir, "router-1", other), neighbour(short_dir, "router-0", own):
+        found = await RouterCaches(own.triton, "router-0", short_dir).by_version()
+
+    assert found == {("graph", "1"): Cached(graph_rows=4, graph_runs=2, graph_microseconds=7)}
+
+
 async def test_a_neighbour_that_does_not_answer_is_left_out(short_dir: Path):
     own = RouterMetrics()
     own.of("digits", "1").hit(0.000_002)
