@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from penstock.contracts.declared_graphs import declared_graph, graph_config
@@ -69,6 +71,13 @@ def test_a_graph_travels_in_the_configuration_and_comes_out_the_same():
 
     assert from_json(version.text) == version
     assert declared_graph(graph_config(version)) == version.graph
+
+
+def test_the_example_in_the_documentation_is_a_graph():
+    text = (Path(__file__).parents[2] / "docs" / "graphs.md").read_text()
+    example = text.split("```toml\n")[1].split("```")[0]
+
+    assert [step.name for step in from_toml(example).graph.steps] == ["net", "forest", "blend"]
 
 
 def test_a_configuration_without_a_graph_declares_none():

@@ -168,6 +168,14 @@ def test_a_graph_without_a_step_refuses_by_name(client: Client):
         client.predict("lacking", [[1.0, 2.0, 3.0]])
 
 
+def test_a_graph_is_unloaded_and_loaded_by_name(served: Served):
+    answered(served, "/v2/repository/models/branches/unload", {})
+    served.until(lambda: served.get("/v2/models/branches/ready") != 200, 60)
+    answered(served, "/v2/repository/models/branches/load", {})
+
+    served.until(lambda: served.get("/v2/models/branches/ready") == 200, 60)
+
+
 def test_graphs_and_their_steps_are_counted(served: Served, client: Client):
     client.predict("ensemble", [[2.0, 4.0, 6.0]])
 

@@ -107,8 +107,8 @@ class GraphStand:
 
     async def ask(self, *rows: list[float], model: str = "graph", deadline: float = float("inf"), key: str | None = None, **fields: object):
         self.stand.take(request(rows or [[1.0, 2.0]], model=model, **fields), deadline=deadline, key=key)  # type: ignore[arg-type]
-        await self.stand.front.until(1)
         front = self.stand.front
+        await self.until(lambda: bool(front.answers or front.errors))
         return front.answers[1] if front.answers else front.errors[1]
 
     def replicas_asked(self) -> list[int]:
