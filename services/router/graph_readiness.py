@@ -14,13 +14,13 @@ DEEPEST_LOOK = 4
 """Graphs within graphs that are looked into."""
 
 
-def graph_problems(graph: Graph, resolve: Callable[[str, str], Deployment], *, depth: int = 1) -> tuple[str, ...]:
+def graph_problems(graph: Graph, resolve: Callable[[str, str], Deployment], *, within: tuple[tuple[str, str], ...] = ()) -> tuple[str, ...]:
     """Return why a graph cannot be answered now; nothing when it can.
 
     Args:
         graph: the graph.
         resolve: returns what serves a model and version; raises what RouteTable.resolve raises.
-        depth: how many graphs are around its steps.
+        within: model and version of the graphs around it.
     """
     problems: list[str] = []
     signatures: dict[str, Signature] = {}
@@ -31,8 +31,11 @@ def graph_problems(graph: Graph, resolve: Callable[[str, str], Deployment], *, d
             problems.append(f"step {step.name!r}: {error.message}")
             continue
         signatures[step.name] = found.signature
-        if found.graph is not None and depth >= DEEPEST_LOOK:
-            problems.append(f"step {step.name!r}: {found.model} is the {depth + 1}th graph within another one")
+        around = (*within, (found.model, found.version))
+        if found.graph is not None and (around[-1] in within or len(around) >= DEEPEST_LOOK):
+            problems.append(f"step {step.name!r}: graph {found.model}@{found.version} stands within itself, or within too many others")
         elif found.graph is not None:
-            problems += [f"step {step.name!r}: {one}" for one in graph_problems(found.graph, resolve, depth=depth + 1)]
+            inner = graph_problems(found.graph, resolve, within=around)
+            # One is enough to be not ready, and graphs of graphs would list thousands.
+            problems += [f"step {step.name!r}: {one}" for one in inner[:1]]
     return (*problems, *edge_problems(graph, signatures))

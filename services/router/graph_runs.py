@@ -32,7 +32,9 @@ from services.router.graph_calls import Head, head_of, inputs_of, parameter_of, 
 from services.router.on_behalf import Behalf, StepKey
 
 DEEPEST = 4
-"""Graphs within graphs: one that comes back to itself ends here."""
+"""Graphs within graphs; one that comes back to itself is refused where it does."""
+
+KEYS_LIMIT = 4096
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +68,7 @@ class GraphRuns:
         self.calls = CallBuffer()
         self._clock = clock
         self._runs: dict[asyncio.Task[None], Run] = {}
-        self._keys: dict[tuple[str, int, int], StepKey] = {}
+        self._keys: dict[tuple[str, int, tuple[str, ...]], StepKey] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -107,9 +109,10 @@ class GraphRuns:
         deployment, graph, tenant = calls.deployment, calls.deployment.graph, calls.tenants[position]
         assert graph is not None  # noqa: S101 - that is how it came here
         name = f"{deployment.model}@{deployment.version}"
-        depth = tenant.depth + 1 if isinstance(tenant, Behalf) else 1
-        if depth > DEEPEST:
-            raise OutputContract(f"graph {name} is the {depth}th graph within another one: the limit is {DEEPEST}", reason="GRAPH_TOO_DEEP")
+        around = tenant.within if isinstance(tenant, Behalf) else ()
+        if name in around or len(around) >= DEEPEST:
+            why = "stands within itself" if name in around else f"stands within {len(around)} others, the limit is {DEEPEST - 1}"
+            raise OutputContract(f"graph {name} {why}: {' > '.join((*around, name))}", reason="GRAPH_TOO_DEEP")
         if calls.origins is None and graph.asks_parameters:
             raise Unavailable(f"graph {name} stands in for another version, and its conditions ask for parameters that are not kept")
         origin = calls.origins[position] if calls.origins is not None else Origin(b"", None, None)
@@ -124,14 +127,16 @@ class GraphRuns:
             asked=Asked(inputs=inputs, parameters=parameter_of(head), rows=chunk.template.rows),
             head=head,
             origin=origin,
-            key=self._key_of(tenant.policy.name, tenant.policy.number, depth),
+            key=self._key_of(tenant.policy.name, tenant.policy.number, (*around, name)),
             began_at=self._clock(),
         )
 
-    def _key_of(self, tenant: str, number: int, depth: int) -> StepKey:
-        key = self._keys.get((tenant, number, depth))
+    def _key_of(self, tenant: str, number: int, within: tuple[str, ...]) -> StepKey:
+        key = self._keys.get((tenant, number, within))
         if key is None:
-            key = self._keys[tenant, number, depth] = StepKey.of(Behalf(name=tenant, number=number, depth=depth))
+            if len(self._keys) >= KEYS_LIMIT:
+                self._keys.clear()
+            key = self._keys[tenant, number, within] = StepKey.of(Behalf(name=tenant, number=number, within=within))
         return key
 
     async def _see_through(self, run: Run) -> None:

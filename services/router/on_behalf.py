@@ -12,12 +12,12 @@ from services.router.admission import Tenant, TenantPolicy
 class Behalf(Tenant):
     """A tenant as the steps of its graphs see it."""
 
-    __slots__ = ("depth",)
+    __slots__ = ("within",)
 
-    def __init__(self, *, name: str, number: int, depth: int) -> None:
-        """Take the tenant's names; `depth` is how many graphs are around the step."""
+    def __init__(self, *, name: str, number: int, within: tuple[str, ...]) -> None:
+        """Take the tenant's names; `within` are the graphs around the step, the outermost first."""
         super().__init__(TenantPolicy(name=name, number=number))
-        self.depth = depth
+        self.within = within
 
 
 class StepKey(str):

@@ -77,7 +77,23 @@ async def test_a_graph_may_be_a_step_of_a_graph_and_one_of_itself_ends(graphs: G
 
     assert rows_of(nested) == [[3.0, 6.0]]
     assert isinstance(error, OutputContract)
-    assert "the limit is 4" in error.message
+    assert "graph endless@1 stands within itself: endless@1 > endless@1" in error.message
+    assert not Directory(graphs.stand.table).model_ready("endless")
+
+
+async def test_graphs_within_graphs_have_a_limit(graphs: GraphStand):
+    deep = [graph(single(f"g{n + 1}"), origin="only.y", model=f"g{n}", replica_id=91 + n) for n in range(4)]
+    graphs.hold(*deep, graph(single("triple"), origin="only.y", model="g4", replica_id=99))
+
+    fitting = await graphs.ask(model="g1")
+    graphs.stand.front.answers.clear()
+    error = await graphs.ask(model="g0")
+
+    assert rows_of(fitting) == [[3.0, 6.0]]
+    assert isinstance(error, OutputContract)
+    assert error.reason == "GRAPH_TOO_DEEP"
+    assert Directory(graphs.stand.table).model_ready("g1")
+    assert not Directory(graphs.stand.table).model_ready("g0")
 
 
 async def test_a_graph_is_ready_when_all_its_steps_are(graphs: GraphStand):
