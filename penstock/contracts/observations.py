@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from google.protobuf.message import DecodeError
 
@@ -107,9 +108,19 @@ class OutcomeWindow:
         )
 
 
+class AnswerSource(IntEnum):
+    """Who made an answer; the value is its number on the wire (observations.proto)."""
+
+    UNSPECIFIED = 0
+    WORKER = 1
+    RESULT_CACHE = 2
+    STALE_CACHE = 3
+    DECLARED = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
-    """Who saw which version; `reason` is the number of an ExposureReason."""
+    """Who saw which version; `reason` is the number of an ExposureReason, `source` that of an AnswerSource."""
 
     time: float
     model: str
@@ -119,6 +130,8 @@ class Exposure:
     reason: int
     route_revision: int
     request_id: str = ""
+    source: int = 0
+    sample_basis_points: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +155,8 @@ class ExposureBatch:
                 reason=one.reason,  # pyright: ignore[reportArgumentType]  # the stub wants the enum's own int type
                 route_revision=one.route_revision,
                 request_id=one.request_id,
+                source=one.source,  # pyright: ignore[reportArgumentType]  # as above
+                sample_basis_points=one.sample_basis_points,
             )
         return proto.SerializeToString()
 
@@ -168,6 +183,8 @@ class ExposureBatch:
                     reason=one.reason,
                     route_revision=one.route_revision,
                     request_id=one.request_id,
+                    source=one.source,
+                    sample_basis_points=one.sample_basis_points,
                 )
                 for one in proto.exposures
             ),

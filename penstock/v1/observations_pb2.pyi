@@ -15,12 +15,25 @@ class ExposureReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXPOSURE_REASON_PIN: _ClassVar[ExposureReason]
     EXPOSURE_REASON_FALLBACK: _ClassVar[ExposureReason]
     EXPOSURE_REASON_SHADOW: _ClassVar[ExposureReason]
+
+class AnswerSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ANSWER_SOURCE_UNSPECIFIED: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_WORKER: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_RESULT_CACHE: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_STALE_CACHE: _ClassVar[AnswerSource]
+    ANSWER_SOURCE_DECLARED: _ClassVar[AnswerSource]
 EXPOSURE_REASON_UNSPECIFIED: ExposureReason
 EXPOSURE_REASON_WEIGHT: ExposureReason
 EXPOSURE_REASON_ASKED: ExposureReason
 EXPOSURE_REASON_PIN: ExposureReason
 EXPOSURE_REASON_FALLBACK: ExposureReason
 EXPOSURE_REASON_SHADOW: ExposureReason
+ANSWER_SOURCE_UNSPECIFIED: AnswerSource
+ANSWER_SOURCE_WORKER: AnswerSource
+ANSWER_SOURCE_RESULT_CACHE: AnswerSource
+ANSWER_SOURCE_STALE_CACHE: AnswerSource
+ANSWER_SOURCE_DECLARED: AnswerSource
 
 class AppliedRoute(_message.Message):
     __slots__ = ("model", "revision", "change_id")
@@ -65,7 +78,7 @@ class RouterStatus(_message.Message):
     def __init__(self, router_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., revision: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., applied: _Optional[_Iterable[_Union[AppliedRoute, _Mapping]]] = ..., admin_address: _Optional[str] = ..., draining: _Optional[bool] = ..., observed_time: _Optional[float] = ..., asked: _Optional[_Iterable[_Union[AskedVersion, _Mapping]]] = ...) -> None: ...
 
 class Exposure(_message.Message):
-    __slots__ = ("time", "model", "version", "tenant", "unit", "reason", "route_revision", "request_id")
+    __slots__ = ("time", "model", "version", "tenant", "unit", "reason", "route_revision", "request_id", "source", "sample_basis_points")
     TIME_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +87,8 @@ class Exposure(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     ROUTE_REVISION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_BASIS_POINTS_FIELD_NUMBER: _ClassVar[int]
     time: float
     model: str
     version: str
@@ -82,7 +97,9 @@ class Exposure(_message.Message):
     reason: ExposureReason
     route_revision: int
     request_id: str
-    def __init__(self, time: _Optional[float] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., tenant: _Optional[str] = ..., unit: _Optional[bytes] = ..., reason: _Optional[_Union[ExposureReason, str]] = ..., route_revision: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    source: AnswerSource
+    sample_basis_points: int
+    def __init__(self, time: _Optional[float] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., tenant: _Optional[str] = ..., unit: _Optional[bytes] = ..., reason: _Optional[_Union[ExposureReason, str]] = ..., route_revision: _Optional[int] = ..., request_id: _Optional[str] = ..., source: _Optional[_Union[AnswerSource, str]] = ..., sample_basis_points: _Optional[int] = ...) -> None: ...
 
 class ExposureBatch(_message.Message):
     __slots__ = ("router_instance_id", "exposures", "dropped")

@@ -52,6 +52,7 @@ from services.router.http_head import HttpLimits
 from services.router.inference import Inference
 from services.router.link_tls import link_tls
 from services.router.metrics import router_metrics
+from services.router.observation_metrics import observation_metrics
 from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.override_feed import FolderOverrides
@@ -190,7 +191,7 @@ def _assist(inference: Inference, observing: Observing, around: Surroundings, ro
 
 def _bus_metrics(bus: BusSide, core: Core) -> tuple[Collected, ...]:
     routes = bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, core.choosing, core.inference.fallback)
-    return (*routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters))
+    return (*routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters), *observation_metrics(core.observing))
 
 
 def _workers(settings: RouterSettings, clock: Clock) -> Feed[WorkerStatus]:

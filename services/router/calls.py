@@ -129,3 +129,4 @@ class Waiter:
     rows: int
     arrived_at: float
     deadline: float
+    unit: Unit | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from services.mesh.chunk import Answered
 from services.mesh.route_table import Deployment
+from services.router.exposing import Seen
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +19,8 @@ class Copy:
     sent_at: float
     outputs: Sequence[int]
     revision: int
+    seen: Seen
+    """What the shadow sees of it."""
     caller: tuple[Answered, int] | None = None
     caller_seconds: float = 0.0
     has_caller_failed: bool = False

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from penstock.contracts.errors import Internal, ServingError, Unavailable
+from penstock.contracts.observations import AnswerSource
 from penstock.contracts.routes import FallbackKind, FallbackStep
 from services.mesh.chunk import Chunk
 from services.mesh.dispatch import Dispatch
@@ -31,8 +32,8 @@ from services.router.understanding import Understanding
 ALARM_SECONDS = 10.0
 """Shortest time between two alarms of one model."""
 
-Give = Callable[[Calls, Sequence[int], Sequence[bytes]], object]
-"""Gives payloads to the callers at positions."""
+Give = Callable[[Calls, Sequence[int], Sequence[bytes], AnswerSource], object]
+"""Gives payloads, made by that source, to the callers at positions."""
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +87,7 @@ class FallbackChain:
         if body is None:
             return ()
         body += told(plan, "", "declared")
-        give(calls, positions, [calls.id_fields[position] + body for position in positions])
+        give(calls, positions, [calls.id_fields[position] + body for position in positions], AnswerSource.DECLARED)
         return positions
 
     def _send(self, chunk: Chunk, positions: Sequence[int], plan: Plan, number: int, version: str) -> Sequence[int]:
@@ -116,7 +117,8 @@ class FallbackChain:
         kept = {position: answer for position in allowed if (answer := self._with.cache.stale(keys[position])) is not None}
         if kept:
             suffix = told(plan, version, "cached")
-            give(calls, list(kept), [calls.id_fields[position] + answer + suffix for position, answer in kept.items()])
+            answers = [calls.id_fields[position] + answer + suffix for position, answer in kept.items()]
+            give(calls, list(kept), answers, AnswerSource.STALE_CACHE)
         return list(kept)
 
     def _alarm(self, model: str, requests: int, error: ServingError) -> None:

@@ -24,7 +24,7 @@ from services.router.fallback import FallbackChain
 from services.router.front import Front, Wave
 from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
 from services.router.layouts import Layout
-from services.router.observing import Observing
+from services.router.observing import AnswerSource, Observing
 from services.router.outcomes import RouterMetrics
 from services.router.refusals import REQUESTS_IN_FLIGHT_LIMIT, absent, door, untold
 from services.router.request_spans import begin_span
@@ -222,7 +222,7 @@ class Inference:
         if calls.cache_keys is not None:
             self._shared.abandon(calls, positions, error)
 
-    def _stand_in(self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes]) -> None:
+    def _stand_in(self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes], source: AnswerSource) -> None:
         """Give answers that are not the version's own."""
         calls.front.respond_many([calls.call_ids[position] for position in positions], payloads)
         self.requests_in_flight -= len(positions)
@@ -231,9 +231,9 @@ class Inference:
         calls.target.outcomes.succeed(len(positions), seconds)
         calls.count_answers(positions)
         if self._observing is not None:
-            self._observing.stood_in(calls, positions, seconds)
+            self._observing.stood_in(calls, positions, seconds, source)
         if calls.cache_keys is not None:
-            self._shared.stand_in(calls, positions, payloads)
+            self._shared.stand_in(calls, positions, payloads, source)
         if calls.spans:
             self._end_spans(calls, positions, seconds, None)
 

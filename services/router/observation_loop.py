@@ -64,14 +64,16 @@ class ObservationLoop:
             await asyncio.sleep(0)
 
     async def _send_exposures(self) -> None:
-        waiting = self._observing.exposures
+        exposures = self._observing.exposures
+        waiting = exposures.waiting
         while waiting:
             batch = tuple(waiting.popleft() for _ in range(min(len(waiting), BATCH_EXPOSURES)))
-            dropped = self._dropped_exposures + self._observing.dropped_exposures
-            self._observing.dropped_exposures = 0
+            dropped = self._dropped_exposures + exposures.untold()
             message = ExposureBatch(router_instance_id=self._instance_id, exposures=batch, dropped=dropped)
             is_taken = self._sender.offer(EXPOSURES, self._instance_id, message.to_bytes())
-            self._dropped_exposures = 0 if is_taken else dropped + len(batch)
+            self._dropped_exposures = 0 if is_taken else dropped
+            if not is_taken:
+                exposures.lose(len(batch))
             await asyncio.sleep(0)
 
     def _send_windows(self, start: float, end: float) -> None:

@@ -6,17 +6,18 @@ are bounded: what finds the list full is counted and left out, because observing
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from penstock.contracts.errors import ServingError
-from penstock.contracts.observations import Exposure
+from penstock.contracts.observations import AnswerSource
 from services.mesh.chunk import Answered
+from services.mesh.plan import Reason
 from services.router.admission import Tenant
 from services.router.calls import Calls
 from services.router.choosing import Unit
+from services.router.exposing import Exposures, Seen
 from services.router.outcome_windows import OutcomeWindows
 from services.router.shadowing import Shadowing
 from services.router.targets import Target
@@ -24,8 +25,6 @@ from services.router.targets import Target
 NOTES_LIMIT = 20_000
 FOLDED_AT_ONCE = 500
 """Notes folded before other work of the loop gets its turn."""
-EXPOSURES_LIMIT = 20_000
-"""Exposures that wait to be sent."""
 
 
 class _Note(NamedTuple):
@@ -38,6 +37,27 @@ class _Note(NamedTuple):
     answer: Answered | None
     outputs: Sequence[int]
     is_degraded: bool
+    source: AnswerSource
+
+    @property
+    def exposed(self) -> int:
+        """How many exposures the note is worth: an answer of another version than the one that was meant always is one."""
+        plan = self.target.plan
+        is_worth = plan is not None and not self.error and (self.is_degraded or (bool(self.units) and plan.has_choice))
+        return len(self.tenants) if is_worth else 0
+
+
+class SharedAnswer(NamedTuple):
+    """An answer that was not made for the request that got it."""
+
+    target: Target
+    """Whose answer it is."""
+    tenant: Tenant
+    unit: Unit | None
+    id_field: bytes
+    source: AnswerSource = AnswerSource.RESULT_CACHE
+    stands_in: bool = False
+    """Whether it is what a fallback step gave."""
 
 
 class Observing:
@@ -46,10 +66,9 @@ class Observing:
     def __init__(self, instance_id: str) -> None:
         """Start without notes."""
         self.windows = OutcomeWindows(instance_id)
-        self.exposures: deque[Exposure] = deque()
-        self.dropped_exposures = 0
-        """Exposures left out since they were last asked for."""
+        self.exposures = Exposures()
         self.dropped_notes = 0
+        """Notes left out since the start; their requests are in no window."""
         self.shadowing: Shadowing | None = None
         """Whose pairs are folded too."""
         self._notes: deque[_Note] = deque()
@@ -58,39 +77,47 @@ class Observing:
         """Note requests of a chunk that were answered; `answer` where all that it holds are meant."""
         self._take(calls, positions, seconds, "", answer)
 
-    def stood_in(self, calls: Calls, positions: Sequence[int], seconds: float) -> None:
+    def stood_in(self, calls: Calls, positions: Sequence[int], seconds: float, source: AnswerSource) -> None:
         """Note requests that were answered without their version: from the cache, however old, or as declared."""
         tenants = [calls.tenants[position] for position in positions]
-        self._add(_Note(calls.target, tenants, (), (), seconds, "", None, (), True))
+        units = [calls.units[position] for position in positions] if calls.units else ()
+        ids = [calls.id_fields[position] for position in positions]
+        self._add(_Note(calls.target, tenants, units, ids, seconds, "", None, (), True, source))
+
+    def shared(self, seconds: float, seen: SharedAnswer) -> None:
+        """Note a request that was answered from the result cache, or with what an identical one was answered."""
+        units = () if seen.unit is None else (seen.unit,)
+        note = _Note(seen.target, (seen.tenant,), units, (seen.id_field,), seconds, "", None, (), seen.stands_in, seen.source)
+        self._add(note)
 
     def failed(self, calls: Calls, positions: Sequence[int], seconds: float, error: ServingError) -> None:
         """Note requests of a chunk that failed."""
         self._take(calls, positions, seconds, error.reason, None)
 
     def single(self, target: Target, tenant: Tenant, seconds: float, error: ServingError | None = None) -> None:
-        """Note one request that ended without a chunk: refused before, or answered from the cache."""
-        self._add(_Note(target, (tenant,), (), (), seconds, error.reason if error else "", None, (), False))
+        """Note one request that ended without a chunk, as what is refused before."""
+        self._add(_Note(target, (tenant,), (), (), seconds, error.reason if error else "", None, (), False, AnswerSource.WORKER))
 
     def fold(self, wall_seconds: float) -> bool:
         """Fold up to FOLDED_AT_ONCE notes; return whether there are more."""
-        if self.shadowing is not None:
-            self.shadowing.fold(self.windows)
+        is_more = self.shadowing is not None and self.shadowing.fold(self.windows, self.exposures, wall_seconds)
         for _ in range(min(len(self._notes), FOLDED_AT_ONCE)):
             self._fold(self._notes.popleft(), wall_seconds)
-        return bool(self._notes)
+        return is_more or bool(self._notes)
 
     def _take(self, calls: Calls, positions: Sequence[int], seconds: float, error: str, answer: Answered | None) -> None:
         tenants, units, ids = calls.tenants, calls.units, calls.id_fields
         if len(positions) != len(tenants):
             tenants = [tenants[position] for position in positions]
             units = [units[position] for position in positions] if units else []
-            ids = [ids[position] for position in positions] if units else []
-        self._add(_Note(calls.target, tenants, units, ids, seconds, error, answer, calls.learnt.template.outputs, calls.target.step > 0))
+            ids = [ids[position] for position in positions] if units or calls.target.step > 0 else []
+        outputs, is_degraded = calls.learnt.template.outputs, calls.target.step > 0
+        self._add(_Note(calls.target, tenants, units, ids, seconds, error, answer, outputs, is_degraded, AnswerSource.WORKER))
 
     def _add(self, note: _Note) -> None:
         if len(self._notes) >= NOTES_LIMIT:
             self.dropped_notes += 1
-            self.dropped_exposures += len(note.units)
+            self.exposures.lose(note.exposed)
             return
         self._notes.append(note)
 
@@ -108,34 +135,14 @@ class Observing:
                     own.revision = sums.revision
         if note.answer is not None:
             self.windows.keep_scores(sums, deployment, note.answer, note.outputs)
-        if note.units and not note.error:
+        if note.exposed:
             self._expose(note, wall_seconds)
 
     def _expose(self, note: _Note, wall_seconds: float) -> None:
-        plan = note.target.plan
-        if plan is None or not plan.has_choice:
-            return
-        salt = (plan.route.routing_key.salt or plan.route.model).encode()
-        for unit, tenant, id_field in zip(note.units, note.tenants, note.id_fields, strict=False):
-            if len(self.exposures) >= EXPOSURES_LIMIT:
-                self.dropped_exposures += 1
-                continue
-            self.exposures.append(
-                Exposure(
-                    time=wall_seconds,
-                    model=plan.route.model,
-                    version=note.target.deployment.version,
-                    tenant=tenant.policy.name,
-                    unit=hashlib.sha256(salt + unit.key).digest()[:16],
-                    reason=int(unit.reason),
-                    route_revision=plan.route.revision,
-                    request_id=_request_id(id_field),
-                )
-            )
-
-
-def _request_id(id_field: bytes) -> str:
-    """Return the id that stands in a field of an answer: tag, length (two bytes from 128 on), text."""
-    if not id_field:
-        return ""
-    return id_field[2 if id_field[1] < 128 else 3 :].decode(errors="replace")
+        plan, nobody = note.target.plan, Unit(Reason.FALLBACK, b"")
+        assert plan is not None  # noqa: S101 - the caller looked
+        version = "" if note.source is AnswerSource.DECLARED else note.target.deployment.version
+        units = note.units or [nobody] * len(note.tenants)
+        for unit, tenant, id_field in zip(units, note.tenants, note.id_fields, strict=False):
+            why = Unit(Reason.FALLBACK, unit.key) if note.is_degraded else unit
+            self.exposures.add(Seen(plan, version, tenant.policy.name, why, id_field, note.source), wall_seconds)

@@ -12,18 +12,25 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from penstock.contracts.errors import ServingError
+from penstock.contracts.observations import AnswerSource
 from services.mesh.chunk import Answered, Chunk
 from services.mesh.dispatch import Dispatch
-from services.mesh.plan import Plan
+from services.mesh.plan import Plan, Reason
 from services.mesh.route_table import Deployment, RouteTable
 from services.router.calls import Calls
+from services.router.choosing import Unit
 from services.router.copy_pairs import Copy
+from services.router.exposing import Exposures, Seen
 from services.router.outcome_windows import OutcomeWindows
 from services.router.pair_comparison import Pair, compared
 
 LOWEST_CLASS = 3
 PAIRS_LIMIT = 512
 """Pairs that wait to be compared."""
+SEEN_LIMIT = 20_000
+"""Copies that a shadow has answered and that wait to be exposed."""
+EXPOSED_AT_ONCE = 500
+"""Of them, those that are exposed before other work of the loop gets its turn."""
 
 
 class CopiesContext:
@@ -51,7 +58,11 @@ class Shadowing:
         self._clock = clock
         self._in_flight = 0
         self._is_wanted = False
-        self._ended: deque[Copy] = deque(maxlen=PAIRS_LIMIT)
+        self.dropped_pairs = 0
+        """Pairs that were not compared because too many waited, since the start."""
+        self._ended: deque[Copy] = deque()
+        self._seen: deque[Seen] = deque()
+        self._unseen = 0
         self._not_copied: dict[tuple[str, str, str], int] = {}
 
     @property
@@ -93,10 +104,8 @@ class Shadowing:
             self._send(chunk, calls, sampled[:room], deployment)
 
     def _send(self, chunk: Chunk, calls: Calls, positions: Sequence[int], deployment: Deployment) -> None:
-        now, plan = self._clock(), calls.target.plan
-        revision = 0 if plan is None else plan.route.revision
-        against, outputs = calls.deployment, chunk.template.outputs
-        copies = [Copy(deployment=deployment, against=against, sent_at=now, outputs=outputs, revision=revision) for _ in positions]
+        now = self._clock()
+        copies = [self._made(calls, position, deployment, now) for position in positions]
         copied = Chunk(self, chunk.template, CopiesContext(deployment, copies), priority_class=LOWEST_CLASS)
         copied.columns = [[column[position] for position in positions] for column in chunk.columns]
         copied.deadlines = [chunk.deadlines[position] for position in positions]
@@ -107,6 +116,20 @@ class Shadowing:
         calls.copies.update(zip(positions, copies, strict=True))
         self._in_flight += len(copies)
         self._dispatch.send(copied, deployment, now)
+
+    @staticmethod
+    def _made(calls: Calls, position: int, deployment: Deployment, now: float) -> Copy:
+        plan = calls.target.plan
+        assert plan is not None  # noqa: S101 - only a route has a shadow
+        unit, tenant = Unit(Reason.SHADOW, calls.units[position].key), calls.tenants[position].policy.name
+        return Copy(
+            deployment=deployment,
+            against=calls.deployment,
+            sent_at=now,
+            outputs=calls.learnt.template.outputs,
+            revision=plan.route.revision,
+            seen=Seen(plan, deployment.version, tenant, unit, calls.id_fields[position], AnswerSource.WORKER),
+        )
 
     def _has_room(self, deployment: Deployment, rows: int) -> bool:
         """Whether every worker that a copy may go to keeps half of its credit for callers."""
@@ -146,6 +169,10 @@ class Shadowing:
         for offset in range(answer.count) if released is None else released:
             copy = context.copies[positions[offset]]
             copy.shadow, copy.shadow_seconds = (answer, offset), now - copy.sent_at
+            if len(self._seen) < SEEN_LIMIT:
+                self._seen.append(copy.seen)
+            else:
+                self._unseen += 1
             self._landed(copy)
 
     def failed(self, chunk: Chunk, positions: Sequence[int], error: ServingError) -> None:
@@ -158,13 +185,18 @@ class Shadowing:
             copy.error, copy.shadow_seconds = error.reason, now - copy.sent_at
             self._landed(copy)
 
-    def fold(self, windows: OutcomeWindows) -> None:
-        """Compare what has ended, and sum it up."""
+    def fold(self, windows: OutcomeWindows, exposures: Exposures, wall_seconds: float) -> bool:
+        """Compare what has ended, sum it up, and say what the shadow saw; return whether there is more to say."""
         for (model, version, against), count in self._not_copied.items():
             windows.of(model, version, is_shadow=True).compared(against).not_copied += count
         self._not_copied = {}
         while self._ended:
             self._fold(self._ended.popleft(), windows)
+        exposures.lose(self._unseen)
+        self._unseen = 0
+        for _ in range(min(len(self._seen), EXPOSED_AT_ONCE)):
+            exposures.add(self._seen.popleft(), wall_seconds)
+        return bool(self._seen)
 
     @staticmethod
     def _fold(copy: Copy, windows: OutcomeWindows) -> None:
@@ -185,5 +217,7 @@ class Shadowing:
         self._end(copy)
 
     def _end(self, copy: Copy) -> None:
-        if copy.is_over:
+        if copy.is_over and len(self._ended) >= PAIRS_LIMIT:
+            self.dropped_pairs += 1
+        elif copy.is_over:
             self._ended.append(copy)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import xxhash
 
 from penstock.contracts.errors import CallerLeft, DeadlineExceeded, ServingError, Unavailable
+from penstock.contracts.observations import AnswerSource
 from services.router.admission import Tenant
 from services.router.calls import Calls, Waiter
 from services.router.front import Front
 from services.router.intake import Intake
-from services.router.observing import Observing
+from services.router.observing import Observing, SharedAnswer
 from services.router.result_cache import ResultCache
 from services.router.targets import Target
 from services.router.understanding import Understood
@@ -43,7 +44,8 @@ class SharedAnswers:
             tenant.release(rows)
             seconds = self._clock() - intake.now
             target.outcomes.hit(seconds)
-            self._served(target, tenant, seconds)
+            self._count(target, tenant, seconds)
+            self._note(SharedAnswer(target, tenant, understood.unit, understood.id_field), seconds)
             return True
         target.outcomes.miss(self._clock() - intake.now)
         waiter = Waiter(
@@ -55,6 +57,7 @@ class SharedAnswers:
             rows=rows,
             arrived_at=intake.now,
             deadline=deadline,
+            unit=understood.unit,
         )
         if not self.cache.join(key, waiter):
             return False
@@ -75,22 +78,20 @@ class SharedAnswers:
         for position, payload in zip(positions, payloads, strict=True):
             answer = payload[len(calls.id_fields[position]) :]
             for waiter in self.cache.land(calls.cache_keys[position], answer, now, ttl_seconds=ttl_seconds):
-                self._waiting.pop((id(waiter.front), waiter.call_id), None)
-                waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
-                waiter.tenant.release(waiter.rows)
-                self._served(waiter.target, waiter.tenant, now - waiter.arrived_at)
+                seen = SharedAnswer(waiter.target, waiter.tenant, waiter.unit, waiter.id_field)
+                self._serve(waiter, answer, now, seen)
 
-    def stand_in(self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes]) -> None:
+    def stand_in(
+        self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes], source: AnswerSource = AnswerSource.WORKER
+    ) -> None:
         """Serve who waited with answers that stand in for the version's, and keep none of them."""
         assert calls.cache_keys is not None  # noqa: S101 - the caller looked
         now = self._clock()
         for position, payload in zip(positions, payloads, strict=True):
             answer = payload[len(calls.id_fields[position]) :]
             for waiter in self.cache.abandon(calls.cache_keys[position]):
-                self._waiting.pop((id(waiter.front), waiter.call_id), None)
-                waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
-                waiter.tenant.release(waiter.rows)
-                self._served(waiter.target, waiter.tenant, now - waiter.arrived_at)
+                seen = SharedAnswer(calls.target, waiter.tenant, waiter.unit, waiter.id_field, source, stands_in=True)
+                self._serve(waiter, answer, now, seen)
 
     def abandon(self, calls: Calls, positions: Sequence[int], error: ServingError) -> None:
         """Tell who waited that the question failed; what was only the first caller's fate is theirs to try again."""
@@ -131,6 +132,8 @@ class SharedAnswers:
         calls.call_ids[position] = waiter.call_id
         calls.id_fields[position] = waiter.id_field
         calls.tenants[position] = waiter.tenant
+        if calls.units and waiter.unit is not None:
+            calls.units[position] = waiter.unit
         return True
 
     def sweep(self, now: float) -> None:
@@ -138,11 +141,20 @@ class SharedAnswers:
         for waiter in self.cache.expire(now):
             self._refuse(waiter, DeadlineExceeded("the deadline passed while an identical call was under way"))
 
-    def _served(self, target: Target, tenant: Tenant, seconds: float) -> None:
+    def _serve(self, waiter: Waiter, answer: bytes, now: float, seen: SharedAnswer) -> None:
+        self._waiting.pop((id(waiter.front), waiter.call_id), None)
+        waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
+        waiter.tenant.release(waiter.rows)
+        self._count(waiter.target, waiter.tenant, now - waiter.arrived_at)
+        self._note(seen, now - waiter.arrived_at)
+
+    def _count(self, target: Target, tenant: Tenant, seconds: float) -> None:
         target.outcomes.succeed(1, seconds)
         target.outcomes.count(tenant.policy.name, "OK", 1)
+
+    def _note(self, seen: SharedAnswer, seconds: float) -> None:
         if self.observing is not None:
-            self.observing.single(target, tenant, seconds)
+            self.observing.shared(seconds, seen)
 
     def _refuse(self, waiter: Waiter, error: ServingError) -> None:
         self._waiting.pop((id(waiter.front), waiter.call_id), None)

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from penstock.contracts.observations import ExposureBatch, OutcomeWindow
+from penstock.contracts.observations import AnswerSource, Exposure, ExposureBatch, OutcomeWindow
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.router_status import RouterStatus
-from penstock.contracts.routes import Backend, Route, single
+from penstock.contracts.routes import Backend, FallbackKind, FallbackStep, Route, Shadow, single
 from penstock.contracts.topics import EXPOSURES, OUTCOMES, ROUTERS, ROUTES, TOPICS, Topic
 from services.chassis.kafka import Delivery, reader
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
 from services.chassis.process import running
+from services.mesh.plan import Reason
 from services.router.targets import ROUTE_REVISION, SERVED_BY
 from services.stack.topic_catalogue import make_topics
 from tests.flows.bus_load import loaded
@@ -134,23 +135,48 @@ async def test_a_split_is_seen_whole_by_whoever_judges_it(served: Served, broker
     assert all(window.latency.count == window.requests for window in windows)
 
 
-async def test_ten_seconds_without_the_bus_cost_no_request(served: Served, broker: Broker):
-    await put(broker, single("scaled", "1", revision=6))
+async def test_what_a_shadow_saw_and_who_got_another_version_than_was_meant_is_on_the_bus(served: Served, broker: Broker):
+    shadow = Shadow(version="2", sample_basis_points=10_000, concurrency_limit=1000)
+    everybody = (Backend(version="1", weight_basis_points=10_000),)
+    nobody = (Backend(version="9", weight_basis_points=10_000),)
+    instead = (FallbackStep(kind=FallbackKind.VERSION, version="2"),)
+    await put(broker, Route(model="scaled", backends=everybody, shadow=shadow, revision=6, sequence=6))
     async with loaded(served.grpc) as load:
-        await load.until(lambda: bool(load.answers) and load.answers[-1][1].parameters[ROUTE_REVISION].int64_param == 6)
+        await load.until(lambda: sum(a.parameters[ROUTE_REVISION].int64_param == 6 for _, a in load.answers) > 100)
+        await put(broker, Route(model="scaled", backends=nobody, fallback=instead, revision=7, sequence=7))
+        await load.until(lambda: sum(a.parameters[ROUTE_REVISION].int64_param == 7 for _, a in load.answers) > 100)
+    by_revision = {revision: {a.id for _, a in load.answers if a.parameters[ROUTE_REVISION].int64_param == revision} for revision in (6, 7)}
+
+    copied: dict[str, Exposure] = {}
+    stood_in: dict[str, Exposure] = {}
+    async with asyncio.timeout(60):
+        while len(copied.keys() & by_revision[6]) < 100 or not by_revision[7] <= stood_in.keys():
+            seen = [one for raw in await messages(broker, EXPOSURES) for one in ExposureBatch.from_bytes(raw).exposures]
+            copied = {one.request_id: one for one in seen if one.reason == Reason.SHADOW}
+            stood_in = {one.request_id: one for one in seen if one.reason == Reason.FALLBACK}
+
+    assert load.failures == []
+    assert {(one.version, one.route_revision, one.sample_basis_points) for one in copied.values()} == {("2", 6, 10_000)}
+    assert {(one.version, one.route_revision, one.source) for one in stood_in.values()} == {("2", 7, AnswerSource.WORKER)}
+
+
+async def test_ten_seconds_without_the_bus_cost_no_request(served: Served, broker: Broker):
+    await put(broker, single("scaled", "1", revision=8))
+    async with loaded(served.grpc) as load:
+        await load.until(lambda: bool(load.answers) and load.answers[-1][1].parameters[ROUTE_REVISION].int64_param == 8)
         broker.kill()
         await asyncio.sleep(10)  # the claim is about this time
         await asyncio.to_thread(broker.start)
-        await put(broker, single("scaled", "2", revision=7))
-        await load.until(lambda: load.answers[-1][1].parameters[ROUTE_REVISION].int64_param == 7, seconds=30)
+        await put(broker, single("scaled", "2", revision=9))
+        await load.until(lambda: load.answers[-1][1].parameters[ROUTE_REVISION].int64_param == 9, seconds=30)
 
         assert load.failures == []
 
 
 async def test_a_router_that_starts_without_the_bus_serves_by_its_snapshot(served: Served, broker: Broker):
-    await put(broker, single("scaled", "1", revision=8))
+    await put(broker, single("scaled", "1", revision=10))
     async with loaded(served.grpc) as load:
-        await load.until(lambda: bool(load.answers) and load.answers[-1][1].parameters[ROUTE_REVISION].int64_param == 8)
+        await load.until(lambda: bool(load.answers) and load.answers[-1][1].parameters[ROUTE_REVISION].int64_param == 10)
         await asyncio.sleep(1.0)  # snapshots are written when the topic is quiet
     broker.kill()
     ended = [served.child(name) for name in ("router-0", "router-1")]
@@ -164,7 +190,7 @@ async def test_a_router_that_starts_without_the_bus_serves_by_its_snapshot(serve
         await load.until(lambda: len(load.answers) > 100)
 
     assert load.versions() == {"1"}
-    assert {answer.parameters[ROUTE_REVISION].int64_param for _, answer in load.answers} == {8}
+    assert {answer.parameters[ROUTE_REVISION].int64_param for _, answer in load.answers} == {10}
 
 
 def is_ready(served: Served) -> bool:

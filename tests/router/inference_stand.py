@@ -129,7 +129,7 @@ async def standing(
         inference.shadowing = shadowing = Shadowing(table, dispatch, time.monotonic)
         routes.on_change(lambda _model: shadowing.follow_routes(routes.plans.values()))
         if observing is not None:
-            observing.shadowing = shadowing
+            observing.shadowing, shared.observing = shadowing, observing
     task = asyncio.create_task(dispatch.run())
     await asyncio.sleep(0)
     for worker, status in zip(workers, statuses or [worker.status() for worker in workers], strict=True):

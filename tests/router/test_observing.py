@@ -14,7 +14,7 @@ from penstock.contracts.topics import Topic
 from penstock.v1.link_pb2 import Answer, Chunk
 from services.chassis.kafka import BusSettings
 from services.chassis.kafka_sending import KafkaSender
-from services.router import observing as module
+from services.router import exposing as module
 from services.router.observation_loop import ObservationLoop
 from services.router.observing import Observing
 from tests.mesh.conftest import FakeWorker, echo, replica
@@ -51,14 +51,14 @@ async def test_every_request_of_a_split_is_exposed_once_with_its_unit(stand: Sta
     stand.take(*(request([[n, 0]], id=f"r{n}") for n in range(100)))
     await stand.front.until(100)
 
-    exposures = folded(stand).exposures
+    exposures = folded(stand).exposures.waiting
 
     assert sorted(one.request_id for one in exposures) == sorted(f"r{n}" for n in range(100))
     assert {one.request_id: one.version for one in exposures} == {
         answer.id: answer.model_version for answer in stand.front.answers.values()
     }
     assert len({one.unit for one in exposures}) == 100
-    assert {(one.tenant, one.route_revision, one.reason, one.time) for one in exposures} == {("anonymous", 4, 1, 100.0)}
+    assert {(one.tenant, one.route_revision, one.reason, one.source, one.time) for one in exposures} == {("anonymous", 4, 1, 1, 100.0)}
 
 
 async def test_windows_hold_every_request_by_version_and_by_tenant(stand: Stand):
@@ -89,7 +89,7 @@ async def test_failures_are_in_the_window_with_their_reason(stand: Stand, worker
 
     (everybody,) = [window for window in folded(stand).windows.close(0.0, 1.0) if not window.segment]
     assert (everybody.requests, dict(everybody.errors)) == (1, {"EXECUTION_FAILED": 1})
-    assert not folded(stand).exposures
+    assert not folded(stand).exposures.waiting
 
 
 async def test_a_route_without_a_choice_exposes_nobody(worker: FakeWorker):
@@ -99,7 +99,7 @@ async def test_a_route_without_a_choice_exposes_nobody(worker: FakeWorker):
         stand.take(request([[1, 1]]), request([[2, 2]]))
         await stand.front.until(2)
 
-        assert not folded(stand).exposures
+        assert not folded(stand).exposures.waiting
 
 
 async def test_what_finds_no_room_is_counted(stand: Stand, monkeypatch: pytest.MonkeyPatch):
@@ -107,7 +107,9 @@ async def test_what_finds_no_room_is_counted(stand: Stand, monkeypatch: pytest.M
     stand.take(*(request([[n, 0]], id=f"r{n}") for n in range(25)))
     await stand.front.until(25)
 
-    assert (len(folded(stand).exposures), folded(stand).dropped_exposures) == (10, 15)
+    exposures = folded(stand).exposures
+
+    assert (len(exposures.waiting), exposures.dropped, exposures.untold(), exposures.untold()) == (10, 15, 15, 0)
 
 
 class Kept(KafkaSender):
