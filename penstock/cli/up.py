@@ -23,6 +23,9 @@ DEFAULT = ("redis", "kafka", "temporal")
 FACES = ("http", "grpc", "metrics", "controller", "controller-http")
 """Where the mesh itself answers."""
 
+PROFILES = ("demo",)
+"""What a mesh may be given once it runs."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PORT = click.IntRange(0, 65535)
 
@@ -60,12 +63,15 @@ def _port_option(name: str) -> Any:
 )
 @click.option("--routers", type=click.IntRange(1, 64), default=1, show_default=True, help="Router processes; they share the ports.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--profile", type=click.Choice(PROFILES), help="demo: deploy two versions of a model that reads digits, and split its traffic."
+)
 @click.option("--detach", "-d", is_flag=True, help="Return when everything is ready; `penstock down` ends it.")
 @_server_options
 @state_dir_option
 @click.option("--start-timeout", metavar="DURATION", callback=seconds_of, help="Longest wait for one server's first answer. [default: 2m]")
 @form_option
-def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, form: Form, **options: Any) -> None:
+def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, profile: str | None, form: Form, **options: Any) -> None:
     """Run the whole mesh on this machine: real Kafka, Temporal and Redis, PostgreSQL when asked, a controller, workers and routers.
 
     A server is, in this order: one that runs at an address given here, a program that is installed, or fetched once into the cache of this
@@ -91,12 +97,16 @@ def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, fo
     options["mesh"] = not only if options["mesh"] is None else options["mesh"]
     if options["mesh"] and "kafka" not in names:
         raise click.UsageError("The mesh needs kafka: add it to --only, or leave ours out with --servers-only.")
+    if profile and not options["mesh"]:
+        raise click.UsageError(f"--profile {profile} needs the mesh: leave --servers-only out, or add --mesh to --only.")
     click.echo(_opening(name, names, options), err=True)
     began_at = time.monotonic()
     process = StackProcess(folder, _settings(name, folder, names, options), is_detached=detach)
     stack = process.until_ready()
+    tries = _tries(profile, stack, options["workers"])
     how_to_end = f"`penstock down --name {name}` ends it" if detach else "Ctrl-C ends it"
-    show(stack.document, form, lambda: f"{_addresses(stack)}ready after {time.monotonic() - began_at:.1f} s; {how_to_end}")
+    took = time.monotonic() - began_at
+    show(stack.document, form, lambda: f"{_addresses(stack)}{tries}ready after {took:.1f} s; {how_to_end}")
     if not detach:
         process.until_end()
 
@@ -105,6 +115,16 @@ def _opening(name: str, names: tuple[str, ...], options: dict[str, Any]) -> str:
     servers = ", ".join(server for server in SERVERS if server in names)
     ours = f"a controller, {options['workers']} worker(s) and {options['routers']} router(s)" if options["mesh"] else "servers only"
     return f"STACK {name}: real {servers}; {ours}"
+
+
+def _tries(profile: str | None, stack: Stack, workers: int) -> str:
+    """Give the mesh what its profile says, and return what to try next."""
+    if not profile:
+        return ""
+    from penstock.cli.demo_profile import show_demo
+
+    commands = show_demo(stack.document["mesh"]["grpc"], workers, lambda text: click.echo(text, err=True))
+    return "".join(["try\n", *(f"  {command}\n" for command in commands)])
 
 
 def _addresses(stack: Stack) -> str:

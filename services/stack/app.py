@@ -75,7 +75,9 @@ async def _mesh(settings: StackSettings, servers: Servers, around: Surroundings,
     )
     async with AsyncExitStack() as stack:
         for service in services:
-            await stack.enter_async_context(servers.running(service, await service.find(around.sources)))
+            found = await service.find(around.sources)
+            around.board.show(service.name, origin=found.origin.value, version=found.version)
+            await stack.enter_async_context(servers.running(service, found))
         sockets = {service.name: folder / "metrics" / f"{_socket_of(service)}.sock" for service in services}
         await stack.enter_async_context(_metrics(sockets).on_port(HOST, ports["metrics"]))
         stack.enter_context(published(record, settings.runtime_dir))

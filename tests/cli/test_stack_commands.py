@@ -182,3 +182,20 @@ def test_logs_goes_on_when_a_log_is_put_aside(stacks: Path, tmp_path: Path):
 
         assert seen == ["one\n", "two\n", "half\n", "new\n"]
         assert following.wait(30) == 0
+
+
+def test_a_profile_that_is_none_is_refused_with_the_list(run: Run, stacks: Path):
+    ended = run("up", "--profile", "staging")
+
+    assert ended.exit_code == 2
+    assert "'staging'" in ended.output
+    assert "'demo'" in ended.output
+    assert not stacks.exists()
+
+
+@pytest.mark.parametrize("options", [("--servers-only",), ("--only", "kafka")])
+def test_a_profile_needs_the_mesh(run: Run, stacks: Path, options: tuple[str, ...]):
+    ended = run("up", "--profile", "demo", *options)
+
+    assert (ended.exit_code, "--profile demo needs the mesh" in ended.output) == (2, True)
+    assert not stacks.exists()
