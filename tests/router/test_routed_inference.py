@@ -161,4 +161,4 @@ async def test_without_a_chain_a_version_that_is_not_ready_is_refused(stand: Sta
     await stand.front.until(1)
 
     assert isinstance(stand.front.errors[1], Exception)
-    assert stand.front.errors[1].reason in {"VERSION_NOT_FOUND", "NO_READY_REPLICA"}
+    assert stand.front.errors[1].reason == "MODEL_LOADING"
