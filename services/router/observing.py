@@ -18,7 +18,7 @@ from services.router.admission import Tenant
 from services.router.calls import Calls
 from services.router.choosing import Unit
 from services.router.exposing import Exposures, Seen
-from services.router.outcome_windows import OutcomeWindows
+from services.router.outcome_windows import OutcomeWindows, Scored
 from services.router.shadowing import Shadowing
 from services.router.targets import Target
 
@@ -107,7 +107,7 @@ class Observing:
 
     def _take(self, calls: Calls, positions: Sequence[int], seconds: float, error: str, answer: Answered | None) -> None:
         tenants, units, ids = calls.tenants, calls.units, calls.id_fields
-        if len(positions) != len(tenants):
+        if len(positions) != len(tenants) or (answer is not None and answer.indices is not None):
             tenants = [tenants[position] for position in positions]
             units = [units[position] for position in positions] if units else []
             ids = [ids[position] for position in positions] if units or calls.target.step > 0 else []
@@ -126,17 +126,26 @@ class Observing:
         requests, is_degraded = len(note.tenants), note.is_degraded
         sums = self.windows.of(deployment.model, deployment.version)
         sums.count(requests, note.seconds, note.error, degraded=is_degraded)
+        if note.answer is not None:
+            self.windows.keep_scores(sums, deployment, Scored(note.answer, note.outputs))
         if target.plan is not None:
             sums.revision = target.plan.route.revision
-            for tenant, count in Counter(one.policy.name for one in note.tenants).items():
-                own = self.windows.of_tenant(deployment.model, deployment.version, tenant)
-                if own is not None:
-                    own.count(count, note.seconds, note.error, degraded=is_degraded)
-                    own.revision = sums.revision
-        if note.answer is not None:
-            self.windows.keep_scores(sums, deployment, note.answer, note.outputs)
+            self._fold_tenants(note, sums.revision)
         if note.exposed:
             self._expose(note, wall_seconds)
+
+    def _fold_tenants(self, note: _Note, revision: int) -> None:
+        deployment = note.target.deployment
+        names = [tenant.policy.name for tenant in note.tenants]
+        for tenant, count in Counter(names).items():
+            own = self.windows.of_tenant(deployment.model, deployment.version, tenant)
+            if own is None:
+                continue
+            own.count(count, note.seconds, note.error, degraded=note.is_degraded)
+            own.revision = revision
+            if note.answer is not None:
+                offsets = None if count == len(names) else [offset for offset, name in enumerate(names) if name == tenant]
+                self.windows.keep_scores(own, deployment, Scored(note.answer, note.outputs, offsets))
 
     def _expose(self, note: _Note, wall_seconds: float) -> None:
         plan, nobody = note.target.plan, Unit(Reason.FALLBACK, b"")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -81,6 +82,16 @@ class Sums:
             self.degraded += requests
 
 
+class Scored(NamedTuple):
+    """Answers whose scores count in a window."""
+
+    answer: Answered
+    outputs: Sequence[int]
+    """Positions of the answered outputs in the signature."""
+    offsets: Sequence[int] | None = None
+    """Requests within the answer; None means all of them."""
+
+
 class OutcomeWindows:
     """The windows that are open."""
 
@@ -104,8 +115,9 @@ class OutcomeWindows:
             self._segments += 1
         return self._at(key)
 
-    def keep_scores(self, sums: Sums, deployment: Deployment, answer: Answered, outputs: Sequence[int]) -> None:
+    def keep_scores(self, sums: Sums, deployment: Deployment, scored: Scored) -> None:
         """Keep an answer's bytes to read the first number of every row of its first output, when it has such."""
+        answer, outputs = scored.answer, scored.outputs
         if not outputs or not answer.outputs:
             return
         datatype, (shape, raw, lengths) = deployment.signature.outputs[outputs[0]].datatype, answer.outputs[0]
@@ -113,6 +125,9 @@ class OutcomeWindows:
             return
         rows = int.from_bytes(shape[:8], "little") if deployment.signature.has_batch_dimension and shape else 1
         stride = len(raw) // (answer.count * rows) if rows else 0
+        if scored.offsets is not None:
+            size = len(raw) // answer.count
+            raw = b"".join(raw[offset * size : (offset + 1) * size] for offset in scored.offsets)
         if stride >= datatype.itemsize:
             sums.unread.setdefault((datatype, stride), []).append(raw)
             self._unread_bytes += len(raw)

@@ -21,7 +21,7 @@ from services.router.calls import Calls
 from services.router.choosing import Unit
 from services.router.copy_pairs import Copy
 from services.router.exposing import Exposures, Seen
-from services.router.outcome_windows import OutcomeWindows
+from services.router.outcome_windows import OutcomeWindows, Scored
 from services.router.pair_comparison import Pair, compared
 
 LOWEST_CLASS = 3
@@ -203,6 +203,9 @@ class Shadowing:
         sums = windows.of(copy.deployment.model, copy.deployment.version, is_shadow=True)
         sums.count(1, copy.shadow_seconds, copy.error, degraded=False)
         sums.revision = copy.revision
+        if copy.shadow is not None:
+            answer, offset = copy.shadow
+            windows.keep_scores(sums, copy.deployment, Scored(answer, copy.outputs, (offset,)))
         if copy.caller is None:
             return
         comparison = sums.compared(copy.against.version)

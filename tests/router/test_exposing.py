@@ -18,7 +18,7 @@ from services.router import exposing, observing, shadowing
 from services.router.observing import Observing
 from services.router.routes_in_force import RoutesInForce
 from tests.mesh.conftest import FakeWorker, replica
-from tests.router.inference_stand import Stand, request, standing
+from tests.router.inference_stand import Stand, request, standing, wave_of
 from tests.router.operators import in_force
 from tests.router.test_fallback import CACHED, declared, failing, version
 
@@ -211,3 +211,55 @@ def test_a_unit_is_hashed_with_the_salt_of_its_route():
 
     assert book.waiting[0].unit == hashlib.sha256(b"echouser-1").digest()[:16]
     assert book.waiting[0].request_id == "r1"
+
+
+TENANTS = """
+[[tenants]]
+name = "even"
+keys = ["sha256:{even}"]
+
+[[tenants]]
+name = "odd"
+keys = ["sha256:{odd}"]
+"""
+
+
+async def test_a_window_of_a_tenant_has_the_scores_of_its_own_requests(stand: Stand, routes: RoutesInForce, tmp_path: Path):
+    hashes = {name: hashlib.sha256(f"key-{name}".encode()).hexdigest() for name in ("even", "odd")}
+    (tmp_path / "tenants.toml").write_text(TENANTS.format(**hashes))
+    stand.tenants.load(tmp_path / "tenants.toml")
+    put(routes, ONE)
+    wave = wave_of([request([[n, 0]], id=f"r{n}") for n in range(20)])
+    wave.keys = ["key-odd" if n % 2 else "key-even" for n in range(20)]
+    stand.inference.take(stand.front, wave)
+    await stand.front.until(20)
+    seen = stand.observing
+    assert seen is not None
+    while seen.fold(100.0):
+        pass
+
+    windows = {window.segment: window for window in seen.windows.close(0.0, 1.0)}
+
+    assert {segment: (window.requests, window.scores.total) for segment, window in windows.items()} == {
+        "": (20, sum(range(20))),
+        "even": (10, sum(range(0, 20, 2))),
+        "odd": (10, sum(range(1, 20, 2))),
+    }
+    assert {window.latency.count for window in windows.values()} == {20, 10}
+
+
+async def test_a_window_of_copies_has_the_scores_that_the_shadow_gave(stand: Stand, routes: RoutesInForce):
+    put(routes, ONE, shadow=Shadow(version="2", sample_basis_points=10_000, concurrency_limit=100))
+    stand.take(*(request([[n, 0]], id=f"r{n}") for n in range(20)))
+    await stand.front.until(20)
+    await exposed(stand, 20)
+    seen = stand.observing
+    assert seen is not None
+    async with asyncio.timeout(30):
+        while seen.windows.of("echo", "2", is_shadow=True).requests < 20:
+            seen.fold(100.0)
+            await asyncio.sleep(0.002)
+
+    (copies,) = [window for window in seen.windows.close(0.0, 1.0) if window.shadow]
+
+    assert (copies.version, copies.scores.count, copies.scores.total) == ("2", 20, sum(range(20)))
