@@ -137,13 +137,12 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
 
 def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     identity = f"{settings.router_id}-{secrets.token_hex(8)}"
-    boxes = settings.state_dir / "blackbox"
     routes = routes_in_force(settings, identity) if settings.bus.is_set else None
     table = RouteTable() if routes is None else RouteTable(routes.plans, routes.asked)
     metrics = RouterMetrics()
     tenants = Tenants(pepper=settings.key_pepper.encode())
     dispatch = Dispatch(table, router_id=identity, clock=clock.now, random=Random(), tls=link_tls(settings))
-    dispatch.learn_of_crashes(lambda worker_id: read_casualties(boxes / worker_id))
+    dispatch.learn_of_crashes(lambda worker_id: read_casualties(settings.state_dir / "blackbox" / worker_id))
     choosing = Choosing(table, Random())
     understanding = Understanding(table, metrics, choosing)
     dispatch.on_change(understanding.forget)
