@@ -24,6 +24,7 @@ from penstock.contracts.errors import Internal, Unavailable
 from penstock.contracts.topics import TOPICS
 from services.stack.kafka_broker import Kafka
 from services.stack.postgres_database import DATABASE, USER, Postgres
+from services.stack.redis_store import Redis
 from services.stack.topic_catalogue import make_topics
 
 MODEL = "scaled"
@@ -47,6 +48,10 @@ class Shape:
     has_postgres: bool = False
     """Keep the catalogue in PostgreSQL instead of the controllers' SQLite file."""
     lease_seconds: float = 2.0
+    has_redis: bool = False
+    """Let routers keep quotas together."""
+    redis_seconds: float = 0.5
+    """Longest wait for Redis: a machine that is overrun is not taken for a Redis that is away."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +61,7 @@ class Mesh:
     folder: Path
     kafka: RealServer
     database: RealServer | None
+    redis: RealServer | None = None
     controllers: list[Killable] = field(default_factory=list[Killable])
     controller_addresses: list[str] = field(default_factory=list[str])
     """gRPC addresses, in the order of `controllers`; the same is true of routers."""
@@ -110,13 +116,14 @@ def mesh(folder: Path, shape: Shape) -> Generator[Mesh]:
     with ExitStack() as stack:
         kafka = _entered(stack, RealServer(Kafka(), folder))
         database = _entered(stack, RealServer(Postgres(), folder)) if shape.has_postgres else None
-        for server in (kafka, database):
+        redis = _entered(stack, RealServer(Redis(), folder)) if shape.has_redis else None
+        for server in (kafka, database, redis):
             if server is not None:
                 server.wait()
         asyncio.run(make_topics(kafka.address, TOPICS))
         names = [*(f"controller-{n}" for n in range(shape.controllers)), *(f"router-{n}" for n in range(shape.routers))]
         ports = free_ports(folder, *(f"{name}-{face}" for name in names for face in ("grpc", "http")))
-        made = Mesh(folder=folder, kafka=kafka, database=database, ports=ports)
+        made = Mesh(folder=folder, kafka=kafka, database=database, redis=redis, ports=ports)
         _add_controllers(stack, made, shape)
         _add_workers(stack, made, shape)
         _add_routers(stack, made, shape)
@@ -159,11 +166,12 @@ def _add_workers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
 
 def _add_routers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
     names = [one.name for one in made.controllers]
+    redis = {"url": f"redis://{made.redis.address}", "timeout_seconds": shape.redis_seconds} if made.redis else {}
     controllers = [{face: made.address(name, face) for face in ("grpc", "http")} for name in names]
     for number in range(shape.routers):
         name = f"router-{number}"
         ports = {f"{face}_port": made.ports[f"{name}-{face}"] for face in ("grpc", "http")}
-        settings = {"router_id": name, **ports, "bus": _bus(made), "controllers": controllers}
+        settings = {"router_id": name, **ports, "bus": _bus(made), "controllers": controllers, "redis": redis}
         made.routers.append(_running(stack, service(made.folder, "router", name, settings)))
         made.router_addresses.append(made.address(name))
     for router in made.routers:

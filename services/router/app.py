@@ -57,6 +57,7 @@ from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.override_feed import FolderOverrides
 from services.router.pump import pumping
+from services.router.redis_loop import shared_by_redis
 from services.router.repository import Repository
 from services.router.result_cache import ResultCache
 from services.router.routes_in_force import RoutesInForce
@@ -110,6 +111,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
         bus = None if core.routes is None else await enter(on_the_bus(settings, core.routes, core.tenants, core.observing))
         await workers.caught_up()
+        shared = await enter(shared_by_redis(settings, core.tenants, clock))
         await enter(core.controllers)
         control = await enter(_control(start, core, clock, traces))
         collectors = (
@@ -117,6 +119,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
             *router_metrics(core.inference, core.dispatch, core.shared),
             *process_metrics(start, traces),
             *([] if bus is None else _bus_metrics(bus, core)),
+            *shared,
         )
         own = settings.state_dir / "metrics" / f"{settings.router_id}.sock"
         await enter(MetricsServer(shown(registry(*collectors))).opened(own, settings.scrape))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from services.chassis.config import Settings
 from services.chassis.kafka import BusSettings
 from services.chassis.metrics_server import ScrapeSettings
+from services.chassis.redis_client import RedisSettings
 
 
 class ControllerAddresses(BaseModel, extra="forbid", frozen=True):
@@ -54,6 +55,12 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     link_key: Path | None = None
     bus: BusSettings = BusSettings()
     """Kafka, in the whole mesh; without it routes are what models declare."""
+    redis: RedisSettings = RedisSettings()
+    """Redis, where routers keep tenants' quotas together; without it each has its own part of them."""
+    quota_tick_seconds: float = Field(default=0.1, ge=0.01, le=5)
+    """Time between two reports of what was admitted."""
+    quota_routers: int = Field(default=1, ge=1, le=10_000)
+    """Routers among which quotas are divided as long as Redis has not told how many there are: 1 lets each admit the whole of them."""
     bus_workers: bool = False
     """Follow workers' statuses on the bus, not in `state_dir`: for workers on other machines."""
     outcome_window_seconds: float = Field(default=1.0, ge=0.1, le=3600)

@@ -62,7 +62,9 @@ async def _mesh(settings: StackSettings, servers: Servers, around: Surroundings,
     make_private(folder)
     (folder / "cache").mkdir(exist_ok=True)
     ports = around.ports.take(FACES)
-    told = Surrounded(folder=folder, kafka=addresses["kafka"], postgres=addresses.get("postgres", ""), ports=ports)
+    told = Surrounded(
+        folder=folder, kafka=addresses["kafka"], postgres=addresses.get("postgres", ""), redis=addresses.get("redis", ""), ports=ports
+    )
     services = mesh_services(settings, told)
     around.board.expect(*(service.name for service in services))
     record = ServeRecord(

@@ -30,6 +30,8 @@ class Surrounded:
     kafka: str
     postgres: str = ""
     """Empty: the catalogue is a SQLite file."""
+    redis: str = ""
+    """Empty: each router is on its own."""
     ports: Mapping[str, int]
     """By the names of `settings.FACES`."""
 
@@ -78,7 +80,7 @@ class Service:
 def mesh_services(settings: StackSettings, around: Surrounded) -> tuple[Service, ...]:
     """Return the services in the order of their start."""
     workers = [_worker(f"worker-{number}", around) for number in range(settings.workers)]
-    routers = [_router(f"router-{number}", around) for number in range(settings.routers)]
+    routers = [_router(f"router-{number}", around, settings) for number in range(settings.routers)]
     return (_controller(around), *workers, *routers)
 
 
@@ -108,7 +110,7 @@ def _worker(name: str, around: Surrounded) -> Service:
     return Service(name=name, service="worker", address=address, settings=settings, ready=around.folder / "workers" / f"{name}.pb")
 
 
-def _router(name: str, around: Surrounded) -> Service:
+def _router(name: str, around: Surrounded, stack: StackSettings) -> Service:
     ports = around.ports
     settings = {
         **_shared(around),
@@ -118,6 +120,8 @@ def _router(name: str, around: Surrounded) -> Service:
         "grpc_port": ports["grpc"],
         "metrics_port": ports["metrics"],
         "reuse_port": True,
+        "redis": {"url": f"redis://{around.redis}"} if around.redis else {},
+        "quota_routers": stack.routers,
         "controllers": [{"grpc": f"{HOST}:{ports['controller']}", "http": f"{HOST}:{ports['controller-http']}"}],
     }
     return Service(

@@ -51,7 +51,7 @@ def services() -> dict[str, Any]:
 def ours() -> dict[str, Service]:
     """Return what `up` runs, given the addresses of the containers."""
     settings = StackSettings(state_dir=Path("/up"), cache_dir=Path("/up"), routers=2, workers=2)
-    around = Surrounded(folder=Path(STATE), kafka="kafka:9092", postgres="postgres:5432", ports=dict.fromkeys(FACES, 1))
+    around = Surrounded(folder=Path(STATE), kafka="kafka:9092", postgres="postgres:5432", redis="redis:6379", ports=dict.fromkeys(FACES, 1))
     return {service.name: service for service in mesh_services(settings, around)}
 
 

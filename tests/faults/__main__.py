@@ -92,7 +92,7 @@ def _rows() -> dict[str, Any]:
 def _named(test: str) -> list[str]:
     """Return the rows that a test's name begins with: P3 and N10 of `test_p3_n10_an_answer_that_is_cut`."""
     words = (word.upper() for word in test.split("_")[1:])
-    return list(itertools.takewhile(lambda word: word[0] in "PNMOCH" and word[1:].isdigit(), words))
+    return list(itertools.takewhile(lambda word: word[0] in "PNMOCHR" and word[1:].isdigit(), words))
 
 
 def _planted_bugs() -> dict[str, Any]:
