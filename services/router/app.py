@@ -153,8 +153,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         routes.on_change(understanding.follow_route)
     observing = Observing(identity)
     shared = SharedAnswers(ResultCache(limit_bytes=settings.result_cache_bytes, ttl_seconds=settings.result_cache_seconds), clock=clock.now)
-    if routes is not None:
-        shared.observing = observing
+    shared.observing = None if routes is None else observing
     dispatch.on_sweep(shared.sweep)
     tracer = RequestTracer(traces, clock=clock.now) if traces.is_exporting else None
     inference = Inference(

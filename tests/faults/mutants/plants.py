@@ -7,7 +7,7 @@ from tests.faults.mutants.plant import Plant
 
 LINK_TAP = Plant(
     name="link-tap",
-    module="services.mesh.dispatch",
+    module="services.mesh.link_target",
     old="address=status.link_address,",
     new='address=__import__("tests.faults.mutants.link_tap", fromlist=["tapped"]).tapped(status.worker_id, status.link_address),',
 )
