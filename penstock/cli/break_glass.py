@@ -24,14 +24,23 @@ def run_emergency(*arguments: str) -> dict[str, Any]:
         Failure: packages are missing, or it refused.
     """
     check_emergency_packages()
-    ended = subprocess.run(server_command("emergency", *arguments), env=server_environment(), capture_output=True, check=False)
+    return answer_of("emergency", *arguments, failed="the glass could not be broken")
+
+
+def answer_of(service: str, *arguments: str, failed: str) -> dict[str, Any]:
+    """Return the JSON object that a command of the servers' code prints last; `failed` says what it means when there is none.
+
+    Raises:
+        Failure: there is none, or it holds an error.
+    """
+    ended = subprocess.run(server_command(service, *arguments), env=server_environment(), capture_output=True, check=False)
     lines = ended.stdout.decode(errors="replace").splitlines()
     try:
         answer: dict[str, Any] = json.loads(lines[-1]) if lines else {}
     except ValueError:
         answer = {}
     if not answer:
-        raise Failure(f"the glass could not be broken: {ended.stderr.decode(errors='replace')[-500:]}")
+        raise Failure(f"{failed}: {ended.stderr.decode(errors='replace')[-500:]}")
     if error := answer.get("error"):
         raise Failure(error["message"], reason=error["reason"], next_step=NEXT_STEPS.get(error["reason"], ""))
     return answer

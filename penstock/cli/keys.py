@@ -16,6 +16,8 @@ from pathlib import Path
 
 import click
 
+from penstock.cli._services import check_packages
+from penstock.cli.changes import age_of
 from penstock.cli.failure import Failure
 from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.output import Form, form_option, show
@@ -56,6 +58,22 @@ def operator(name: str, key: Path, form: Form) -> None:
     made = run_emergency("create-key", f"--name={name}", f"--key={key}")
     place = "in the file that the setting break_glass_keys of routers and controllers names, below [keys]:"
     show(made, form, lambda: f"private key, for its owner only:\n  {made['private_key_file']}\n{place}\n  {made['line']}")
+
+
+@keys.command()
+@click.option("--config", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Settings of the controller.")
+@click.option("--tenant", default="administrators", metavar="NAME", help="Whose key it is; made when it is not there.")
+@click.option("--life", metavar="AGE", callback=age_of, help="Time until it is refused, for example 1d. [default: for ever]")
+@click.option("--reason", default="", help="Why; stands in the audit.")
+@form_option
+def administrator(config: Path, tenant: str, life: float, reason: str, form: Form) -> None:
+    """Make an administrator's key on the controller's machine, in its catalogue: where nobody has one any more, or has one yet."""
+    from penstock.cli.break_glass import answer_of
+
+    check_packages()
+    told = (f"--config={config}", f"--tenant={tenant}", f"--life-seconds={life}", f"--reason={reason}")
+    made = answer_of("controller", "make-administrator", *told, failed="no key was made")
+    show(made, form, lambda: f"key of {made['tenant']}, shown this once:\n  {made['key']}\nits id:\n  {made['id']}")
 
 
 def new_key() -> str:

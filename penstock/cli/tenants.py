@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from penstock.client.writes import Write
 
 tenant_argument = click.argument("tenant", metavar="TENANT")
+force_option = click.option("--force", is_flag=True, help="Do it even if no administrator's key stays in force.")
 
 
 @click.group(cls=SuggestingGroup)
@@ -38,25 +39,31 @@ def list_tenants(server: Server, form: Form) -> None:
 @tenants.command("set")
 @tenant_argument
 @click.argument("settings", metavar="JSON", default="{}")
+@force_option
 @writes
 @form_option
 @uses_server
-def set_tenant(server: Server, form: Form, write: Write, tenant: str, settings: str) -> None:
+def set_tenant(
+    server: Server, form: Form, write: Write, tenant: str, settings: str, force: bool
+) -> None:  # fmt: skip
     """Make a tenant, or replace its settings: a JSON object in the words of the tenants file."""
     with control_of(server) as control:
-        _show(control.set_tenant(tenant, settings, write).change, form)
+        _show(control.set_tenant(tenant, settings, write, force=force).change, form)
 
 
 @tenants.command()
 @tenant_argument
 @click.option("--off", is_flag=True, help="Answer it again.")
+@force_option
 @writes
 @form_option
 @uses_server
-def freeze(server: Server, form: Form, write: Write, tenant: str, off: bool) -> None:
+def freeze(
+    server: Server, form: Form, write: Write, tenant: str, off: bool, force: bool
+) -> None:  # fmt: skip
     """Answer nothing of a tenant any more."""
     with control_of(server) as control:
-        _show(control.set_tenant(tenant, "", write, frozen=not off).change, form)
+        _show(control.set_tenant(tenant, "", write, frozen=not off, force=force).change, form)
 
 
 @tenants.command("create-key")
@@ -80,13 +87,16 @@ def create_key(server: Server, form: Form, write: Write, tenant: str, life: floa
 @tenants.command("revoke-key")
 @tenant_argument
 @click.argument("key_id", metavar="KEY_ID")
+@force_option
 @writes
 @form_option
 @uses_server
-def revoke_key(server: Server, form: Form, write: Write, tenant: str, key_id: str) -> None:
+def revoke_key(
+    server: Server, form: Form, write: Write, tenant: str, key_id: str, force: bool
+) -> None:  # fmt: skip
     """Refuse a key from now on; routers know within a second."""
     with control_of(server) as control:
-        _show(control.revoke_key(tenant, key_id, write).change, form)
+        _show(control.revoke_key(tenant, key_id, write, force=force).change, form)
 
 
 def _show(change: Any, form: Form) -> None:

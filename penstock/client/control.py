@@ -181,18 +181,22 @@ class Control:
         """Return the tenants by name."""
         return list(self.call(self.stub.ListTenants, pb.ListTenantsRequest()).tenants)
 
-    def set_tenant(self, tenant: str, settings_json: str = "", write: Write = PLAIN, *, frozen: bool | None = None) -> pb.SetTenantResponse:
-        """Make or change a tenant."""
-        request = pb.SetTenantRequest(tenant=tenant, settings_json=settings_json, frozen=frozen, options=write.options())
+    def set_tenant(
+        self, tenant: str, settings_json: str = "", write: Write = PLAIN, *, frozen: bool | None = None, force: bool = False
+    ) -> pb.SetTenantResponse:
+        """Make or change a tenant; one without whom nobody could change the mesh only with `force`."""
+        options = write.options()
+        request = pb.SetTenantRequest(tenant=tenant, settings_json=settings_json, frozen=frozen, options=options, force=force)
         return self.call(self.stub.SetTenant, request)
 
     def create_key(self, tenant: str, life_seconds: float = 0.0, write: Write = PLAIN) -> pb.CreateKeyResponse:
         """Make a key; its secret is in this answer and nowhere else."""
         return self.call(self.stub.CreateKey, pb.CreateKeyRequest(tenant=tenant, life_seconds=life_seconds, options=write.options()))
 
-    def revoke_key(self, tenant: str, key_id: str, write: Write = PLAIN) -> pb.RevokeKeyResponse:
-        """Refuse a key from now on."""
-        return self.call(self.stub.RevokeKey, pb.RevokeKeyRequest(tenant=tenant, key_id=key_id, options=write.options()))
+    def revoke_key(self, tenant: str, key_id: str, write: Write = PLAIN, *, force: bool = False) -> pb.RevokeKeyResponse:
+        """Refuse a key from now on; an administrator's last only with `force`."""
+        request = pb.RevokeKeyRequest(tenant=tenant, key_id=key_id, options=write.options(), force=force)
+        return self.call(self.stub.RevokeKey, request)
 
     def changes(self, *, since_time: float = 0.0, subject: str = "", most: int = 100, verify: bool = False) -> pb.ListChangesResponse:
         """Return changes, newest first; `verify` walks the chain of audit records."""

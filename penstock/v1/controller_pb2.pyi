@@ -581,16 +581,18 @@ class PlanPlacementResponse(_message.Message):
     def __init__(self, placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ...) -> None: ...
 
 class SetTenantRequest(_message.Message):
-    __slots__ = ("tenant", "settings_json", "frozen", "options")
+    __slots__ = ("tenant", "settings_json", "frozen", "options", "force")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_JSON_FIELD_NUMBER: _ClassVar[int]
     FROZEN_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     settings_json: str
     frozen: bool
     options: WriteOptions
-    def __init__(self, tenant: _Optional[str] = ..., settings_json: _Optional[str] = ..., frozen: _Optional[bool] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
+    force: bool
+    def __init__(self, tenant: _Optional[str] = ..., settings_json: _Optional[str] = ..., frozen: _Optional[bool] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class SetTenantResponse(_message.Message):
     __slots__ = ("tenant", "change")
@@ -631,14 +633,16 @@ class CreateKeyResponse(_message.Message):
     def __init__(self, key: _Optional[str] = ..., record: _Optional[_Union[KeyRecord, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
 
 class RevokeKeyRequest(_message.Message):
-    __slots__ = ("tenant", "key_id", "options")
+    __slots__ = ("tenant", "key_id", "options", "force")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     tenant: str
     key_id: str
     options: WriteOptions
-    def __init__(self, tenant: _Optional[str] = ..., key_id: _Optional[str] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
+    force: bool
+    def __init__(self, tenant: _Optional[str] = ..., key_id: _Optional[str] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ..., force: _Optional[bool] = ...) -> None: ...
 
 class RevokeKeyResponse(_message.Message):
     __slots__ = ("tenant", "change")

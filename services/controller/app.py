@@ -39,7 +39,7 @@ from services.controller.changes import Changes
 from services.controller.config import ControllerSettings
 from services.controller.deployments import Deployments
 from services.controller.deployments_servicer import DeploymentsServicer
-from services.controller.grpc_front import Operation, serving_grpc
+from services.controller.grpc_front import serving_grpc
 from services.controller.known_callers import KnownCallers
 from services.controller.lease import LeaseKeeping
 from services.controller.lease_loop import LeaseLoop
@@ -55,6 +55,7 @@ from services.controller.registering import Registering, registering
 from services.controller.registry import Registry
 from services.controller.relay_loop import RelayLoop
 from services.controller.rest_front import rest_app, serving_rest
+from services.controller.rights import Operation
 from services.controller.rollback import Rollback
 from services.controller.routers import Routers
 from services.controller.sql_catalogue import SqlCatalogue
@@ -110,7 +111,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         await enter(_startable(_adopting(deciding.changes, lease, settings, clock)))
         intake = await enter(_startable(registering(settings, clock)))
         served = _served(deciding, catalogue, observed, intake, settings)
-        callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode())
+        callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode(), require_keys=settings.require_keys)
         metrics = MetricsServer(shown(registry(*process_metrics(start, traces))))
         await enter(metrics.opened(settings.state_dir / "metrics" / f"{settings.controller_id}.sock", settings.scrape))
         grpc_port = await enter(_startable(serving_grpc(f"{settings.host}:{settings.grpc_port}", served, callers)))

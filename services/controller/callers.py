@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from services.controller.changes import Intent
 
@@ -25,10 +26,23 @@ class Caller:
     """For the audit: tenant and key id."""
     tenant: str
     is_operator: bool
+    is_viewer: bool = False
+    """It may look at everything."""
+    models: tuple[str, ...] | None = None
+    """Patterns of the models that it may call; None for all."""
     prefixes: tuple[str, ...] = ("",)
     """Starts of the names of models that may be registered."""
     arrived_at: float = 0.0
     """Monotonic seconds."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether answers are not narrowed to what is its own."""
+        return self.is_operator or self.is_viewer
+
+    def may_see(self, model: str) -> bool:
+        """Whether a model is one that it may call, by the patterns that routers go by."""
+        return self.models is None or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def arriving(self, at: float) -> Caller:
         """Return the caller of a call that arrived then, in monotonic seconds."""

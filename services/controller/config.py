@@ -37,6 +37,9 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     """Starts of URLs from which versions may be registered, for example s3://models/."""
     key_pepper: str = ""
     """Secret under which API keys are hashed, the same as the routers'; give it by the environment."""
+    require_keys: bool = False
+    """Closed from the start: nobody is let in without a key, not even before the first administrator's key was made (on this machine,
+    with `penstock keys administrator`)."""
     break_glass_keys: Path | None = None
     """Operators' public keys (TOML); what they published past the controller is taken into the catalogue."""
     lease_seconds: float = Field(default=5.0, ge=1, le=300)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -16,19 +16,16 @@ from penstock.contracts.errors import Internal, MalformedBody, ServingError
 from penstock.v1 import controller_pb2 as pb
 from services.chassis.grpc_status import trailers_of
 from services.controller.callers import Caller
+from services.controller.rights import RIGHTS, Operation, needs_operator
 
 SERVICE = "penstock.v1.Controller"
 MESSAGE_LIMIT_BYTES = 16 << 20
 STOP_SECONDS = 10.0
 
-READS = frozenset({"GetUpload", "ListModels", "GetModel", "ListDeployments", "PlanPlacement", "ListTenants", "ListChanges", "GetMesh"})
-"""Methods that change nothing; every other one needs an operator."""
-
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _METHODS = {method.name: method for method in pb.DESCRIPTOR.services_by_name["Controller"].methods}
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Operation = Callable[[Caller, Any], Awaitable[Any]]
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +48,10 @@ async def serving_grpc(target: str, operations: Mapping[str, Operation], callers
 
     Raises:
         OSError: the port cannot be bound.
-        ValueError: a method has no operation.
+        ValueError: a method has no operation, or nobody knows who may call it.
     """
-    if missing := _METHODS.keys() - operations.keys():
-        raise ValueError(f"no operation for {', '.join(sorted(missing))}")
+    if missing := _METHODS.keys() - (operations.keys() & RIGHTS.keys()):
+        raise ValueError(f"no operation or no right for {', '.join(sorted(missing))}")
     server = grpc.aio.server(options=(("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES), ("grpc.so_reuseport", 0)))
     server.add_registered_method_handlers(SERVICE, {name: _method(name, operations[name], callers) for name in _METHODS})
     try:
@@ -76,7 +73,7 @@ def _method(name: str, operation: Operation, callers: Callers) -> Any:
     async def behaviour(request: Any, context: Context) -> bytes:
         arrived_at = time.monotonic()
         try:
-            caller = await callers.of(_key(context), writes=name not in READS)
+            caller = await callers.of(_key(context), writes=needs_operator(name))
             caller = caller.arriving(arrived_at)
             answer = await operation(caller, _decoded_stream(request_type, request) if streams else _decoded(request_type, request))
             return answer.SerializeToString()

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.controller.deployments_servicer import DeploymentsServicer
-from services.controller.grpc_front import Operation
 from services.controller.ledger_servicer import LedgerServicer
 from services.controller.models_servicer import ModelsServicer, Uploads
 from services.controller.platform_servicer import PlatformServicer
+from services.controller.rights import Operation, guarded
 from services.controller.tenants_servicer import TenantsServicer
 from services.controller.traffic_servicer import TrafficServicer
 
@@ -28,7 +28,11 @@ class Servicers:
 
 
 def operations(by: Servicers) -> Mapping[str, Operation]:
-    """Return the operations by method name."""
+    """Return the operations by method name; each answers what its caller may see."""
+    return {name: guarded(name, operation) for name, operation in _operations(by).items()}
+
+
+def _operations(by: Servicers) -> Mapping[str, Operation]:
     return {
         "UploadBlob": by.uploads.take,
         "GetUpload": by.uploads.state,

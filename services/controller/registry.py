@@ -111,8 +111,13 @@ async def known_model(unit: Unit, model: str) -> Model:
     """
     held = await unit.models.get(model)
     if held is None:
-        raise ModelNotFound(f"there is no model {model[:80]!r}")
+        raise absent_model(model)
     return held
+
+
+def absent_model(model: str) -> ModelNotFound:
+    """Return the refusal of a model that is not there, or not the caller's: in the same words."""
+    return ModelNotFound(f"there is no model {model[:80]!r}")
 
 
 async def known_version(unit: Unit, model: str, version: str) -> Version:

@@ -36,7 +36,7 @@ class ResourcesBody(Body):
 
     gpu: str = Field(default="", max_length=63, examples=["A100"])
     replicas: int = Field(default=1, ge=1, le=1000)
-    memory_bytes: int = Field(default=0, ge=0)
+    memory_bytes: int = Field(default=0, ge=0, lt=1 << 63)
 
 
 class DeploymentBody(Body):
@@ -63,7 +63,7 @@ class FileBody(Body):
 
     path: str = Field(max_length=255)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    size_bytes: int = Field(ge=0)
+    size_bytes: int = Field(ge=0, lt=1 << 63)
 
 
 class VersionBody(Body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -13,12 +13,40 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from penstock.contracts.errors import Internal, InvalidInput, RevisionConflict, ServingError
+from penstock.contracts.errors import Internal, InvalidInput, MalformedBody, NotFound, RevisionConflict, ServingError, UnsupportedMedia
 from penstock.v1 import controller_pb2 as pb
 from services.controller.documents import to_document
-from services.controller.grpc_front import READS, Callers, Operation
+from services.controller.grpc_front import Callers
+from services.controller.rights import Operation, needs_operator
 
 PROBLEM = "application/problem+json"
+
+METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+STATUS_BY_REASON = {METHOD_NOT_ALLOWED: 405, "UPLOAD_CORRUPT": 422}
+"""HTTP knows these apart; the status table, which gRPC shares, does not."""
+
+_REFUSAL: dict[str, Any] = {
+    "description": "A refusal: problem details (RFC 9457) with a stable reason.",
+    "content": {
+        PROBLEM: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail", "reason"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                    "reason": {"type": "string"},
+                    "field": {"type": "string"},
+                    "conflict": {"type": "object"},
+                },
+            }
+        }
+    },
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": _REFUSAL, "5XX": _REFUSAL}
+"""How every path refuses, for the document."""
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +66,7 @@ class Calls:
             ServingError: what it is refused for.
         """
         arrived_at = time.monotonic()
-        caller = await self._callers.of(key_of(http), writes=name not in READS)
+        caller = await self._callers.of(key_of(http), writes=needs_operator(name))
         return await self._operations[name](caller.arriving(arrived_at), request)
 
 
@@ -82,8 +110,11 @@ def refuse_typed(app: FastAPI) -> None:
         return problem(InvalidInput("; ".join(places[:10]), reason=reason, field=places[0].partition(":")[0]))
 
     async def framework(_: Request, error: Any) -> Response:
-        refusal: dict[str, Any] = {"type": "about:blank", "title": error.detail, "status": error.status_code, "detail": error.detail}
-        return JSONResponse(refusal, error.status_code, media_type=PROBLEM, headers=error.headers)
+        # What was said while the body came is wrapped by whoever read it.
+        cause = error.__cause__ if isinstance(error.__cause__, ServingError) else _in_our_words(error)
+        refusal = problem(cause)
+        refusal.headers.update(error.headers or {})
+        return refusal
 
     async def foreign(request: Request, error: Any) -> Response:
         log.error("call_failed", path=request.url.path, exc_info=error)
@@ -97,7 +128,7 @@ def refuse_typed(app: FastAPI) -> None:
 
 def problem(error: ServingError) -> Response:
     """Return a refusal."""
-    status = error.status.http
+    status = STATUS_BY_REASON.get(error.reason, error.status.http)
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": error.reason.replace("_", " ").capitalize(),
@@ -117,7 +148,13 @@ def problem(error: ServingError) -> Response:
     return JSONResponse(document, status, media_type=PROBLEM, headers=headers)
 
 
-Answer = Callable[..., Awaitable[Response]]
+def _in_our_words(error: HTTPException) -> ServingError:
+    """Return what the framework refuses by itself."""
+    if error.status_code == 404:
+        return NotFound("there is no such path; /api/v1/openapi.json names all")
+    if error.status_code == 405:
+        return UnsupportedMedia("this path does not take this method", reason=METHOD_NOT_ALLOWED)
+    return MalformedBody(f"the HTTP request cannot be answered: {error.detail}")
 
 
 def _revision(tag: str | None) -> int:

@@ -14,10 +14,12 @@ from penstock.contracts.errors import InvalidInput
 from penstock.v1 import controller_pb2 as pb
 from services.controller import rest_bodies as bodies
 from services.controller import rest_views_front as views
-from services.controller.grpc_front import Callers, Operation
-from services.controller.rest_calls_front import Calls, answered, refuse_typed, write_options
+from services.controller.grpc_front import Callers
+from services.controller.rest_calls_front import REFUSALS, Calls, answered, refuse_typed, write_options
+from services.controller.rest_door_front import Door
 from services.controller.rest_registry_front import model_routes, registration_routes, upload_routes
 from services.controller.rest_traffic_front import deployment_changes, deployment_routes, exception_routes, rollback_routes, traffic_routes
+from services.controller.rights import Operation
 
 BACKLOG = 512
 START_SECONDS = 0.005
@@ -39,8 +41,10 @@ def rest_app(operations: Mapping[str, Operation], callers: Callers, version: str
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        responses=REFUSALS,
     )
     refuse_typed(app)
+    app.add_middleware(Door, callers=callers)
     for routes in FAMILIES:
         app.include_router(routes(calls), prefix="/api/v1")
     return app
@@ -91,10 +95,11 @@ def tenant_routes(calls: Calls) -> APIRouter:
         return answered({"tenants": [views.tenant(one) for one in answer.tenants]})
 
     @paths.put("/tenants/{tenant}")
-    async def set_tenant(http: Request, tenant: str, body: bodies.TenantBody) -> Response:
-        """Make or change a tenant."""
+    async def set_tenant(http: Request, tenant: str, body: bodies.TenantBody, force: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query
+        """Make or change a tenant; one without whom nobody could change the mesh only with `force`."""
         settings = "{}" if body.settings == {} else bodies.as_text(body.settings)
-        request = pb.SetTenantRequest(tenant=tenant, settings_json=settings, frozen=body.frozen, options=write_options(http, body.reason))
+        options = write_options(http, body.reason)
+        request = pb.SetTenantRequest(tenant=tenant, settings_json=settings, frozen=body.frozen, options=options, force=force)
         answer = await calls.call("SetTenant", http, request)
         return answered({"tenant": views.tenant(answer.tenant), "change": views.change(answer.change)}, revision=answer.tenant.revision)
 
@@ -107,9 +112,10 @@ def tenant_routes(calls: Calls) -> APIRouter:
         return answered({"key": answer.key, "record": views.key(answer.record), "change": views.change(answer.change)}, status=201)
 
     @paths.delete("/tenants/{tenant}/keys/{key}")
-    async def revoke_key(http: Request, tenant: str, key: str) -> Response:
-        """Refuse a key from now on."""
-        answer = await calls.call("RevokeKey", http, pb.RevokeKeyRequest(tenant=tenant, key_id=key, options=write_options(http)))
+    async def revoke_key(http: Request, tenant: str, key: str, force: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query
+        """Refuse a key from now on; an administrator's last only with `force`."""
+        request = pb.RevokeKeyRequest(tenant=tenant, key_id=key, options=write_options(http), force=force)
+        answer = await calls.call("RevokeKey", http, request)
         return answered({"tenant": views.tenant(answer.tenant), "change": views.change(answer.change)})
 
     return paths
@@ -155,7 +161,7 @@ def _time(text: str) -> float:
         return 0.0
     try:
         return float(text) if text.replace(".", "", 1).isdecimal() else datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidInput(f"since={text[:40]!r} is no time: use RFC 3339 or seconds since the epoch", field="since") from None
 
 

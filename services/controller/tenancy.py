@@ -9,6 +9,7 @@ from penstock.contracts.errors import InvalidInput, InvalidSpec, NotFound
 from penstock.contracts.names import check_model_name
 from penstock.contracts.tenant_records import KeyRecord, TenantRecord
 from penstock.contracts.topics import TENANTS
+from services.controller import administrators
 from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing, check_revision
 from services.controller.documents import canonical, to_document
 from services.controller.key_making import hash_of, new_key
@@ -23,6 +24,8 @@ class TenantUpdate:
 
     settings: Mapping[str, object] | None = None
     frozen: bool | None = None
+    force: bool = False
+    """Even if no administrator's key stays in force."""
 
     @property
     def is_emergency(self) -> bool:
@@ -43,7 +46,7 @@ class Tenancy:
 
         Raises:
             InvalidInput, InvalidSpec: the name or the settings are not valid.
-            Conflict: the revision is stale.
+            Conflict: the revision is stale, or no administrator would be left.
         """
         check_model_name(name)
         if problems := settings_problems(update.settings or {}):
@@ -61,7 +64,10 @@ class Tenancy:
             )
             if new == held:
                 return Made(value=new, before=held, after=new)
-            return await _written(writing, held, new)
+            could_act = not update.force and await administrators.can_act(writing.unit)
+            made = await written(writing, held, new)
+            await administrators.check_one_stays(writing.unit, could_act=could_act, what=f"this change of tenant {name!r}")
+            return made
 
         command = Command(action="tenant.set", answer=Tenant, subject=f"tenant/{name}", request=update, is_emergency=update.is_emergency)
         return await self._changes.make(intent, command, work)
@@ -76,8 +82,7 @@ class Tenancy:
             NotFound: there is no such tenant.
             InvalidInput: it would be over before it begins.
         """
-        if life_seconds is not None and not 0 < life_seconds < float("inf"):
-            raise InvalidInput(f"a key lives longer than 0 seconds, not {life_seconds}", field="life_seconds")
+        check_life(life_seconds)
         key_id, key = new_key()
 
         async def work(writing: Writing) -> Made[ApiKey]:
@@ -91,18 +96,19 @@ class Tenancy:
                 expires_time=None if life_seconds is None else writing.time + life_seconds,
             )
             await writing.unit.keys.add(made)
-            written = await _written(writing, held, held)
-            return Made(value=made, before=None, after=_shown(made), revision=written.revision)
+            owner = await written(writing, held, held)
+            return Made(value=made, before=None, after=shown(made), revision=owner.revision)
 
         command = Command(action="key.create", answer=ApiKey, subject=f"tenant/{tenant}", request={"life_seconds": life_seconds})
         outcome = await self._changes.make(intent, command, work)
         return "" if outcome.is_repeat or outcome.is_dry_run else key, outcome
 
-    async def revoke_key(self, tenant: str, key_id: str, intent: Intent) -> Outcome[ApiKey]:
+    async def revoke_key(self, tenant: str, key_id: str, intent: Intent, *, force: bool = False) -> Outcome[ApiKey]:
         """Refuse a key from now on; once is for ever, and revoking it again changes nothing.
 
         Raises:
             NotFound: the tenant has no such key.
+            Conflict: it is the last key of an administrator, and `force` is not said.
         """
 
         async def work(writing: Writing) -> Made[ApiKey]:
@@ -112,13 +118,26 @@ class Tenancy:
                 raise NotFound(f"tenant {tenant!r} has no key {key_id[:40]!r}", reason="KEY_NOT_FOUND")
             if held.revoked_time is not None:
                 return Made(value=held, before=held.key_id, after=held.key_id)
+            could_act = not force and await administrators.can_act(writing.unit)
             revoked = replace(held, revoked_time=writing.time)
             await writing.unit.keys.replace(revoked)
-            written = await _written(writing, owner, owner)
-            return Made(value=revoked, before=_shown(held), after=_shown(revoked), revision=written.revision)
+            await administrators.check_one_stays(writing.unit, could_act=could_act, what=f"revoking {key_id!r}")
+            made = await written(writing, owner, owner)
+            return Made(value=revoked, before=shown(held), after=shown(revoked), revision=made.revision)
 
-        command = Command(action="key.revoke", answer=ApiKey, subject=f"tenant/{tenant}", request={"key_id": key_id}, is_emergency=True)
+        asked = {"key_id": key_id, "force": force}
+        command = Command(action="key.revoke", answer=ApiKey, subject=f"tenant/{tenant}", request=asked, is_emergency=True)
         return await self._changes.make(intent, command, work)
+
+
+def check_life(life_seconds: float | None) -> None:
+    """Refuse a life of a key that is none; None is for ever.
+
+    Raises:
+        InvalidInput: it would be over before it begins.
+    """
+    if life_seconds is not None and not 0 < life_seconds < float("inf"):
+        raise InvalidInput(f"a key lives longer than 0 seconds, not {life_seconds}", field="life_seconds")
 
 
 async def known_tenant(unit: Unit, name: str) -> Tenant:
@@ -133,9 +152,11 @@ async def known_tenant(unit: Unit, name: str) -> Tenant:
     return held
 
 
-async def _written(writing: Writing, held: Tenant | None, new: Tenant) -> Made[Tenant]:
+async def written(writing: Writing, held: Tenant | None, new: Tenant) -> Made[Tenant]:
+    """Write a tenant down under its next revision, and publish it with its keys as they stand now."""
     new = replace(new, revision=new.revision + 1, changed_time=writing.time)
     await (writing.unit.tenants.add(new) if held is None else writing.unit.tenants.replace(new))
+    await administrators.remember(writing, new)
     keys = await writing.unit.keys.of(new.name)
     record = TenantRecord(
         tenant=new.name,
@@ -152,6 +173,6 @@ async def _written(writing: Writing, held: Tenant | None, new: Tenant) -> Made[T
     return Made(value=new, before=held, after=new, revision=new.revision)
 
 
-def _shown(key: ApiKey) -> Mapping[str, object]:
-    # The audit is read by more people than the table of keys: not even the hash stands in it.
+def shown(key: ApiKey) -> Mapping[str, object]:
+    """Return what the audit keeps of a key: more people read it than the table of keys, so not even the hash."""
     return {name: held for name, held in to_document(key).items() if name != "hash"}

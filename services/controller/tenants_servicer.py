@@ -23,6 +23,7 @@ class TenantsServicer:
         update = TenantUpdate(
             settings=config_of(request.settings_json) if request.settings_json else None,
             frozen=request.frozen if request.HasField("frozen") else None,
+            force=request.force,
         )
         outcome = await self._tenancy.set_tenant(request.tenant, update, caller.intent(asked(request.options)))
         async with self._catalogue.reading() as unit:
@@ -43,7 +44,8 @@ class TenantsServicer:
 
     async def revoke_key(self, caller: Caller, request: pb.RevokeKeyRequest) -> pb.RevokeKeyResponse:
         """Refuse a key from now on."""
-        outcome = await self._tenancy.revoke_key(request.tenant, request.key_id, caller.intent(asked(request.options)))
+        intent = caller.intent(asked(request.options))
+        outcome = await self._tenancy.revoke_key(request.tenant, request.key_id, intent, force=request.force)
         async with self._catalogue.reading() as unit:
             tenant = await known_tenant(unit, request.tenant)
             keys = await unit.keys.of(request.tenant)

@@ -157,5 +157,5 @@ class UploadArea:
             with self._lock:
                 self._uploads.pop(sha256, None)
             upload.path.unlink(missing_ok=True)
-            raise ArtifactCorrupt(f"what came is {found[:12]}, not {sha256[:12]}: send it again")
+            raise ArtifactCorrupt(f"what came is {found[:12]}, not {sha256[:12]}: send it again", reason="UPLOAD_CORRUPT")
         upload.is_whole = True

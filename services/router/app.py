@@ -143,7 +143,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     routes = routes_in_force(settings, identity) if settings.bus.is_set else None
     table = RouteTable() if routes is None else RouteTable(routes.plans, routes.asked)
     metrics = RouterMetrics()
-    tenants = Tenants(pepper=settings.key_pepper.encode())
+    tenants = Tenants(pepper=settings.key_pepper.encode(), require_keys=settings.require_keys)
     dispatch = Dispatch(table, router_id=identity, clock=clock.now, random=Random(), tls=link_tls(settings))
     dispatch.learn_of_crashes(lambda worker_id: read_casualties(settings.state_dir / "blackbox" / worker_id))
     choosing = Choosing(table, Random())

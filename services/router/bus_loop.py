@@ -79,7 +79,8 @@ async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, tenants: T
         await enter(running(feed.follow(routes.apply), name="route-feed"))
         socket = settings.state_dir / "admin" / f"{settings.router_id}.sock"
         routes.admin_address = await enter(serving_admin(AdminServicer(routes, feed), socket))
-        in_force = TenantsInForce(tenants)
+        in_force = TenantsInForce(tenants, settings.state_dir / "snapshots" / settings.router_id / "closed")
+        in_force.recall()
         tenant_feed = KafkaFeed(topic_source(settings, TENANTS), TenantRecord.from_bytes, TenantRecord.supersedes)
         await enter(running(tenant_feed.follow(in_force.apply), name="tenant-feed"))
         await asyncio.gather(feed.caught_up(), tenant_feed.caught_up())

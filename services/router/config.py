@@ -41,6 +41,8 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """Share the ports with other router processes."""
     tenants_file: Path | None = None
     """Tenants, keys and quotas (TOML); none means that everybody may call everything, or, with a bus, that tenants come by it."""
+    require_keys: bool = False
+    """Closed from the start: nobody may call without a key, not even before the first key of the mesh was made."""
     key_pepper: str = ""
     """Secret under which `hmac-sha256:` keys are hashed, those of the bus too; give it by the environment."""
     tls_certificate: Path | None = None

@@ -11,8 +11,9 @@
     keys = ["sha256:<64 hexadecimal digits>"]
 
 A key is `penstock_<random characters>`; only the SHA-256 of it is stored (a key has 160 random bits or more, so no slow hash is needed).
-With a pepper in the environment (PENSTOCK_KEY_PEPPER) entries are `hmac-sha256:…` under it. While there is no tenant everybody is one
-and the same tenant without limits, and the log says so.
+With a pepper in the environment (PENSTOCK_KEY_PEPPER) entries are `hmac-sha256:…` under it. Until there is a tenants file or the first
+key of any tenant, everybody is one and the same tenant without limits, and the log says so; closed once is closed for ever, for else the
+last revocation would open everything to everybody.
 
 Keys that were presented are remembered, so that a request costs one look-up; every change forgets all of them.
 """
@@ -39,11 +40,10 @@ KNOWN_KEY_CHARACTERS = 128
 class Tenants:
     """Answers whose key it is."""
 
-    def __init__(self, *, pepper: bytes = b"", wall_seconds: Callable[[], float] = time.time) -> None:
-        """Start open: without tenants everybody is `anonymous`."""
-        self._everybody = Tenant(TenantPolicy(name="anonymous", is_admin=True))
-        self.anonymous: Tenant | None = self._everybody
-        self.known: dict[str | None, Tenant] = {None: self._everybody}
+    def __init__(self, *, pepper: bytes = b"", wall_seconds: Callable[[], float] = time.time, require_keys: bool = False) -> None:
+        """Start open, where everybody is `anonymous`, unless keys are required from the start."""
+        self.anonymous: Tenant | None = None if require_keys else Tenant(TenantPolicy(name="anonymous", is_admin=True))
+        self.known: dict[str | None, Tenant] = {}
         self.expires_time: float | None = None
         """When the first of the keys that are remembered ends; None while none of them does."""
         self._pepper = pepper
@@ -51,11 +51,22 @@ class Tenants:
         self._keys: dict[str, tuple[Tenant, KeyRecord]] = {}
         self._in_force: dict[str, Admitted] = {}
         self._met: dict[str, Tenant] = {}
+        self._forget()
+
+    @property
+    def count(self) -> int:
+        """Number of tenants in force."""
+        return len(self._in_force)
 
     @property
     def is_open(self) -> bool:
         """Whether anybody may call without a key."""
         return self.anonymous is not None
+
+    def close(self) -> None:
+        """Let nobody call without a key any more, for ever."""
+        self.anonymous = None
+        self._forget()
 
     def load(self, path: Path) -> None:
         """Take the tenants of a file; what a tenant has in flight stays counted.
@@ -64,13 +75,14 @@ class Tenants:
             InvalidInput: the file is not valid; what was loaded before stays in force.
         """
         tenants = read_tenants(path.read_text())
+        self.close()
         for name in self._in_force.keys() - {one.policy.name for one in tenants}:
             self.put(name, None)
         for one in tenants:
             self.put(one.policy.name, one)
 
     def put(self, name: str, admitted: Admitted | None) -> None:
-        """Admit a tenant as it stands now, or, without one, no more; what it has in flight stays counted."""
+        """Admit a tenant as it stands now, or, without one, no more; what it has in flight stays counted, and its first key closes."""
         held = self._in_force.pop(name, None)
         tenant = self._met.get(name)
         for key in held.keys if held is not None else ():
@@ -84,7 +96,7 @@ class Tenants:
             self._in_force[name] = admitted
             for key in admitted.keys:
                 self._keys[key.hash] = (tenant, key)
-        self.anonymous = None if self._in_force else self._everybody
+                self.anonymous = None
         self._forget()
 
     def policy(self, name: str) -> TenantPolicy | None:

@@ -21,7 +21,7 @@ class TenantsFile:
     """Loads tenants; an invalid file changes nothing and says so."""
 
     def __init__(self, tenants: Tenants, path: Path | None, *, is_on_bus: bool = False) -> None:
-        """Keep the arguments; without a path everybody may call, unless tenants come by the bus."""
+        """Keep the arguments; without a path everybody may call, unless tenants come by the bus or keys are required."""
         self.rejected = 0
         """How often a changed file was invalid."""
         self._tenants = tenants
@@ -33,10 +33,12 @@ class TenantsFile:
         """Read the file for the first time.
 
         Raises:
-            CannotStart: it cannot be read or is invalid, or tenants come by the bus.
+            CannotStart: it cannot be read or is invalid, tenants come by the bus, or keys are required and nobody has one.
         """
         if self._is_on_bus:
             self._refuse_both()
+        elif self._path is None and not self._tenants.is_open:
+            raise CannotStart("require_keys is set, but there are no keys: name a tenants_file, or bus.bootstrap_servers")
         elif self._path is None:
             log.warning("no_tenants_file", effect="everybody who reaches the ports may call and load every model")
         else:

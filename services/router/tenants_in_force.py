@@ -3,9 +3,14 @@
 A record takes effect when it is told, for the next request: keys that it revokes, and all keys of a tenant that it freezes, open nothing
 any more. Settings that this router cannot read must not hold that up: its keys change, and the tenant keeps the rights it had, or gets
 none where it had none.
+
+The first record that names a key, be it revoked since, closes the router for ever. A mark in the state folder outlives the process: a
+router that comes back while the bus is away, or whose topic was lost, does not open.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import structlog
 
@@ -21,33 +26,52 @@ log = structlog.get_logger(__name__)
 class TenantsInForce:
     """Puts records of tenants in force."""
 
-    def __init__(self, tenants: Tenants) -> None:
-        """Keep where tenants are looked up."""
+    def __init__(self, tenants: Tenants, mark: Path | None = None) -> None:
+        """Keep where tenants are looked up, and the file that says that there was a key once."""
         self.tenants = tenants
         self.applied = 0
         """How many changes were put in force."""
         self.unreadable = 0
         """How many of them had settings that could not be read."""
+        self._mark = mark
+        self._is_marked = False
+
+    def recall(self) -> None:
+        """Close the router when the mark says that there was a key once."""
+        self._is_marked = self._mark is not None and self._mark.exists()
+        if self._is_marked:
+            self.tenants.close()
 
     def apply(self, name: str, record: TenantRecord | None) -> None:
         """Put a record in force that supersedes the one held; without one the tenant is gone."""
         if record is not None and record.tenant != name:
             log.error("tenant_of_another_name", key=name, tenant=record.tenant)
             return
-        was_open = self.tenants.is_open
+        if record is not None and record.keys:
+            self._close()
         self.tenants.put(name, None if record is None else self._admitted(record))
         self.applied += 1
-        if self.tenants.is_open and not was_open:
-            self.warn_if_open()
 
     def count(self) -> int:
         """Return the number of tenants in force."""
-        return 0 if self.tenants.is_open else len(self.tenants.all())
+        return self.tenants.count
 
     def warn_if_open(self) -> None:
         """Say in the log when everybody may call."""
         if self.tenants.is_open:
-            log.warning("no_tenants", effect="everybody who reaches the ports may call and load every model")
+            log.warning("no_keys", effect="until the first key is made, everybody who reaches the ports may call and load every model")
+
+    def _close(self) -> None:
+        self.tenants.close()
+        if self._mark is None or self._is_marked:
+            return
+        try:
+            self._mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._mark.touch()
+        except OSError as error:
+            log.error("closed_mark_not_written", path=str(self._mark), reason=str(error))  # noqa: TRY400 - the disk's fault, no trace
+        else:
+            self._is_marked = True
 
     def _admitted(self, record: TenantRecord) -> Admitted:
         try:

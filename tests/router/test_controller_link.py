@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -20,11 +19,8 @@ from penstock.client.options import ClientOptions
 from penstock.client.retry import RetryPolicy
 from penstock.contracts.errors import Conflict, NotImplementedHere, ServingError, Unavailable
 from penstock.v1 import controller_pb2 as pb
-from services.chassis.clock import SystemClock
-from services.router.controller_link import Addresses, ControllerLink
-from services.router.grpc_front import GrpcOptions, open_grpc
-from services.router.http_front import HttpOptions, open_http
-from tests.router.control_stand import control_stand
+from services.router.controller_link import Addresses
+from tests.router.proxy_stand import router
 
 
 class FarController:
@@ -77,17 +73,6 @@ class FarController:
         headers += [] if self.leads else [(b"penstock-reason", b"NOT_THE_WRITER")]
         await send({"type": "http.response.start", "status": 202 if self.leads else 503, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
-
-
-@asynccontextmanager
-async def router(addresses: Sequence[Addresses]) -> AsyncIterator[tuple[str, str]]:
-    """Open both faces of a router before these controllers; gives gRPC's and HTTP's address."""
-    async with AsyncExitStack() as stack:
-        link = await stack.enter_async_context(ControllerLink(addresses))
-        control = replace(control_stand().control, controllers=link)
-        grpc_face = await stack.enter_async_context(open_grpc(GrpcOptions(port=0), control, SystemClock()))
-        http_face = await stack.enter_async_context(open_http(HttpOptions(port=0), control))
-        yield f"127.0.0.1:{grpc_face.port}", f"http://127.0.0.1:{http_face.port}"
 
 
 def asking(target: str, call: Any) -> Any:

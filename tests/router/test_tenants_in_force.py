@@ -64,7 +64,7 @@ def world() -> World:
     return World()
 
 
-def test_everybody_is_anonymous_until_there_is_a_tenant_and_again_when_there_is_none(world: World):
+def test_everybody_is_anonymous_until_the_first_key_and_never_again(world: World):
     before = (world.opened(None), world.opened("a"))
     world.tell(record("acme", key("a")))
     closed = (world.opened(None), world.opened("a"), world.opened("b"))
@@ -72,13 +72,73 @@ def test_everybody_is_anonymous_until_there_is_a_tenant_and_again_when_there_is_
 
     assert before == ("anonymous", "anonymous")
     assert closed == ("UNAUTHENTICATED", "acme", "UNAUTHENTICATED")
-    assert (world.opened(None), world.opened("a")) == ("anonymous", "anonymous")
+    assert (world.opened(None), world.opened("a")) == ("UNAUTHENTICATED",) * 2
 
 
-def test_a_tenant_without_keys_closes_the_router(world: World):
+def test_a_tenant_without_keys_locks_nobody_out(world: World):
     world.tell(record("acme"))
+    before = (world.opened(None), world.in_force.count())
+    world.tell(record("acme", key("a")))
+
+    assert before == ("anonymous", 1)
+    assert world.opened(None) == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        record("acme", key("a", revoked=True)),
+        record("acme", key("a", expires_time=1.0)),
+        record("acme", key("a"), frozen=True),
+        record("acme"),
+    ],
+    ids=["revoked", "expired", "frozen", "forgotten"],
+)
+def test_whatever_becomes_of_the_only_key_the_router_stays_closed(after: TenantRecord, world: World):
+    world.tell(record("acme", key("a")))
+    world.tell(after)
 
     assert world.opened(None) == "UNAUTHENTICATED"
+
+
+def test_a_key_that_was_revoked_before_the_router_started_closes_it_too(world: World):
+    world.tell(record("acme", key("a", revoked=True)))
+
+    assert world.opened(None) == "UNAUTHENTICATED"
+
+
+def test_a_router_that_knew_a_key_is_closed_when_it_comes_back_without_the_bus(tmp_path: Path):
+    mark = tmp_path / "snapshots" / "router-0" / "closed"
+    first, again = TenantsInForce(Tenants(), mark), TenantsInForce(Tenants(), mark)
+    first.recall()
+    opened = first.tenants.is_open
+    first.apply("acme", record("acme", key("a")))
+    again.recall()
+
+    assert opened
+    assert not again.tenants.is_open
+
+
+def test_a_mark_that_cannot_be_written_closes_all_the_same(tmp_path: Path):
+    (tmp_path / "a file").touch()
+    in_force = TenantsInForce(Tenants(), tmp_path / "a file" / "closed")
+    in_force.apply("acme", record("acme", key("a")))
+
+    assert not in_force.tenants.is_open
+
+
+def test_keys_can_be_required_before_there_is_one():
+    tenants = Tenants(require_keys=True)
+    with pytest.raises(Unauthenticated):
+        tenants.of(None)
+    TenantsInForce(tenants).apply("acme", record("acme", key("a")))
+
+    assert tenants.of("a").policy.name == "acme"
+
+
+def test_a_router_that_requires_keys_and_can_have_none_does_not_start():
+    with pytest.raises(CannotStart, match="tenants_file"):
+        TenantsFile(Tenants(require_keys=True), None).open()
 
 
 def test_a_revoked_key_that_was_in_use_is_refused_from_the_next_request_on(world: World):
