@@ -28,6 +28,6 @@ CASES: dict[str, str] = {
         "STORE_UNAVAILABLE CACHE_FULL DISK_FULL CATALOGUE_UNAVAILABLE NOT_THE_WRITER CONTROLLER_AWAY "
         "NO_ROUTE MODEL_FROZEN VERSION_KILLED TRY_TIMEOUT"
     ),
-    "TenantForbidden": "NOT_OWNER BAD_SIGNATURE TENANT_FROZEN",
+    "TenantForbidden": "NOT_OWNER BAD_SIGNATURE SIGNATURE_EXPIRED TENANT_FROZEN",
 }
 """Words separated by spaces; none is a class's own reason, and each belongs to one class."""

@@ -75,15 +75,7 @@ def route_to_bytes(route: Route) -> bytes:
         sequence=route.sequence,
         change_id=route.change_id,
         changed_time=route.changed_time,
-        backends=[
-            pb.Backend(
-                version=backend.version,
-                weight_basis_points=backend.weight_basis_points,
-                attempts=backend.attempts,
-                try_timeout_seconds=backend.try_timeout_seconds,
-            )
-            for backend in route.backends
-        ],
+        backends=[_backend_to_proto(backend) for backend in route.backends],
         routing_key=pb.RoutingKey(
             source=f"KEY_SOURCE_{route.routing_key.source.name}",
             parameter=route.routing_key.parameter,
@@ -94,6 +86,7 @@ def route_to_bytes(route: Route) -> bytes:
         fallback=[_step_to_proto(step) for step in route.fallback],
         kill_switches=[pb.KillSwitch(version=switch.version, tenant=switch.tenant) for switch in route.kill_switches],
         frozen=route.frozen,
+        previous_backends=[_backend_to_proto(backend) for backend in route.previous],
     )
     if route.shadow is not None:
         proto.shadow.version = route.shadow.version
@@ -120,15 +113,7 @@ def route_from_bytes(raw: bytes) -> Route:
         sequence=proto.sequence,
         change_id=proto.change_id,
         changed_time=proto.changed_time,
-        backends=tuple(
-            Backend(
-                version=backend.version,
-                weight_basis_points=backend.weight_basis_points,
-                attempts=backend.attempts,
-                try_timeout_seconds=backend.try_timeout_seconds,
-            )
-            for backend in proto.backends
-        ),
+        backends=tuple(_backend_from_proto(backend) for backend in proto.backends),
         routing_key=_key_from_proto(proto.routing_key),
         pins={pin.tenant: pin.version for pin in proto.pins},
         aliases=dict(proto.aliases),
@@ -136,6 +121,25 @@ def route_from_bytes(raw: bytes) -> Route:
         fallback=tuple(_step_from_proto(step) for step in proto.fallback),
         kill_switches=tuple(KillSwitch(version=switch.version, tenant=switch.tenant) for switch in proto.kill_switches),
         frozen=proto.frozen,
+        previous=tuple(_backend_from_proto(backend) for backend in proto.previous_backends),
+    )
+
+
+def _backend_to_proto(backend: Backend) -> pb.Backend:
+    return pb.Backend(
+        version=backend.version,
+        weight_basis_points=backend.weight_basis_points,
+        attempts=backend.attempts,
+        try_timeout_seconds=backend.try_timeout_seconds,
+    )
+
+
+def _backend_from_proto(proto: pb.Backend) -> Backend:
+    return Backend(
+        version=proto.version,
+        weight_basis_points=proto.weight_basis_points,
+        attempts=proto.attempts,
+        try_timeout_seconds=proto.try_timeout_seconds,
     )
 
 

@@ -46,6 +46,7 @@ class RouterStatus:
     draining: bool = False
     observed_time: float = 0.0
     asked: tuple[AskedVersion, ...] = ()
+    signed_records: tuple[bytes, ...] = ()
 
     def has_applied(self, sequence: int, change_id: str) -> bool:
         """Whether a change is in force here: by its number in the outbox, or by name when it came past the controller."""
@@ -65,6 +66,7 @@ class RouterStatus:
             draining=self.draining,
             observed_time=self.observed_time,
             asked=[pb.AskedVersion(model=one.model, version=one.version, asked_time=one.asked_time) for one in self.asked],
+            signed_records=self.signed_records,
         ).SerializeToString()
 
     @classmethod
@@ -88,4 +90,5 @@ class RouterStatus:
             draining=proto.draining,
             observed_time=proto.observed_time,
             asked=tuple(AskedVersion(model=one.model, version=one.version, asked_time=one.asked_time) for one in proto.asked),
+            signed_records=tuple(proto.signed_records),
         )

@@ -136,6 +136,8 @@ class Route:
     fallback: tuple[FallbackStep, ...] = ()
     kill_switches: tuple[KillSwitch, ...] = ()
     frozen: bool = False
+    previous: tuple[Backend, ...] = ()
+    """Who shared the traffic before the shares last changed; empty when nobody else did. Nothing is decided by it but a rollback."""
     bounds: tuple[int, ...] = field(init=False, repr=False, compare=False)
     seed: int = field(init=False, repr=False, compare=False)
 

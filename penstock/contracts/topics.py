@@ -34,7 +34,9 @@ class Topic:
         shared = {"max.message.bytes": str(self.largest_message_bytes), "min.insync.replicas": "1"}
         if self.is_compacted:
             # Deletions stay readable for a day, so that a reader that was away learns of them; its snapshot on disk is younger than that.
-            return shared | {"cleanup.policy": "compact", "delete.retention.ms": str(DAY_SECONDS * 1000), "segment.ms": "3600000"}
+            kept = {"cleanup.policy": "compact", "delete.retention.ms": str(DAY_SECONDS * 1000), "segment.ms": "3600000"}
+            # The broker's clock says when a record came, not its sender's: signed records expire by it.
+            return shared | kept | {"message.timestamp.type": "LogAppendTime"}
         return shared | {"cleanup.policy": "delete", "retention.ms": str(self.retention_seconds * 1000)}
 
 

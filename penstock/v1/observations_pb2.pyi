@@ -56,7 +56,7 @@ class AskedVersion(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., asked_time: _Optional[float] = ...) -> None: ...
 
 class RouterStatus(_message.Message):
-    __slots__ = ("router_id", "instance_id", "revision", "applied_sequence", "applied", "admin_address", "draining", "observed_time", "asked")
+    __slots__ = ("router_id", "instance_id", "revision", "applied_sequence", "applied", "admin_address", "draining", "observed_time", "asked", "signed_records")
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +66,7 @@ class RouterStatus(_message.Message):
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_TIME_FIELD_NUMBER: _ClassVar[int]
     ASKED_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_RECORDS_FIELD_NUMBER: _ClassVar[int]
     router_id: str
     instance_id: str
     revision: int
@@ -75,7 +76,8 @@ class RouterStatus(_message.Message):
     draining: bool
     observed_time: float
     asked: _containers.RepeatedCompositeFieldContainer[AskedVersion]
-    def __init__(self, router_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., revision: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., applied: _Optional[_Iterable[_Union[AppliedRoute, _Mapping]]] = ..., admin_address: _Optional[str] = ..., draining: _Optional[bool] = ..., observed_time: _Optional[float] = ..., asked: _Optional[_Iterable[_Union[AskedVersion, _Mapping]]] = ...) -> None: ...
+    signed_records: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, router_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., revision: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., applied: _Optional[_Iterable[_Union[AppliedRoute, _Mapping]]] = ..., admin_address: _Optional[str] = ..., draining: _Optional[bool] = ..., observed_time: _Optional[float] = ..., asked: _Optional[_Iterable[_Union[AskedVersion, _Mapping]]] = ..., signed_records: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Exposure(_message.Message):
     __slots__ = ("time", "model", "version", "tenant", "unit", "reason", "route_revision", "request_id", "source", "sample_basis_points")

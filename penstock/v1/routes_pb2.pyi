@@ -81,7 +81,7 @@ class KillSwitch(_message.Message):
     def __init__(self, version: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("model", "revision", "writer_epoch", "sequence", "change_id", "changed_time", "backends", "routing_key", "pins", "aliases", "shadow", "fallback", "kill_switches", "frozen")
+    __slots__ = ("model", "revision", "writer_epoch", "sequence", "change_id", "changed_time", "backends", "routing_key", "pins", "aliases", "shadow", "fallback", "kill_switches", "frozen", "previous_backends")
     class AliasesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +103,7 @@ class Route(_message.Message):
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
     KILL_SWITCHES_FIELD_NUMBER: _ClassVar[int]
     FROZEN_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_BACKENDS_FIELD_NUMBER: _ClassVar[int]
     model: str
     revision: int
     writer_epoch: int
@@ -117,7 +118,8 @@ class Route(_message.Message):
     fallback: _containers.RepeatedCompositeFieldContainer[FallbackStep]
     kill_switches: _containers.RepeatedCompositeFieldContainer[KillSwitch]
     frozen: bool
-    def __init__(self, model: _Optional[str] = ..., revision: _Optional[int] = ..., writer_epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., change_id: _Optional[str] = ..., changed_time: _Optional[float] = ..., backends: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., routing_key: _Optional[_Union[RoutingKey, _Mapping]] = ..., pins: _Optional[_Iterable[_Union[Pin, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, str]] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ..., fallback: _Optional[_Iterable[_Union[FallbackStep, _Mapping]]] = ..., kill_switches: _Optional[_Iterable[_Union[KillSwitch, _Mapping]]] = ..., frozen: _Optional[bool] = ...) -> None: ...
+    previous_backends: _containers.RepeatedCompositeFieldContainer[Backend]
+    def __init__(self, model: _Optional[str] = ..., revision: _Optional[int] = ..., writer_epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., change_id: _Optional[str] = ..., changed_time: _Optional[float] = ..., backends: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., routing_key: _Optional[_Union[RoutingKey, _Mapping]] = ..., pins: _Optional[_Iterable[_Union[Pin, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, str]] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ..., fallback: _Optional[_Iterable[_Union[FallbackStep, _Mapping]]] = ..., kill_switches: _Optional[_Iterable[_Union[KillSwitch, _Mapping]]] = ..., frozen: _Optional[bool] = ..., previous_backends: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ...) -> None: ...
 
 class RouteRecord(_message.Message):
     __slots__ = ("route", "break_glass", "signature", "key_id")
