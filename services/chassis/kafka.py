@@ -127,8 +127,8 @@ async def dismiss(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
     """
     is_producer = isinstance(client, AIOKafkaProducer)
     connections = client.client if is_producer else client._client  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # see above
-    for closing in (client.stop(), connections.close()):
-        task = asyncio.ensure_future(closing)
+    for close in (client.stop, connections.close):
+        task = asyncio.ensure_future(close())
         done, _ = await asyncio.wait({task}, timeout=STOP_SECONDS)
         if not done:
             task.cancel()
