@@ -52,6 +52,8 @@ class Shape:
     """Let routers keep quotas together."""
     redis_seconds: float = 0.5
     """Longest wait for Redis: a machine that is overrun is not taken for a Redis that is away."""
+    break_glass_keys: Path | None = None
+    """File of operators' public keys, for controllers and routers."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,6 +152,7 @@ def _add_controllers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
             "http_port": made.ports[f"{name}-http"],
             "bus": _bus(made),
             "lease_seconds": shape.lease_seconds,
+            **_keys(shape),
             "database": f"postgresql+asyncpg://{USER}@{made.database.address}/{DATABASE}" if made.database else "",
         }
         made.controllers.append(_running(stack, service(made.folder, "controller", name, settings)))
@@ -171,7 +174,7 @@ def _add_routers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
     for number in range(shape.routers):
         name = f"router-{number}"
         ports = {f"{face}_port": made.ports[f"{name}-{face}"] for face in ("grpc", "http")}
-        settings = {"router_id": name, **ports, "bus": _bus(made), "controllers": controllers, "redis": redis}
+        settings = {"router_id": name, **ports, "bus": _bus(made), "controllers": controllers, "redis": redis, **_keys(shape)}
         made.routers.append(_running(stack, service(made.folder, "router", name, settings)))
         made.router_addresses.append(made.address(name))
     for router in made.routers:
@@ -182,6 +185,10 @@ def _running(stack: ExitStack, one: Killable) -> Killable:
     one.start()
     stack.callback(one.end)
     return one
+
+
+def _keys(shape: Shape) -> dict[str, str]:
+    return {"break_glass_keys": str(shape.break_glass_keys)} if shape.break_glass_keys is not None else {}
 
 
 def _bus(made: Mesh) -> dict[str, str]:

@@ -47,14 +47,15 @@ def answer_of(service: str, *arguments: str, failed: str) -> dict[str, Any]:
 
 
 def roll_back(model: str, version: str, key: Path, bootstrap: str, routers: tuple[str, ...]) -> dict[str, Any]:
-    """Sign and publish a route that gives everything to a version."""
+    """Sign and publish a route that gives everything to a version, or without one puts the shares of before back."""
     where = [f"--bootstrap={bootstrap}"] if bootstrap else [f"--router={target}" for target in routers]
     return run_emergency("rollback", f"--model={model}", f"--to={version}", f"--key={key}", *where)
 
 
 def told(answer: dict[str, Any]) -> str:
     """Return what people read."""
-    lines = [f"{answer['model']}: all traffic to {answer['version']} (revision {answer['revision']}, signed by {answer['operator']})"]
+    shares = ", ".join(f"{version} {share / 100:g} %" for version, share in answer["shares"].items())
+    lines = [f"{answer['model']}: {shares} (revision {answer['revision']}, signed by {answer['operator']})"]
     for router, seconds in sorted(answer["confirmations"].items()):
         lines.append(f"  {router}: {'no word' if seconds is None else f'{seconds:.3f} s'}")
     return "\n".join(lines if answer["confirmations"] else [*lines, "  no router was heard of"])

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 @only_model_argument
 @click.option("--to", "version", metavar="VERSION", default="", help="Give all the traffic to this version instead.")
 @click.option(
-    "--break-glass", "past", is_flag=True, help="Past the controller: sign the route and publish it yourself; needs --key and --to."
+    "--break-glass",
+    "past",
+    is_flag=True,
+    help="Past the controller: sign the route and publish it yourself; needs --key, and --bootstrap or --router.",
 )
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="Operator's private key, with --break-glass.")
 @click.option("--bootstrap", metavar="HOST:PORT", default="", help="Kafka, with --break-glass.")
@@ -63,8 +66,8 @@ def _break_glass(form: Form, model: str, version: str, glass: Mapping[str, Any])
     from penstock.cli.break_glass import roll_back, told
 
     key, bootstrap, routers = glass["key"], glass["bootstrap"], glass["routers"]
-    if key is None or not version or bool(bootstrap) == bool(routers):
-        raise click.UsageError("--break-glass needs --key FILE, --to VERSION, and either --bootstrap or --router.")
+    if key is None or bool(bootstrap) == bool(routers):
+        raise click.UsageError("--break-glass needs --key FILE, and either --bootstrap or --router.")
     answer = roll_back(model, version, key, bootstrap, routers)
     show(answer, form, lambda: told(answer))
     if None in answer["confirmations"].values() or not answer["confirmations"]:

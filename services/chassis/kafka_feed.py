@@ -41,6 +41,8 @@ SLICE_RECORDS = 100
 
 V = TypeVar("V")
 OnChange = Callable[[str, V | None], None]
+Admission = Callable[[bytes, float], bool]
+"""Whether a record counts, by its bytes and the time that the topic has for it (seconds since the Unix epoch)."""
 
 log = structlog.get_logger(__name__)
 
@@ -72,8 +74,19 @@ class FeedCounters:
 class KafkaFeed(Generic[V]):
     """A feed of the newest values of one topic."""
 
-    def __init__(self, source: TopicSource, decode: Callable[[bytes], V], supersedes: Supersedes[V] | None = None) -> None:
-        """Store the arguments; `decode` may raise anything for bytes that are no value."""
+    def __init__(
+        self,
+        source: TopicSource,
+        decode: Callable[[bytes], V],
+        supersedes: Supersedes[V] | None = None,
+        *,
+        is_admitted: Admission | None = None,
+    ) -> None:
+        """Store the arguments; `decode` may raise anything for bytes that are no value.
+
+        What is not admitted is as if it were not on the topic: the key's earlier record counts.
+        """
+        self._is_admitted = is_admitted
         self.counters = FeedCounters()
         self._source = source
         self._book = RecordBook(decode, supersedes)
@@ -171,7 +184,7 @@ class KafkaFeed(Generic[V]):
             async with asyncio.timeout(CALL_SECONDS):
                 if all([await consumer.position(one) >= ends[one] for one in partitions]):
                     break
-                newest.update(_records(await consumer.getmany(timeout_ms=100)))
+                newest.update(self._records(await consumer.getmany(timeout_ms=100)))
         await self._take(newest)
         self.counters.connections += 1
         self._caught_up.set()
@@ -183,7 +196,7 @@ class KafkaFeed(Generic[V]):
         while True:
             async with asyncio.timeout(CALL_SECONDS):
                 records = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
-            for key, raw in _records(records):
+            for key, raw in self._records(records):
                 self._apply(key, raw)
             latest = max((consumer.last_poll_timestamp(one) or 0 for one in consumer.assignment()), default=0)
             if latest != answered:
@@ -192,6 +205,16 @@ class KafkaFeed(Generic[V]):
                 raise TimeoutError
             if not records and self._is_dirty:
                 await self._save_apart()
+
+    def _records(self, polled: Mapping[Any, Any]) -> list[tuple[str, bytes | None]]:
+        """Return (key, value) in the order of each partition; records without a usable key mean nothing on a compacted topic."""
+        return [
+            (record.key.decode(errors="replace"), record.value)
+            for records in polled.values()
+            for record in records
+            if record.key is not None
+            and (self._is_admitted is None or record.value is None or self._is_admitted(record.value, record.timestamp / 1000))
+        ]
 
     async def _take(self, newest: Mapping[str, bytes | None]) -> None:
         for count, (key, raw) in enumerate(newest.items(), start=1):
@@ -244,10 +267,3 @@ class KafkaFeed(Generic[V]):
         except OSError as error:
             self._is_dirty = True
             log.warning("snapshot_not_written", topic=self._source.topic.name, reason=str(error))
-
-
-def _records(polled: Mapping[Any, Any]) -> list[tuple[str, bytes | None]]:
-    """Return (key, value) in the order of each partition; records without a usable key mean nothing on a compacted topic."""
-    return [
-        (record.key.decode(errors="replace"), record.value) for records in polled.values() for record in records if record.key is not None
-    ]

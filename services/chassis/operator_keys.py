@@ -5,6 +5,9 @@ The file of keys is TOML, one line an operator; the word before the colon is the
     [keys]
     alice = "ed25519:<base64 of the 32 bytes of the public key>"
 
+A signed record has to be handed over within VALID_SECONDS: one that was withheld, or found later, changes nothing any more. Where it comes
+by the topic the broker's clock decides, at a router's door the router's.
+
 A break-glass record without a route is never taken: its signature would fit every model for ever.
 """
 
@@ -19,14 +22,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from penstock.contracts.errors import InvalidInput, TenantForbidden
+from penstock.contracts.errors import InvalidInput, ServingError, TenantForbidden
 from penstock.contracts.route_records import RouteRecord, route_to_bytes
 from penstock.contracts.routes import Route
 
 KEY_BYTES = 32
+VALID_SECONDS = 900.0
+"""How long a signed record may be handed over; one that is in force stays so until a newer one comes."""
+EARLY_SECONDS = 60.0
+"""How far an operator's clock may be ahead."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,28 @@ class OperatorKeys:
             raise InvalidInput(f"break-glass keys: {error}", reason="BAD_VALUE") from None
         return cls({name: _key(name, text) for name, text in table.items()})
 
+    def is_admitted(self, raw: bytes, heard_time: float) -> bool:
+        """Whether a record of the routes topic counts: a break-glass record only if it is an operator's and came in time.
+
+        Args:
+            raw: the record; bytes that cannot be read are left to whoever reads them next.
+            heard_time: when the topic took it, in seconds since the Unix epoch, so that all readers decide alike.
+        """
+        try:
+            record = RouteRecord.from_bytes(raw)
+        except ServingError:
+            return True
+        if not record.break_glass:
+            return True
+        try:
+            self.check(record)
+            check_time(record, heard_time)
+        except TenantForbidden as error:
+            model = record.route.model if record.route else ""
+            log.error("break_glass_refused", key=record.key_id[:64], model=model, reason=error.message)  # noqa: TRY400  the reason is ours
+            return False
+        return True
+
     def check(self, record: RouteRecord) -> None:
         """Return when a break-glass record is an operator's.
 
@@ -66,6 +98,25 @@ class OperatorKeys:
             key.verify(record.signature, record.route_bytes)
         except InvalidSignature:
             raise TenantForbidden(f"the signature is not that of the key {record.key_id[:64]!r}", reason="BAD_SIGNATURE") from None
+
+
+def check_time(record: RouteRecord, heard_time: float) -> None:
+    """Pure: return when a signed record was handed over soon after it was signed.
+
+    Args:
+        record: the record; the time of its signature is its route's `changed_time`.
+        heard_time: when it was handed over, in seconds since the Unix epoch.
+
+    Raises:
+        TenantForbidden: too long ago, or in the future.
+    """
+    age_seconds = heard_time - record.route.changed_time if record.route is not None else 0.0
+    if not -EARLY_SECONDS <= age_seconds <= VALID_SECONDS:
+        message = (
+            f"the record was signed {age_seconds:.0f} s before it came, and holds for {VALID_SECONDS:.0f} s (a clock may be "
+            f"{EARLY_SECONDS:.0f} s ahead): sign a new one"
+        )
+        raise TenantForbidden(message, reason="SIGNATURE_EXPIRED")
 
 
 @dataclass(frozen=True, slots=True)

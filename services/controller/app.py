@@ -108,7 +108,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         lease = await enter(_lease(catalogue, settings, clock).holding())
         observed = await enter(_observed(settings, clock))
         deciding = await enter(_deciding(catalogue, lease, observed, settings, clock))
-        await enter(_startable(_adopting(deciding.changes, lease, settings, clock)))
+        await enter(_startable(_adopting(deciding.changes, lease, observed.routers, settings, clock)))
         intake = await enter(_startable(registering(settings, clock)))
         served = _served(deciding, catalogue, observed, intake, settings)
         callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode(), require_keys=settings.require_keys)
@@ -163,15 +163,19 @@ async def _deciding(
 
 
 @asynccontextmanager
-async def _adopting(changes: Changes, lease: LeaseLoop, settings: ControllerSettings, clock: Clock) -> AsyncGenerator[None]:
+async def _adopting(
+    changes: Changes, lease: LeaseLoop, routers: Routers, settings: ControllerSettings, clock: Clock
+) -> AsyncGenerator[None]:
     """Take in what operators publish past the controller; without their keys nobody may."""
     if settings.break_glass_keys is None:
         yield
         return
-    adoption = BreakGlass(changes, OperatorKeys.load(settings.break_glass_keys))
+    keys = OperatorKeys.load(settings.break_glass_keys)
+    adoption = BreakGlass(changes, keys)
     loop = BreakGlassLoop(adoption, clock, is_writer=lambda: lease.epoch > 0)
+    routers.on_word(loop.hear)
     source = TopicSource(topic=ROUTES, bus=settings.bus, client_id=f"{settings.controller_id}-routes")
-    routes = KafkaFeed(source, RouteRecord.from_bytes)
+    routes = KafkaFeed(source, RouteRecord.from_bytes, is_admitted=keys.is_admitted)
     async with running(routes.follow(loop.take), name="routes"), running(loop.follow(), name="break glass"):
         yield
 

@@ -1,5 +1,7 @@
 """Takes signed records off the routes topic into the catalogue, while this process is the writer.
 
+Records that were handed to routers while the bus was away come by what routers report: those in force at one of them.
+
 Of every model only the newest record counts: what is on the topic after an operator's record came from a writer that had adopted it, or
 from an operator again. A record that is refused is said once and left: routers refuse it, too.
 """
@@ -7,6 +9,7 @@ from an operator again. A record that is refused is said once and left: routers 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,8 +17,11 @@ import structlog
 
 from penstock.contracts.errors import InvalidInput, ServingError, TenantForbidden
 from penstock.contracts.route_records import RouteRecord
+from penstock.contracts.router_status import RouterStatus
 from services.chassis.clock import Clock
 
+REMEMBERED = 1024
+"""Changes that are not looked at again."""
 AGAIN_SECONDS = 1.0
 """How soon what could not be written is tried again, and how soon a new writer looks."""
 
@@ -40,6 +46,7 @@ class BreakGlassLoop:
         self._is_writer = is_writer
         self._waiting: dict[str, RouteRecord] = {}
         self._news = asyncio.Event()
+        self._done: deque[str] = deque(maxlen=REMEMBERED)
 
     def take(self, model: str, record: RouteRecord | None) -> None:
         """Note the newest record of a model, as a feed tells it."""
@@ -48,6 +55,18 @@ class BreakGlassLoop:
             return
         self._waiting[model] = record
         self._news.set()
+
+    def hear(self, status: RouterStatus) -> None:
+        """Note the records that are in force at a router and were not looked at before."""
+        for raw in status.signed_records:
+            try:
+                record = RouteRecord.from_bytes(raw)
+            except ServingError as error:
+                log.warning("break_glass_unreadable", router=status.router_id, reason=error.message)
+                continue
+            if record.route is not None and record.route.change_id not in self._done:
+                self._waiting[record.route.model] = record
+                self._news.set()
 
     async def follow(self) -> None:
         """Adopt, until cancelled."""
@@ -74,5 +93,6 @@ class BreakGlassLoop:
             else:
                 if outcome.change is not None:
                     log.warning("break_glass_adopted", model=model, key=record.key_id, revision=outcome.value.revision)
+            self._done.append(record.route.change_id if record.route is not None else "")
             if self._waiting.get(model) is record:
                 del self._waiting[model]

@@ -11,6 +11,7 @@ from penstock.contracts.topics import ROUTES
 from services.controller.changes import Writing
 from services.controller.ports import Unit
 from services.controller.route_values import RouteRevision
+from services.controller.traffic_plan import previous_backends
 
 
 async def held_route(unit: Unit, model: str) -> tuple[RouteRevision, Route]:
@@ -47,6 +48,7 @@ async def write_route(
             change_id=writing.change_id,
             changed_time=writing.time,
             aliases=await writing.unit.aliases.of(model),
+            previous=previous_backends(held.route if held else None, route),
         )
     sequence = await writing.publish(ROUTES, model, lambda number: _record(route, number))
     written = RouteRevision(

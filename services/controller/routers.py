@@ -40,6 +40,13 @@ class Routers:
         self._heard: dict[str, Heard] = {}
         self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._news = asyncio.Event()
+        self._listeners: list[Callable[[RouterStatus], object]] = []
+
+    def on_word(self, listener: Callable[[RouterStatus], object]) -> None:
+        """Tell `listener` every status that was heard, and those to come."""
+        self._listeners.append(listener)
+        for one in self._heard.values():
+            listener(one.status)
 
     def follow(self, router_id: str, status: RouterStatus | None) -> None:
         """Take a router's newest status; None when it is gone."""
@@ -51,6 +58,8 @@ class Routers:
             # so a first word counts as just heard and the next one is waited for.
             if held is None or held.status != status:
                 self._heard[router_id] = Heard(status=status, at=self._now())
+                for listener in self._listeners:
+                    listener(status)
             self._note_asked(status)
         self._news.set()
 

@@ -14,8 +14,8 @@ from services.controller.route_writing import held_route, write_route
 from services.controller.traffic_checks import check_answering, check_fallback, check_known, check_tenants
 from services.controller.traffic_plan import weighted
 
-NUMBERS = frozenset({"revision", "writer_epoch", "sequence", "change_id", "changed_time"})
-"""Fields of a route that say when it was written, not what it does."""
+NUMBERS = frozenset({"revision", "writer_epoch", "sequence", "change_id", "changed_time", "previous"})
+"""Fields of a route that say when it was written and what was before, not what it does."""
 
 Alter = Callable[[Unit, Route], Awaitable[Route]]
 

@@ -71,6 +71,13 @@ def previous(history: Iterable[RouteRevision], current: Route) -> RouteRevision 
     return next((held for held in history if held.route is not None and shares(held.route.backends) != mine), None)
 
 
+def previous_backends(held: Route | None, new: Route) -> tuple[Backend, ...]:
+    """Return whom a rollback of the new route leads back to, as `previous` would find it in the history; empty for nobody."""
+    if held is None:
+        return new.previous
+    return held.previous if shares(held.backends) == shares(new.backends) else held.backends
+
+
 def _split(whole: int, weights: Mapping[str, int]) -> dict[str, int]:
     # Largest remainders, so that the parts sum to the whole; of equal remainders the earlier backend's goes first.
     total = sum(weights.values())

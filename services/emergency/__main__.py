@@ -43,7 +43,7 @@ async def _broken(given: argparse.Namespace) -> dict[str, Any]:
     broken = await (past_controller(asked, key, given.bootstrap) if given.bootstrap else past_bus(asked, key, given.router))
     return {
         "model": broken.route.model,
-        "version": broken.route.backends[0].version,
+        "shares": {one.version: one.weight_basis_points for one in broken.route.backends if one.weight_basis_points},
         "revision": broken.route.revision,
         "change_id": broken.route.change_id,
         "operator": key.name,

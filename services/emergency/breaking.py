@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
 
-from penstock.contracts.errors import NotFound, Unavailable
+from penstock.contracts.errors import Unavailable
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.router_status import RouterStatus
 from penstock.contracts.routes import Route
@@ -20,7 +20,7 @@ from services.chassis.kafka import BusSettings, Delivery, dismiss, producer, qui
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.operator_keys import OperatorKey
 from services.chassis.process import running
-from services.emergency.next_route import given_to, newest
+from services.emergency.next_route import given_back, given_to, newest
 from services.emergency.router_link import connected
 
 CLIENT = "penstock-break-glass"
@@ -37,6 +37,7 @@ class Asked:
 
     model: str
     version: str
+    """Who gets everything; empty for the shares of before."""
     wait_seconds: float = 5.0
 
 
@@ -53,6 +54,7 @@ async def past_controller(asked: Asked, key: OperatorKey, bootstrap_servers: str
 
     Raises:
         NotFound: the topic has no route of the model.
+        Conflict: no version is named, and the route says of no shares before its own.
         Unavailable: the bus does not answer.
     """
     quieten()
@@ -77,6 +79,7 @@ async def past_bus(asked: Asked, key: OperatorKey, targets: Sequence[str]) -> Br
 
     Raises:
         NotFound: no router has a route of the model.
+        Conflict: no version is named, and the route says of no shares before its own.
         Unavailable: none of the routers answers.
     """
     async with AsyncExitStack() as stack:
@@ -106,9 +109,10 @@ def _ignored(_key: str, _value: object) -> None:
 
 def _next(records: Iterable[RouteRecord], asked: Asked) -> Route:
     held = newest(records, asked.model)
+    change_id, now = uuid.uuid4().hex, time.time()
     if not asked.version:
-        raise NotFound("name the version that gets the traffic: --to VERSION", reason="ROLLBACK_TARGET")
-    return given_to(held, asked.version, change_id=uuid.uuid4().hex, now=time.time())
+        return given_back(held, change_id=change_id, now=now)
+    return given_to(held, asked.version, change_id=change_id, now=now)
 
 
 async def _published(bus: BusSettings, model: str, record: RouteRecord) -> None:

@@ -50,7 +50,7 @@ class AdminServicer(stubs.RouterAdminServicer):
             record = RouteRecord.from_bytes(raw)
             if not record.break_glass or record.route is None:
                 raise InvalidInput("only a break-glass record with a route can be applied here", field="record")
-            self._routes.check(record)
+            self._routes.check_offer(record)
             applied = await self._offering.offer(record.route.model, raw)
         except ServingError as error:
             await _refuse(context, error)

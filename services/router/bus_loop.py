@@ -75,7 +75,7 @@ async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, tenants: T
         observations = ObservationLoop(observing, sender, routes.instance_id, window_seconds=settings.outcome_window_seconds)
         observations.on_use = routes.note_use
         await enter(running(observations.run(), name="observations"))
-        feed = KafkaFeed(topic_source(settings, ROUTES), RouteRecord.from_bytes, routes.supersedes)
+        feed = KafkaFeed(topic_source(settings, ROUTES), RouteRecord.from_bytes, routes.supersedes, is_admitted=routes.is_admitted)
         await enter(running(feed.follow(routes.apply), name="route-feed"))
         socket = settings.state_dir / "admin" / f"{settings.router_id}.sock"
         routes.admin_address = await enter(serving_admin(AdminServicer(routes, feed), socket))

@@ -17,7 +17,7 @@ import structlog
 from penstock.contracts.errors import TenantForbidden
 from penstock.contracts.route_records import RouteRecord, supersedes
 from penstock.contracts.router_status import REMEMBERED_ROUTES, AppliedRoute, RouterStatus
-from services.chassis.operator_keys import OperatorKeys
+from services.chassis.operator_keys import OperatorKeys, check_time
 from services.mesh.asked_versions import AskedVersions
 from services.mesh.plan import Plan
 
@@ -63,6 +63,12 @@ class RoutesInForce:
         """Call `listener` with the model's name after every change of a route."""
         self._listeners.append(listener)
 
+    def is_admitted(self, raw: bytes, heard_time: float) -> bool:
+        """Whether a record of the topic counts; a break-glass record that does not is counted and logged."""
+        is_good = self._keys.is_admitted(raw, heard_time)
+        self.counters.break_glass_refused += not is_good
+        return is_good
+
     def supersedes(self, new: RouteRecord, held: RouteRecord | None) -> bool:
         """Whether a record that came by the bus is applied."""
         if not new.break_glass:
@@ -73,6 +79,19 @@ class RoutesInForce:
             log.error("break_glass_refused", key=new.key_id, model=new.route.model if new.route else "", reason=error.message)  # noqa: TRY400
             return False
         return supersedes(new, held)
+
+    def check_offer(self, record: RouteRecord) -> None:
+        """Return when a break-glass record that is offered now is an operator's, and was signed not long ago.
+
+        Raises:
+            TenantForbidden: it is not; it was counted.
+        """
+        self.check(record)
+        try:
+            check_time(record, self._wall_seconds())
+        except TenantForbidden:
+            self.counters.break_glass_refused += 1
+            raise
 
     def check(self, record: RouteRecord) -> None:
         """Return when a break-glass record is an operator's.
@@ -128,4 +147,5 @@ class RoutesInForce:
             draining=self.is_draining,
             observed_time=self._wall_seconds(),
             asked=self.asked.newest(),
+            signed_records=tuple(record.to_bytes() for record in self._records.values() if record.break_glass),
         )

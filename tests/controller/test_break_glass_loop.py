@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from penstock.contracts.errors import TenantForbidden, Unavailable
 from penstock.contracts.route_records import RouteRecord
+from penstock.contracts.router_status import RouterStatus
 from penstock.contracts.routes import single
 from services.chassis.clock import SystemClock
 from services.controller.break_glass_loop import BreakGlassLoop
@@ -39,6 +40,16 @@ async def test_an_operators_record_is_adopted_once():
     await stand.loop.look()
 
     assert stand.adoption.adopted == [emergency()]
+
+
+async def test_a_record_that_a_router_holds_in_force_is_adopted_once_however_often_it_says_so():
+    stand = Stand()
+    said = RouterStatus(router_id="r", instance_id="r-1", signed_records=(emergency().to_bytes(), b"\xff"))
+    for _ in range(3):
+        stand.loop.hear(said)
+        await stand.loop.look()
+
+    assert [record.route for record in stand.adoption.adopted] == [emergency().route]
 
 
 async def test_only_the_writer_adopts_and_a_new_one_finds_what_waits():

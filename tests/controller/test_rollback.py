@@ -116,3 +116,12 @@ async def test_a_rollback_is_in_the_audit_with_what_was_and_what_is(rolled: Stan
     assert (record.action, record.why, record.revision) == ("traffic.rollback", "errors", 4)
     assert '"weight_basis_points":10000' in record.before
     assert '"weight_basis_points":9000' in record.after
+
+
+async def test_every_route_says_where_a_rollback_leads_as_the_history_has_it(rolled: Stand):
+    await rolled.registry.set_alias("fraud", "stable", "1", ANN)
+    for _ in range(3):
+        said = {one.version: one.weight_basis_points for one in (await rolled.published_route()).previous}
+        await rolled.roll_back("fraud")
+
+        assert await rolled.shares("fraud") == said

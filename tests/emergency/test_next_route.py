@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from penstock.contracts.errors import NotFound
+from penstock.contracts.errors import Conflict, NotFound
 from penstock.contracts.route_records import RouteRecord, supersedes
 from penstock.contracts.routes import WHOLE, Backend, FallbackKind, FallbackStep, Route, Shadow, single
-from services.emergency.next_route import given_to, newest
+from services.emergency.next_route import given_back, given_to, newest
 
 HELD = Route(
     model="fraud",
@@ -43,3 +45,20 @@ def test_of_several_words_the_newest_counts():
 def test_a_model_without_a_route_is_said():
     with pytest.raises(NotFound):
         newest([RouteRecord(route=None), RouteRecord(route=single("iris", "1"))], "fraud")
+
+
+def test_without_a_version_the_shares_of_before_come_back_and_once_more_takes_that_back():
+    split = replace(HELD, previous=(Backend(version="1", weight_basis_points=WHOLE),))
+
+    back = given_back(split, change_id="c", now=5.0)
+    forth = given_back(back, change_id="d", now=6.0)
+
+    assert (back.backends, back.previous, back.shadow) == (split.previous, HELD.backends, None)
+    assert (forth.backends, forth.previous, forth.revision) == (HELD.backends, split.previous, 9)
+
+
+def test_a_route_that_says_of_nobody_before_is_refused():
+    with pytest.raises(Conflict) as refused:
+        given_back(HELD, change_id="c", now=5.0)
+
+    assert refused.value.reason == "ROLLBACK_TARGET"

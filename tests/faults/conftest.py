@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from bench.mesh import Mesh, Shape, mesh
+from services.chassis.operator_keys import OperatorKey
 from tests.faults.figures import VARIABLE
 from tests.faults.ledger import Ledger
 from tests.faults.oracle import NUMBERS, write_models
 from tests.faults.world import World, world
 
 LONG = "long"
+ROUTERS = 2
+"""Of the whole mesh."""
 MODELS = tuple(name for name in NUMBERS if name not in {"poison", "hungry"})
 
 
@@ -47,6 +51,20 @@ async def running(_shared: World) -> World:
     _shared.heal()
     await asyncio.to_thread(_shared.settle)
     return _shared
+
+
+@pytest.fixture(scope="session")
+def operator() -> OperatorKey:
+    """Return an operator whose public key the whole mesh has."""
+    return OperatorKey.generate("alice")
+
+
+@pytest.fixture(scope="session")
+def _mesh(tmp_path_factory: pytest.TempPathFactory, operator: OperatorKey) -> Iterator[Mesh]:
+    keys = tmp_path_factory.mktemp("keys") / "keys.toml"
+    keys.write_text(f"[keys]\n{operator.public_line()}\n")
+    with mesh(tmp_path_factory.mktemp("mesh"), Shape(routers=ROUTERS, workers=1, controllers=2, break_glass_keys=keys)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from bench.killable import Killable
-from bench.mesh import MODEL, ONCE, VERSIONS, Mesh, Shape, confirmed, mesh, restart, until
+from bench.mesh import MODEL, ONCE, VERSIONS, Mesh, confirmed, restart, until
 from bench.mesh_load import SteadyLoad
 from bench.rollback import flipped
 from bench.static import Outage
@@ -34,20 +34,13 @@ from penstock.v1 import routes_pb2
 from services.chassis.kafka import BusSettings, Delivery
 from services.chassis.kafka_sending import KafkaSender
 from services.chassis.process import running as kept
+from tests.faults.conftest import ROUTERS
 
 pytestmark = pytest.mark.timeout(420)
 
-ROUTERS = 2
 DOWN_SECONDS = 5.0
 ACKNOWLEDGED = 12
 RATE = 100.0
-
-
-@pytest.fixture(scope="module")
-def _mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    shape = Shape(routers=ROUTERS, workers=1, controllers=2)
-    with mesh(tmp_path_factory.mktemp("mesh"), shape) as made:
-        yield made
 
 
 @pytest.fixture

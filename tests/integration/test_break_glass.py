@@ -9,7 +9,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ import pytest
 from click.testing import CliRunner
 
 from penstock.cli.main import program
+from penstock.contracts.errors import Unavailable
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import single
 from penstock.contracts.topics import ROUTES
 from services.chassis.kafka import BusSettings, Delivery, dismiss, producer
+from services.chassis.operator_keys import VALID_SECONDS, OperatorKey
 from services.emergency.router_link import connected
 from tests.integration.processes import process, until
 from tests.integration.servers import ServerAddress, SessionServers
 from tests.integration.test_controller import controller
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 @dataclass
@@ -59,17 +61,29 @@ class Standing:
             return 0, {}
         return record.route.revision, {one.version: one.weight_basis_points for one in record.route.backends}
 
-    def written(self, model: str, version: str, revision: int) -> None:
-        """Put a route on the topic as a controller would."""
+    def offered(self, record: RouteRecord) -> bool:
+        """Hand a record to the router's own door; return whether it took it."""
 
-        async def sent() -> None:
+        async def asked() -> bool:
+            async with connected(self.admin) as link:
+                return await link.apply(record)
+
+        return asyncio.run(asked())
+
+    def sent(self, model: str, record: RouteRecord) -> None:
+        """Put a record on the topic."""
+
+        async def sending() -> None:
             client = producer(BusSettings(bootstrap_servers=self.kafka), "test", Delivery.DESIRED)
             await client.start()
-            record = RouteRecord(route=single(model, version, revision=revision))
             await client.send_and_wait(ROUTES.name, record.to_bytes(), key=model.encode())
             await dismiss(client)
 
-        asyncio.run(sent())
+        asyncio.run(sending())
+
+    def written(self, model: str, version: str, revision: int) -> None:
+        """Put a route on the topic as a controller would, and wait until the router goes by it."""
+        self.sent(model, RouteRecord(route=single(model, version, revision=revision)))
         until(lambda: self.shares(model)[0] == revision, self.log)
 
 
@@ -145,6 +159,57 @@ def test_a_strangers_signature_changes_nothing(standing: Standing, tmp_path: Pat
     assert standing.shares(model) == (1, {"v2": 10_000})
 
 
-@pytest.mark.parametrize("arguments", [[], ["--to", "v1"], ["--to", "v1", "--key", "k"], ["--key", "k", "--bootstrap", "h:1"]])
-def test_a_broken_glass_needs_a_key_a_version_and_a_way(arguments: list[str], standing: Standing):
+def test_without_a_version_it_goes_back_to_the_one_before_and_without_one_before_it_is_refused(standing: Standing):
+    model = f"b{time.monotonic_ns()}"
+    standing.written(model, "v2", 1)
+    without = ("rollback", model, "--break-glass", "--key", str(standing.key), "--bootstrap", standing.kafka)
+    refused = standing.penstock(*without)
+    standing.broken(model, "v1", "--router", standing.admin)
+    back = standing.penstock(*without[:5], "--router", standing.admin)
+    after_back = standing.shares(model)
+    forth = standing.penstock(*without[:5], "--router", standing.admin)
+
+    assert (refused.exit_code, "says of nobody who had its traffic before" in refused.output) == (1, True)
+    assert (back.exit_code, after_back) == (0, (3, {"v2": 10_000}))
+    assert (forth.exit_code, standing.shares(model)) == (0, (4, {"v1": 10_000}))
+
+
+def test_a_record_that_is_handed_over_again_or_too_late_changes_nothing(standing: Standing):
+    model = f"r{time.monotonic_ns()}"
+    standing.written(model, "v2", 1)
+    alice = OperatorKey.load(standing.key)
+    now = time.time()
+    good = alice.signed(replace(single(model, "v1", revision=2), changed_time=now))
+    late = alice.signed(replace(single(model, "v3", revision=9), changed_time=now - 2 * VALID_SECONDS))
+    early = alice.signed(replace(single(model, "v3", revision=9), changed_time=now + 2 * VALID_SECONDS))
+    first = standing.offered(good)
+    standing.written(model, "v2", 3)
+    again = standing.offered(good)
+    for stale in (late, early):
+        with pytest.raises(Unavailable) as refused:
+            standing.offered(stale)
+        assert "s before it came" in refused.value.message
+
+    assert (first, again) == (True, False)
+    assert standing.shares(model) == (3, {"v2": 10_000})
+
+
+def test_what_a_stranger_or_the_past_put_on_the_topic_hides_nothing_from_a_router_that_starts(standing: Standing, tmp_path: Path):
+    model = f"h{time.monotonic_ns()}"
+    standing.written(model, "v2", 1)
+    alice, mallory = OperatorKey.load(standing.key), OperatorKey.generate("mallory")
+    now = time.time()
+    for key, signed_at in ((mallory, now), (alice, now - 2 * VALID_SECONDS)):
+        standing.sent(model, key.signed(replace(single(model, "v9", revision=9), changed_time=signed_at)))
+    standing.written(f"{model}-after", "v1", 1)  # what was put there before it has been read
+
+    with router(tmp_path, standing.kafka, standing.keys) as log:
+        newcomer = replace(standing, admin=f"unix:{tmp_path / 's' / 'admin' / 'router-0.sock'}", log=log)
+        until(lambda: newcomer.shares(f"{model}-after")[0] == 1, log)
+        assert newcomer.shares(model) == (1, {"v2": 10_000})
+    assert standing.shares(model) == (1, {"v2": 10_000})
+
+
+@pytest.mark.parametrize("arguments", [[], ["--to", "v1"], ["--to", "v1", "--key", "k"]])
+def test_a_broken_glass_needs_a_key_and_a_way(arguments: list[str], standing: Standing):
     assert standing.penstock("rollback", "m", "--break-glass", *arguments).exit_code == 2
