@@ -3,19 +3,30 @@
 A thread writes; callers append to a bounded queue. When the reader stops reading, the thread waits in `write`, the queue fills, and
 further lines are counted and dropped, never waited for. (The descriptor itself stays blocking: O_NONBLOCK would be shared with every
 process that inherited it.) When the reader is back, one line tells how many are missing.
+
+A disk that is full, read-only or broken costs lines in the same way: what it does not take is dropped and counted, and the number follows
+the first line that it takes again.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 QUEUE_BYTES = 4 << 20
 """Most bytes that wait for the reader."""
 
-_CHUNK_BYTES = 64 << 10
+_CHUNK_BYTES = 4096
+"""Most bytes of a write, unless one line has more: Linux takes so much into a pipe as one piece (PIPE_BUF), so that lines of processes that
+share a pipe stay whole."""
+
+
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+"""What may be over some day."""
 
 
 class LineSink:
@@ -36,6 +47,8 @@ class LineSink:
         self._idle = threading.Event()
         self._idle.set()
         self._is_closing = False
+        self._is_torn = False
+        """Whether the disk took only a part of the last line."""
         self._thread = threading.Thread(target=self._write_all, name="log-lines", daemon=True)
 
     def start(self) -> None:
@@ -71,29 +84,50 @@ class LineSink:
         while not self._is_closing:
             self._wake.wait()
             self._wake.clear()
-            while chunk := self._next_chunk():
-                if not _write_fully(self._descriptor, chunk):
+            is_refused = False
+            while (chunk := self._next_chunk(may_report=not is_refused)).content:
+                written = _write_fully(self._descriptor, chunk.content)
+                if written is None:
                     self._is_closing = True
                     return
+                is_refused = written < len(chunk.content)
+                if is_refused:
+                    self._lose(chunk, is_torn=written > 0)
 
-    def _next_chunk(self) -> bytes:
+    def _lose(self, chunk: _Chunk, *, is_torn: bool) -> None:
+        with self._lock:
+            self.dropped += 0 if chunk.is_report else chunk.lines
+            self._unreported += chunk.lines
+            self._is_torn = is_torn
+
+    def _next_chunk(self, *, may_report: bool) -> _Chunk:
         with self._lock:
             taken: list[bytes] = []
             size = 0
-            while self._lines and size < _CHUNK_BYTES:
+            while self._lines and (not taken or size + len(self._lines[0]) <= _CHUNK_BYTES):
                 taken.append(self._lines.popleft())
                 size += len(taken[-1])
             self._waiting_bytes -= size
-            if taken and self._unreported and not self._lines and self._dropped_line is not None:
-                taken.append(self._dropped_line(self._unreported))
-                self._unreported = 0
+            if not taken and may_report and self._unreported and self._dropped_line is not None:
+                lines, self._unreported = self._unreported, 0
+                return _Chunk(content=self._dropped_line(lines), lines=lines, is_report=True)
             if not taken:
                 self._idle.set()
-            return b"".join(taken)
+            elif self._is_torn:
+                taken[0], self._is_torn = b"\n" + taken[0], False
+            return _Chunk(content=b"".join(taken), lines=len(taken))
 
 
-def _write_fully(descriptor: int, content: bytes) -> bool:
-    """Write all bytes; False when nobody will ever read them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chunk:
+    content: bytes
+    lines: int
+    """How many it holds, or, in a report, how many it tells of."""
+    is_report: bool = False
+
+
+def _write_fully(descriptor: int, content: bytes) -> int | None:
+    """Write all bytes; return how many the disk took, None when nobody will ever read them."""
     left = memoryview(content)
     while left:
         try:
@@ -101,9 +135,9 @@ def _write_fully(descriptor: int, content: bytes) -> bool:
         except BlockingIOError:
             # Somebody else made the shared descriptor non-blocking: wait for it here, in the thread.
             _wait_writable(descriptor)
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return len(content) - len(left) if error.errno in _DISK_ERRORS else None
+    return len(content)
 
 
 def _wait_writable(descriptor: int) -> None:

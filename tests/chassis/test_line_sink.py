@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,20 @@ def test_many_threads_may_write(pipe):
     os.close(pipe[1])
     with os.fdopen(os.dup(pipe[0]), "rb") as reader:
         assert sorted(reader.read().split()) == sorted([b"0", b"1", b"2", b"3"] * 100)
+
+
+def test_a_full_disk_costs_lines_that_are_counted_and_the_log_goes_on_when_there_is_room_again(tmp_path: Path):
+    with (tmp_path / "log").open("ab", buffering=0) as file, Path("/dev/full").open("wb", buffering=0) as full:
+        descriptor = os.dup(file.fileno())
+        sink = started(descriptor, dropped_line=lambda count: f"dropped {count}\n".encode())
+        os.dup2(full.fileno(), descriptor)
+        for number in range(3):
+            sink.write(f"lost {number}\n".encode())
+            assert sink.flush(10)
+        os.dup2(file.fileno(), descriptor)
+        sink.write(b"here again\n")
+
+        assert sink.close(10)
+        os.close(descriptor)
+    assert sink.dropped == 3
+    assert (tmp_path / "log").read_text().splitlines() == ["here again", "dropped 3"]
