@@ -10,9 +10,9 @@ nothing cannot hold a caller past its deadline.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -32,6 +32,9 @@ from services.mesh.retry_budget import RetryBudget
 from services.mesh.route_table import Deployment, RouteTable
 from services.mesh.tries import MAX_ATTEMPTS, backend_of
 
+if TYPE_CHECKING:
+    from services.chassis.certificates import FollowedTls
+
 SWEEP_SECONDS = 0.02
 """How often deadlines are looked at; an answer comes at most this late after its deadline."""
 
@@ -48,7 +51,7 @@ class Dispatch:
         router_id: str,
         clock: Callable[[], float],
         random: Random,
-        tls: ssl.SSLContext | None = None,
+        tls: FollowedTls | None = None,
     ) -> None:
         """Keep the collaborators; `follow` is fed by the worker feed, `running` opens links."""
         self.counters = DispatchCounters()

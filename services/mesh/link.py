@@ -149,7 +149,10 @@ class Link(asyncio.Protocol):
             await loop.create_unix_connection(lambda: self, place)
         else:
             host, _, port = place.rpartition(":")
-            await loop.create_connection(lambda: self, host, int(port), ssl=self.target.tls)
+            tls = self.target.tls.context() if self.target.tls is not None else None
+            # The certificate of an impostor at the worker's address carries another name.
+            name = self.target.worker_id if tls is not None and tls.check_hostname else None
+            await loop.create_connection(lambda: self, host, int(port), ssl=tls, server_hostname=name)
 
     async def _stay(self) -> None:
         while not self._closed.is_set():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from penstock.contracts.worker_status import WorkerStatus
+
+if TYPE_CHECKING:
+    from services.chassis.certificates import FollowedTls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +19,10 @@ class LinkTarget:
     instance_id: str
     address: str
     """unix:/path or tcp:host:port."""
-    tls: ssl.SSLContext | None = None
+    tls: FollowedTls | None = None
 
 
-def target_of(status: WorkerStatus, tls: ssl.SSLContext | None) -> LinkTarget:
+def target_of(status: WorkerStatus, tls: FollowedTls | None) -> LinkTarget:
     """Return where a worker says that it listens; `tls` is for what is not on this machine."""
     return LinkTarget(
         worker_id=status.worker_id,

@@ -50,7 +50,7 @@ from services.router.grpc_front import GrpcOptions, open_grpc
 from services.router.http_front import HttpOptions, open_http
 from services.router.http_head import HttpLimits
 from services.router.inference import Inference
-from services.router.link_tls import link_tls
+from services.router.link_tls import certificate_watch, link_tls
 from services.router.metrics import router_metrics
 from services.router.observation_metrics import observation_metrics
 from services.router.observing import Observing
@@ -114,7 +114,10 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         shared = await enter(shared_by_redis(settings, core.tenants, clock))
         await enter(core.controllers)
         control = await enter(_control(start, core, clock, traces))
+        certificates = certificate_watch(settings)
+        await enter(running(certificates.follow(clock), name="certificates"))
         collectors = (
+            certificates,
             *core.metrics.collectors,
             *router_metrics(core.inference, core.dispatch, core.shared),
             *process_metrics(start, traces),

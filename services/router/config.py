@@ -55,6 +55,8 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     link_certificate: Path | None = None
     """PEM file of this router's certificate on links."""
     link_key: Path | None = None
+    link_worker_names: bool = False
+    """Whether a worker's certificate must carry its worker id as a DNS name, beside coming from the authorities."""
     bus: BusSettings = BusSettings()
     """Kafka, in the whole mesh; without it routes are what models declare."""
     redis: RedisSettings = RedisSettings()

@@ -9,7 +9,6 @@ import faulthandler
 import gc
 import os
 import secrets
-import ssl
 import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -39,6 +38,7 @@ from services.worker.execution_spans import SpanTracer
 from services.worker.inline_guard import InlineGuard
 from services.worker.link_connection import LinkIdentity
 from services.worker.link_server import LinkServer
+from services.worker.link_tls import certificate_watch, link_tls
 from services.worker.loading import Loading, LoadingPorts, LoadTimes, found_here
 from services.worker.memory_budget import MemoryBudget
 from services.worker.metrics import WorkerMetrics
@@ -97,7 +97,9 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         core = _core(settings, clock, batchers, bus)
         core.reconciler.hold_back(deadly)
         stack.callback(core.board.withdraw)
-        source = core.metrics.source(*process_metrics(start, traces))
+        certificates = certificate_watch(settings)
+        await enter(running(certificates.follow(clock), name="certificates"))
+        source = core.metrics.source(certificates, *process_metrics(start, traces))
         await enter(MetricsServer(source).opened(state / "metrics" / f"{settings.worker_id}.sock", settings.scrape))
         overrides = OverrideFeed(state / "overrides", core.reconciler, clock)
         await enter(running(overrides.follow(), name="overrides"))
@@ -109,7 +111,7 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         control_address = await enter(serving_control(servicer, state / "control" / f"{settings.worker_id}.sock"))
         identity = LinkIdentity(instance_id=core.board.identity.instance_id, credit_rows=settings.credit_rows)
         links = LinkServer(identity, core.replicas.batcher, clock.now, turn_end)
-        await enter(links.serving(_link_address(settings), _link_tls(settings)))
+        await enter(links.serving(_link_address(settings), link_tls(settings)))
         core.board.open(link_address=_advertised(settings, links.address), control_address=control_address)
         stack.push_async_callback(_leave, core, links)
         await enter(running(start.config.follow(clock), name="config"))
@@ -205,14 +207,3 @@ def _advertised(settings: WorkerSettings, address: str) -> str:
     if settings.link_advertised_host is None:
         return address
     return f"tcp:{settings.link_advertised_host}:{address.rpartition(':')[2]}"
-
-
-def _link_tls(settings: WorkerSettings) -> ssl.SSLContext | None:
-    if settings.link_certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.link_certificate, settings.link_key)
-    if settings.link_authorities is not None:
-        context.load_verify_locations(settings.link_authorities)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
