@@ -204,6 +204,9 @@ class Reconciler:
     def _reconcile(self, model: str, desire: Desire) -> None:
         for _ in range(MAX_STEPS):
             steps = plan(desire, self._replicas.held(model))
+            if steps.retire and not self._board.tell():
+                # A disk that takes no status: routers know of the old version only, and would be left with nothing.
+                steps = replace(steps, retire=())
             if steps.is_empty:
                 return
             self._act(steps)

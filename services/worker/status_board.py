@@ -76,6 +76,11 @@ class StatusBoard:
         if seconds > QUICK_SECONDS:
             self._not_before = time.monotonic() + rest_after(seconds)
 
+    def tell(self) -> bool:
+        """Publish now; return whether whoever follows can know what is there. Before `open` nobody follows."""
+        self.publish()
+        return self._is_published or not self._is_open
+
     def _publish(self) -> None:
         self._is_scheduled = False
         status = replace(

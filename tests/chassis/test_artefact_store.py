@@ -163,7 +163,7 @@ def wire(s3: S3Server) -> Iterator[Proxy]:
         yield proxy
 
 
-async def test_a_download_that_breaks_off_is_resumed_where_it_broke_off(s3: S3Server, wire: Proxy, threads: DiskThreads, tmp_path: Path):
+async def test_m9_a_download_that_breaks_off_is_resumed_where_it_broke_off(s3: S3Server, wire: Proxy, threads: DiskThreads, tmp_path: Path):
     url = s3.bucket()
     manifest = manifest_of(BIG)
     await ArtefactStore(open_objects(url, s3.options()), threads).put(manifest, written(tmp_path, BIG))

@@ -112,7 +112,6 @@ async def test_a_name_that_is_none_is_refused(registered: Stand, name: str):
         ({"digest": "e" * 64}, Conflict, "DIGEST_MISMATCH", "ID7"),
         ({"gpu_type": "nvidia-l4"}, Conflict, "UNSCHEDULABLE", "ID14"),
         ({"resources": Resources(memory_bytes=3 * GIB)}, Conflict, "UNSCHEDULABLE", "ID15"),
-        ({"version": "featured", "feature_schema_hash": "b" * 64}, Conflict, "FEATURE_SCHEMA_MISMATCH", "M11"),
     ],
 )
 async def test_a_specification_that_the_mesh_cannot_take_is_refused(
@@ -124,6 +123,14 @@ async def test_a_specification_that_the_mesh_cannot_take_is_refused(
         await registered.deployments.create(replace(SPEC, **change), ANN)  # type: ignore[arg-type]
 
     assert refused.value.reason == reason
+
+
+async def test_m11_features_of_another_schema_are_refused_when_they_are_deployed(registered: Stand):
+    registered.fleet.known = (worker("a"),)
+    with pytest.raises(Conflict) as refused:
+        await registered.deployments.create(replace(SPEC, version="featured", feature_schema_hash="b" * 64), ANN)
+
+    assert refused.value.reason == "FEATURE_SCHEMA_MISMATCH"
 
 
 async def test_a_worker_without_a_limit_takes_anything(registered: Stand):

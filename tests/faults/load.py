@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.faults.caller import Caller
-from tests.faults.ledger import Entry
+from tests.faults.caller import OPTIONS, Caller
+from tests.faults.ledger import Entry, Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,31 @@ class Load:
         plan = self.plan
         rows = self.random.choice(plan.rows)
         await self.caller.ask(self.random.choice(plan.models), nonce, rows=rows, deadline_seconds=plan.deadline_seconds)
+
+
+UNDISTURBED = [one for one in OPTIONS if "keepalive" not in one[0] and "ping" not in one[0]]
+"""Options of a client that does not give up a server which gets no processor for seconds: nothing is broken between the two here."""
+
+
+@asynccontextmanager
+async def asking(target: str, ledger: Ledger, plan: Plan) -> AsyncGenerator[None]:
+    """Ask all the time while the block lasts, and wait for every answer."""
+    async with Caller(target, ledger, options=UNDISTURBED) as caller:
+        load = Load(caller, plan)
+        loading = asyncio.create_task(load.run())
+        try:
+            yield
+        finally:
+            load.stop()
+            await loading
+
+
+async def more_answers(ledger: Ledger, count: int) -> None:
+    """Return when so many more calls were answered."""
+    before = sum(entry.is_ok for entry in ledger.entries())
+    async with asyncio.timeout(60):
+        while sum(entry.is_ok for entry in ledger.entries()) < before + count:
+            await asyncio.sleep(0.05)
 
 
 def percentile(entries: Sequence[Entry], share: float) -> float:

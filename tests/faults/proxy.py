@@ -11,8 +11,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Self, TypeVar
@@ -84,6 +84,15 @@ class Proxy:
     def heal(self) -> None:
         """Behave."""
         self.poison(NONE)
+
+    @contextmanager
+    def leading_to(self, address: tuple[str, int]) -> Generator[None]:
+        """Pass new connections on to somebody else inside of the block."""
+        upstream, self._upstream = self._upstream, lambda: address
+        try:
+            yield
+        finally:
+            self._upstream = upstream
 
     @property
     def toxic(self) -> Toxic:

@@ -39,7 +39,12 @@ LIMITS = (
         "as old until it has caught up, or somebody loads the model by name."
     ),
     "Nothing sets GOAWAY by age (N14): connections live as long as their clients want.",
-    "Rows that need a controller, Kafka, several machines, a GPU or root are not here.",
+    "Rows that need several machines, a GPU or root are not here.",
+    (
+        "The native gRPC front knows no TLS: with certificates both faces are served by grpcio, and slower. New certificates hold from the "
+        "next handshake on; connections that are open keep theirs, one that has ended meanwhile included."
+    ),
+    "A full disk is played by a limit on the size of files (EFBIG where a disk says ENOSPC).",
 )
 
 

@@ -21,7 +21,15 @@ LINES = {
 
 @pytest.mark.parametrize(
     ("test", "rows"),
-    [("test_p2_a_worker", ["P2"]), ("test_p3_n10_an_answer", ["P3", "N10"]), ("test_one_answer", []), ("test_p_2", []), ("", [])],
+    [
+        ("test_p2_a_worker", ["P2"]),
+        ("test_p3_n10_an_answer", ["P3", "N10"]),
+        ("test_one_answer", []),
+        ("test_p_2", []),
+        ("test_e1_a_collector", ["E1"]),
+        ("test_t9_an_older", ["T9"]),
+        ("", []),
+    ],
 )
 def test_a_row_is_read_from_the_name_of_its_test(test: str, rows: list[str]):
     assert _named(test) == rows

@@ -87,7 +87,7 @@ async def test_one_digest_serves_under_two_names(cache: ArtefactCache, source: F
     assert len(source.fetched) == len(WHOLE)
 
 
-async def test_files_spoilt_between_fetch_and_load_are_never_opened_and_fetched_anew(cache: ArtefactCache, source: FakeSource):
+async def test_m8_files_spoilt_between_fetch_and_load_are_never_opened_and_fetched_anew(cache: ArtefactCache, source: FakeSource):
     digest = source.add(WHOLE)
     versions = FetchedVersions(cache)
     artefact = await versions.fetch(assigned(digest))

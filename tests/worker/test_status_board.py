@@ -133,3 +133,16 @@ async def test_a_worker_that_was_stopped_while_it_published_is_not_silent_for_lo
     async with asyncio.timeout(30):
         while shelf.published[-1] != board.current or board.current.replicas[0].state is not ReplicaState.READY:
             await asyncio.sleep(0.005)
+
+
+async def test_whoever_wants_to_know_hears_whether_routers_can_know():
+    shelf, replicas = Shelf(), [replica(1, ReplicaState.READY)]
+    board = board_of(shelf, replicas)
+    told = [board.tell()]
+    shelf.is_full = True
+    replicas.append(replica(2, ReplicaState.READY))
+    told += [board.tell(), board.tell()]
+    shelf.is_full = False
+    told.append(board.tell())
+
+    assert told == [True, False, False, True]

@@ -21,4 +21,9 @@ HANG_ON_SIGNAL = Plant(
 )
 """A worker that gets SIGUSR2 sleeps in native code and keeps the GIL: nothing of it runs any more."""
 
-PLANTS: dict[str, Plant] = {plant.name: plant for plant in (LINK_TAP, HANG_ON_SIGNAL, *(bug.plant for bug in BUGS))}
+SHORT_LOG_QUEUE = Plant(
+    name="short-log-queue", module="services.chassis.line_sink", old="QUEUE_BYTES = 4 << 20", new="QUEUE_BYTES = 4 << 10"
+)
+"""Lines that nobody reads fill the queue after a few kilobytes."""
+
+PLANTS: dict[str, Plant] = {plant.name: plant for plant in (LINK_TAP, HANG_ON_SIGNAL, SHORT_LOG_QUEUE, *(bug.plant for bug in BUGS))}
