@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 
 from services.chassis.clock import Clock
 from services.chassis.metrics import Merge
+from services.chassis.process import running
 
 LOOK_SECONDS = 10.0
 """How often the dates of certificates are looked at."""
@@ -124,6 +126,12 @@ class CertificateWatch:
         self._wall_seconds = wall_seconds
         self._ends: dict[str, float] = {}
         self._said: dict[str, tuple[float, float]] = {}
+
+    @asynccontextmanager
+    async def watching(self, clock: Clock) -> AsyncGenerator[CertificateWatch]:
+        """Look again and again while the block lasts."""
+        async with running(self.follow(clock), name="certificates"):
+            yield self
 
     async def follow(self, clock: Clock) -> None:
         """Look again and again, until cancelled."""

@@ -114,8 +114,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         shared = await enter(shared_by_redis(settings, core.tenants, clock))
         await enter(core.controllers)
         control = await enter(_control(start, core, clock, traces))
-        certificates = certificate_watch(settings)
-        await enter(running(certificates.follow(clock), name="certificates"))
+        certificates = await enter(certificate_watch(settings).watching(clock))
         collectors = (
             certificates,
             *core.metrics.collectors,
