@@ -192,8 +192,8 @@ async def test_e3_names_that_callers_make_up_become_no_series(running: World, le
         room = asyncio.Semaphore(16)
 
         async def attack(model: str, version: str, tenant: str) -> str:
-            body = request_of(model, oracle.rows_of(1, 1), 20.0)
-            body += b"\x12" + bytes([len(version)]) + version.encode() if version else b""
+            named = b"\x12" + bytes([len(version)]) + version.encode() if version else b""
+            body = named + request_of(model, oracle.rows_of(1, 1), 20.0)
             async with room:
                 try:
                     await infer(body, timeout=60, metadata=(("x-api-key", tenant), ("x-user-id", tenant)))
