@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import TYPE_CHECKING
 
 import structlog
 
 from penstock.contracts.errors import DeadlineExceeded, ReplicaOverloaded, ServingError
 from penstock.contracts.worker_status import WorkerStatus
+from services.chassis.certificates import FollowedTls
 from services.chassis.last_words import Casualties, mark_of, sender_of
 from services.mesh import door, placement, tries
 from services.mesh.candidates import candidates as candidates_of
@@ -31,9 +31,6 @@ from services.mesh.refusals import no_room, nobody
 from services.mesh.retry_budget import RetryBudget
 from services.mesh.route_table import Deployment, RouteTable
 from services.mesh.tries import MAX_ATTEMPTS, backend_of
-
-if TYPE_CHECKING:
-    from services.chassis.certificates import FollowedTls
 
 SWEEP_SECONDS = 0.02
 """How often deadlines are looked at; an answer comes at most this late after its deadline."""

@@ -76,7 +76,10 @@ def down(*processes: Killable) -> Iterator[None]:
         restart(processes)
 
 
-@pytest.mark.parametrize("is_bus_there", [True, False], ids=["the controllers are down", "the controllers and the bus are down"])
+@pytest.mark.parametrize(
+    "is_bus_there",
+    [pytest.param(True, id="the controllers are down"), pytest.param(False, id="and the bus as well", marks=pytest.mark.long)],
+)
 def test_a_broken_glass_rolls_back_fails_nothing_and_is_adopted(glass: Glass, is_bus_there: bool):
     mesh = glass.mesh
     where = [f"--bootstrap={mesh.kafka.address}"] if is_bus_there else [f"--router={door}" for door in glass.doors]
