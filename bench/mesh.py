@@ -13,14 +13,13 @@ from typing import Any
 from onnx import TensorProto, helper
 
 from bench.killable import Killable, RealServer, free_ports, service
-from bench.report import say
 from bench.trees import CannotServe
 from penstock.client.answers import status_word
 from penstock.client.control import Control
 from penstock.client.options import ClientOptions
 from penstock.client.retry import RetryPolicy
 from penstock.client.uploads import files_of, send
-from penstock.contracts.errors import Internal, Unavailable
+from penstock.contracts.errors import Unavailable
 from penstock.contracts.topics import TOPICS
 from services.stack.kafka_broker import Kafka
 from services.stack.postgres_database import DATABASE, USER, Postgres
@@ -31,9 +30,6 @@ MODEL = "scaled"
 VERSIONS = {"v1": 2.0, "v2": 3.0}
 """By what each version multiplies: an answer names the version that gave it."""
 WAIT_SECONDS = 120.0
-REGISTRATIONS = 4
-"""The examining child may find its pipe closed on a machine that is overrun; to register is not what is measured here, so it is said and
-done again."""
 PATIENT = ClientOptions(retries=RetryPolicy(attempts=8), timeout_seconds=30)
 ONCE = ClientOptions(retries=RetryPolicy(attempts=1), timeout_seconds=30)
 
@@ -91,14 +87,7 @@ class Mesh:
         files = files_of(place)
         for file in files:
             send(control, file)
-        for left in reversed(range(REGISTRATIONS)):
-            try:
-                control.register(model, version, [file.sent for file in files])
-                return
-            except Internal as failure:
-                if not left:
-                    raise
-                say(f"mesh: registering {model}@{version} once more: {failure}")
+        control.register(model, version, [file.sent for file in files])
 
     def deploy(self, control: Control, version: str, model: str = MODEL) -> str:
         """Deploy a version; return the deployment's id when it is active."""

@@ -20,7 +20,8 @@ from bench.figures import Figures
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import Backend, Route, single
 from penstock.contracts.topics import Topic
-from services.chassis.kafka import BusSettings, Delivery
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import Delivery
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
 from services.chassis.operator_keys import OperatorKeys

@@ -15,7 +15,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from services.chassis.kafka import BusSettings, Delivery, producer
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import Delivery, producer
 
 CACHE = Path(__file__).parent.parent / ".cache" / "kafka" / "4.1.1"
 READY_SECONDS = 120.0

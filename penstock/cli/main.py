@@ -33,6 +33,7 @@ SECTIONS = {
         "audit": "Show and verify the audit records.",
         "tenants": "List, change and freeze tenants; their keys.",
         "mesh": "Show controllers, routers and workers.",
+        "republish": "Fill topics again that have lost what is in force.",
     },
     "Run real servers": {
         "up": "Run Kafka, Temporal, Redis and PostgreSQL here.",

@@ -211,6 +211,10 @@ class Control:
         """Refuse every change but rollbacks, kill switches, freezes and revocations; or take changes again."""
         return self.call(self.stub.SetWritesFrozen, pb.SetWritesFrozenRequest(frozen=frozen, options=write.options()))
 
+    def republish(self, write: Write = PLAIN) -> pb.RepublishResponse:
+        """Publish again what is in force and the topics have lost; returns what that was."""
+        return self.call(self.stub.Republish, pb.RepublishRequest(options=write.options()))
+
     def mesh(self) -> pb.GetMeshResponse:
         """Return who is there."""
         return self.call(self.stub.GetMesh, pb.GetMeshRequest())

@@ -51,6 +51,8 @@ class ReplicaStatus:
     response_cache_ttl_seconds: float = 0.0
     reject_non_finite: bool = False
     priority_levels: int = 0
+    files_digest: str = ""
+    given_up: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -78,6 +80,8 @@ class ReplicaStatus:
             response_cache_ttl_seconds=self.response_cache_ttl_seconds,
             reject_non_finite=self.reject_non_finite,
             priority_levels=self.priority_levels,
+            files_digest=self.files_digest,
+            given_up=self.given_up,
         )
 
     @classmethod
@@ -108,6 +112,8 @@ class ReplicaStatus:
             response_cache_ttl_seconds=proto.response_cache_ttl_seconds,
             reject_non_finite=proto.reject_non_finite,
             priority_levels=proto.priority_levels,
+            files_digest=proto.files_digest,
+            given_up=proto.given_up,
         )
 
 

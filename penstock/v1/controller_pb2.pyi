@@ -706,6 +706,20 @@ class SetWritesFrozenResponse(_message.Message):
     revision: int
     def __init__(self, frozen: _Optional[bool] = ..., change: _Optional[_Union[Change, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
 
+class RepublishRequest(_message.Message):
+    __slots__ = ("options",)
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    options: WriteOptions
+    def __init__(self, options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
+
+class RepublishResponse(_message.Message):
+    __slots__ = ("records", "change")
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    records: _containers.RepeatedScalarFieldContainer[str]
+    change: Change
+    def __init__(self, records: _Optional[_Iterable[str]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
+
 class GetMeshRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

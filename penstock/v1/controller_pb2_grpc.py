@@ -150,6 +150,11 @@ class ControllerStub:
                 request_serializer=penstock_dot_v1_dot_controller__pb2.SetWritesFrozenRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_controller__pb2.SetWritesFrozenResponse.FromString,
                 _registered_method=True)
+        self.Republish = channel.unary_unary(
+                '/penstock.v1.Controller/Republish',
+                request_serializer=penstock_dot_v1_dot_controller__pb2.RepublishRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_controller__pb2.RepublishResponse.FromString,
+                _registered_method=True)
         self.GetMesh = channel.unary_unary(
                 '/penstock.v1.Controller/GetMesh',
                 request_serializer=penstock_dot_v1_dot_controller__pb2.GetMeshRequest.SerializeToString,
@@ -322,6 +327,13 @@ class ControllerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Republish(self, request, context):
+        """Publishes again what is in force and the topics have lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMesh(self, request, context):
         """Shows who is there.
         """
@@ -446,6 +458,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.SetWritesFrozen,
                     request_deserializer=penstock_dot_v1_dot_controller__pb2.SetWritesFrozenRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_controller__pb2.SetWritesFrozenResponse.SerializeToString,
+            ),
+            'Republish': grpc.unary_unary_rpc_method_handler(
+                    servicer.Republish,
+                    request_deserializer=penstock_dot_v1_dot_controller__pb2.RepublishRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_controller__pb2.RepublishResponse.SerializeToString,
             ),
             'GetMesh': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMesh,
@@ -1075,6 +1092,33 @@ class Controller:
             '/penstock.v1.Controller/SetWritesFrozen',
             penstock_dot_v1_dot_controller__pb2.SetWritesFrozenRequest.SerializeToString,
             penstock_dot_v1_dot_controller__pb2.SetWritesFrozenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Republish(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Controller/Republish',
+            penstock_dot_v1_dot_controller__pb2.RepublishRequest.SerializeToString,
+            penstock_dot_v1_dot_controller__pb2.RepublishResponse.FromString,
             options,
             channel_credentials,
             insecure,

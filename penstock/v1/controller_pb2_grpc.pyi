@@ -44,6 +44,7 @@ class ControllerStub:
     ListChanges: grpc.UnaryUnaryMultiCallable[controller_pb2.ListChangesRequest, controller_pb2.ListChangesResponse]
     Apply: grpc.UnaryUnaryMultiCallable[controller_pb2.ApplyRequest, controller_pb2.ApplyResponse]
     SetWritesFrozen: grpc.UnaryUnaryMultiCallable[controller_pb2.SetWritesFrozenRequest, controller_pb2.SetWritesFrozenResponse]
+    Republish: grpc.UnaryUnaryMultiCallable[controller_pb2.RepublishRequest, controller_pb2.RepublishResponse]
     GetMesh: grpc.UnaryUnaryMultiCallable[controller_pb2.GetMeshRequest, controller_pb2.GetMeshResponse]
 
 @type_check_only
@@ -72,6 +73,7 @@ class ControllerAsyncStub:
     ListChanges: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.ListChangesRequest, controller_pb2.ListChangesResponse]
     Apply: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.ApplyRequest, controller_pb2.ApplyResponse]
     SetWritesFrozen: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.SetWritesFrozenRequest, controller_pb2.SetWritesFrozenResponse]
+    Republish: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.RepublishRequest, controller_pb2.RepublishResponse]
     GetMesh: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.GetMeshRequest, controller_pb2.GetMeshResponse]
 
 class ControllerServicer:
@@ -98,6 +100,7 @@ class ControllerServicer:
     def ListChanges(self, request: controller_pb2.ListChangesRequest, context: _Context) -> controller_pb2.ListChangesResponse | Awaitable[controller_pb2.ListChangesResponse]: ...
     def Apply(self, request: controller_pb2.ApplyRequest, context: _Context) -> controller_pb2.ApplyResponse | Awaitable[controller_pb2.ApplyResponse]: ...
     def SetWritesFrozen(self, request: controller_pb2.SetWritesFrozenRequest, context: _Context) -> controller_pb2.SetWritesFrozenResponse | Awaitable[controller_pb2.SetWritesFrozenResponse]: ...
+    def Republish(self, request: controller_pb2.RepublishRequest, context: _Context) -> controller_pb2.RepublishResponse | Awaitable[controller_pb2.RepublishResponse]: ...
     def GetMesh(self, request: controller_pb2.GetMeshRequest, context: _Context) -> controller_pb2.GetMeshResponse | Awaitable[controller_pb2.GetMeshResponse]: ...
 
 def add_ControllerServicer_to_server(servicer: ControllerServicer, server: grpc.Server | grpc.aio.Server) -> None: ...

@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from pydantic import BaseModel, ConfigDict, Field
+
+from services.chassis.bus_settings import BusSettings
 
 RECORD_LIMIT_BYTES = 8 << 20
 """Longest record: a worker's status with all its configurations. Topics have limits of their own, see penstock/contracts/topics.py."""
@@ -26,24 +27,6 @@ STOP_SECONDS = 2.0
 """Longest wait for a client that is thrown away; it may never end by itself."""
 
 log = structlog.get_logger(__name__)
-
-
-class BusSettings(BaseModel):
-    """How to reach Kafka."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bootstrap_servers: str = ""
-    """`host:port[,host:port]`; empty means that there is no bus: routes come from what workers report, and nothing is published."""
-    retry_seconds: float = Field(default=0.2, gt=0, le=60)
-    """Shortest wait before a lost broker is tried again; it doubles up to `retry_limit_seconds`."""
-    retry_limit_seconds: float = Field(default=2.0, gt=0, le=600)
-    """Longest such wait."""
-
-    @property
-    def is_set(self) -> bool:
-        """Whether there is a bus."""
-        return bool(self.bootstrap_servers)
 
 
 class Delivery(Enum):

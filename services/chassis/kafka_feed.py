@@ -26,7 +26,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from penstock.contracts.topics import Topic
-from services.chassis.kafka import CALL_SECONDS, BusSettings, dismiss, quieten, reader
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import CALL_SECONDS, dismiss, quieten, reader
 from services.chassis.record_book import RecordBook, Supersedes, Unreadable, packed, unpacked
 from services.chassis.snapshot import Snapshot
 

@@ -20,7 +20,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from penstock.contracts.topics import Topic
-from services.chassis.kafka import CALL_SECONDS, BusSettings, Delivery, dismiss, producer, quieten
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import CALL_SECONDS, Delivery, dismiss, producer, quieten
 
 QUEUE_RECORDS = 8192
 QUEUE_BYTES = 32 << 20

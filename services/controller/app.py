@@ -54,6 +54,8 @@ from services.controller.platform_settings import PlatformSettings
 from services.controller.registering import Registering, registering
 from services.controller.registry import Registry
 from services.controller.relay_loop import RelayLoop
+from services.controller.republish_loop import RepublishLoop
+from services.controller.republishing import Republishing
 from services.controller.rest_front import rest_app, serving_rest
 from services.controller.rights import Operation
 from services.controller.rollback import Rollback
@@ -63,6 +65,7 @@ from services.controller.sql_engine import open_engine
 from services.controller.sql_migrations import migrate
 from services.controller.tenancy import Tenancy
 from services.controller.tenants_servicer import TenantsServicer
+from services.controller.topic_looks import KafkaTopicLooks
 from services.controller.traffic import Traffic
 from services.controller.traffic_servicer import TrafficServicer
 from services.controller.workers import Workers
@@ -82,7 +85,7 @@ class Observed:
     routers: Routers
     workers: Workers
     caught_up: Callable[[], Awaitable[None]]
-    """Returns when every worker that the bus knows of has been told."""
+    """Returns when every worker that the bus knows of has been told, and those that live have spoken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ class Deciding:
 
     changes: Changes
     rounds: PlacementRounds
+    republishing: Republishing
 
 
 @asynccontextmanager
@@ -156,10 +160,16 @@ async def _deciding(
     rounds = PlacementRounds(changes, observed.workers, observed.routers.asked)
     placement = PlacementLoop(rounds, clock, is_writer=is_writer, caught_up=observed.caught_up)
     observed.workers.on_news(placement.wake)
+    republishing = Republishing(changes, KafkaTopicLooks(settings.bus, f"{settings.controller_id}-looks"))
+    lost = RepublishLoop(republishing, clock, epoch=lambda: lease.epoch)
     async with KafkaBus(settings.bus, f"{settings.controller_id}-relay").opened() as bus:
         relay = RelayLoop(catalogue, bus, clock, is_writer=is_writer)
-        async with running(relay.follow(), name="relay"), running(placement.follow(), name="placement"):
-            yield Deciding(changes=changes, rounds=rounds)
+        async with (
+            running(relay.follow(), name="relay"),
+            running(placement.follow(), name="placement"),
+            running(lost.follow(), name="republishing"),
+        ):
+            yield Deciding(changes=changes, rounds=rounds, republishing=republishing)
 
 
 @asynccontextmanager
@@ -185,7 +195,13 @@ async def _observed(settings: ControllerSettings, clock: Clock) -> AsyncGenerato
     own = f"{settings.controller_id}-observed"
     routers = KafkaFeed(TopicSource(topic=ROUTERS, bus=settings.bus, client_id=own), RouterStatus.from_bytes)
     workers = KafkaFeed(TopicSource(topic=WORKERS, bus=settings.bus, client_id=own), WorkerStatus.from_bytes)
-    observed = Observed(routers=Routers(clock.now), workers=Workers(clock.now), caught_up=workers.caught_up)
+    known = Workers(clock.now)
+
+    async def caught_up() -> None:
+        await workers.caught_up()
+        await known.settled(clock)
+
+    observed = Observed(routers=Routers(clock.now), workers=known, caught_up=caught_up)
     async with (
         running(routers.follow(observed.routers.follow), name="routers"),
         running(workers.follow(observed.workers.follow), name="workers"),
@@ -205,7 +221,7 @@ def _served(
             traffic=TrafficServicer(Traffic(changes), Rollback(changes), routers),
             tenants=TenantsServicer(Tenancy(changes, pepper=settings.key_pepper.encode()), catalogue),
             ledger=LedgerServicer(catalogue, routers, workers, SystemClock().now),
-            platform=PlatformServicer(Applying(changes, workers), PlatformSettings(changes)),
+            platform=PlatformServicer(Applying(changes, workers), PlatformSettings(changes), deciding.republishing),
         )
     )
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
+from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
-from services.chassis.kafka import BusSettings
 from services.chassis.logs import Level
 from services.chassis.metrics_server import ScrapeSettings
 

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from penstock.contracts.artefacts import configured_digest
+from services.controller.documents import canonical
+
 
 class DeploymentStatus(Enum):
     """How far a deployment has come."""
 
     DEPLOYING = "deploying"
     ACTIVE = "active"
+    """As many replicas as are wanted have been ready with the files and the configuration that it has now."""
     DRAINING = "draining"
     RETIRED = "retired"
     FAILED = "failed"
@@ -19,7 +23,7 @@ class DeploymentStatus(Enum):
 
 STEPS: Mapping[DeploymentStatus, frozenset[DeploymentStatus]] = {
     DeploymentStatus.DEPLOYING: frozenset({DeploymentStatus.ACTIVE, DeploymentStatus.FAILED, DeploymentStatus.DRAINING}),
-    DeploymentStatus.ACTIVE: frozenset({DeploymentStatus.DRAINING}),
+    DeploymentStatus.ACTIVE: frozenset({DeploymentStatus.DEPLOYING, DeploymentStatus.FAILED, DeploymentStatus.DRAINING}),
     DeploymentStatus.DRAINING: frozenset({DeploymentStatus.RETIRED}),
     DeploymentStatus.RETIRED: frozenset(),
     DeploymentStatus.FAILED: frozenset({DeploymentStatus.DEPLOYING, DeploymentStatus.RETIRED}),
@@ -87,12 +91,27 @@ class Deployment:
     placed_time: float | None = None
     """First time at which every replica had a worker."""
     ready_time: float | None = None
-    """First time at which enough replicas were ready."""
+    """First time at which enough replicas were ready; None again when it has failed."""
 
     @property
     def is_wanted(self) -> bool:
         """Whether workers are to hold it for traffic."""
         return self.status in {DeploymentStatus.DEPLOYING, DeploymentStatus.ACTIVE}
+
+    @property
+    def config_json(self) -> str:
+        """Its settings as workers are told them; empty for none."""
+        return canonical(self.config) if self.config else ""
+
+    @property
+    def loaded_digest(self) -> str:
+        """The digest of a replica that runs it as it is wanted now."""
+        return configured_digest(self.digest, self.config_json)
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether traffic may be given to it: it is active, or goes on serving while a change of it is rolled through the fleet."""
+        return self.status is DeploymentStatus.ACTIVE or (self.status is DeploymentStatus.DEPLOYING and self.ready_time is not None)
 
     @property
     def is_over(self) -> bool:

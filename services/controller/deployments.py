@@ -1,8 +1,9 @@
 """Deployments: what is to run, from the wish to the end.
 
-    create → deploying → active → draining → retired
-                  └────→ failed → deploying (tried again) or retired
+    create → deploying ⇄ active → draining → retired
+                  └───────┴──→ failed → deploying (tried again) or retired
 
+An active one is deploying again when its configuration changes, and serves on while that is rolled through the fleet.
 A person creates, scales and deletes; how far a deployment has come, `deployment_progress` reads from what workers report.
 """
 
@@ -168,14 +169,15 @@ def _deployment(spec: DeploymentSpec, version: Version, writing: Writing) -> Dep
 
 
 def _scaled(held: Deployment, scaling: Scaling) -> Deployment:
-    failed = held.status is DeploymentStatus.FAILED
+    config = held.config if scaling.config is None else scaling.config
+    is_anew = held.status is DeploymentStatus.FAILED or config != held.config
     return replace(
         held,
         replicas=held.replicas if scaling.replicas is None else scaling.replicas,
-        config=held.config if scaling.config is None else scaling.config,
+        config=config,
         resources=scaling.resources or held.resources,
-        status=DeploymentStatus.DEPLOYING if failed else held.status,
-        reason="" if failed else held.reason,
+        status=DeploymentStatus.DEPLOYING if is_anew else held.status,
+        reason="" if is_anew else held.reason,
     )
 
 

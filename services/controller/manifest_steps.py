@@ -26,7 +26,7 @@ class HeldModel:
     @property
     def ready(self) -> frozenset[str]:
         """Versions that can answer."""
-        return frozenset(each.version for each in self.deployments if each.status is DeploymentStatus.ACTIVE)
+        return frozenset(each.version for each in self.deployments if each.may_answer)
 
     def deployment(self, version: str) -> Deployment | None:
         """Return the deployment of a version that is wanted, or failed and may be tried again."""

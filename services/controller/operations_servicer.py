@@ -58,4 +58,5 @@ def _operations(by: Servicers) -> Mapping[str, Operation]:
         "GetMesh": by.ledger.get_mesh,
         "Apply": by.platform.apply,
         "SetWritesFrozen": by.platform.set_writes_frozen,
+        "Republish": by.platform.republish,
     }

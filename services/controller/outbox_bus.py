@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from penstock.contracts.errors import Unavailable
-from services.chassis.kafka import CALL_SECONDS, BusSettings, Delivery, dismiss, producer, quieten
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import CALL_SECONDS, Delivery, dismiss, producer, quieten
 from services.controller.ledger_values import OutboxRow
 
 

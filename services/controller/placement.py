@@ -162,21 +162,21 @@ async def _stepped(writing: Writing, step: Step) -> Made[Deployment]:
         revision=held.revision + 1,
         changed_time=writing.time,
         placed_time=held.placed_time or (writing.time if step.is_placed else None),
-        ready_time=held.ready_time or (writing.time if becomes_active else None),
+        ready_time=None if step.status is DeploymentStatus.FAILED else held.ready_time or (writing.time if becomes_active else None),
     )
     await writing.unit.deployments.replace(new)
     if step.is_healthy:
         await writing.unit.versions.set_healthy(held.model, held.version, writing.time)
     if becomes_active:
-        await _give_traffic(writing, new)
+        await _give_traffic(writing, new, is_new=held.ready_time is None)
     return Made(value=new, before=held, after=new, revision=new.revision)
 
 
-async def _give_traffic(writing: Writing, deployment: Deployment) -> None:
-    """Give a model's first version all the traffic, and a later one the share that was asked for."""
+async def _give_traffic(writing: Writing, deployment: Deployment, *, is_new: bool) -> None:
+    """Give a model's first version all the traffic, and a later one the share that was asked for, the first time that it is ready."""
     held = await writing.unit.routes.latest(deployment.model)
     if held is None or held.route is None:
         await next_revision(writing, held, first_route(deployment.model, deployment.version))
-    elif deployment.traffic_basis_points and not held.route.weight(deployment.version):
+    elif is_new and deployment.traffic_basis_points and not held.route.weight(deployment.version):
         backends = with_share(held.route.backends, deployment.version, deployment.traffic_basis_points)
         await next_revision(writing, held, replace(held.route, backends=backends))

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.contracts.routes import Route
-from penstock.contracts.worker_status import ReplicaState, WorkerStatus
+from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 from services.controller.deployment_values import Deployment, DeploymentStatus
-from services.controller.documents import canonical
 from services.controller.fleet import budget_of, gpu_type_of, memory_need
 from services.controller.placement_values import Condition, Purpose, Wanted, WorkerView
 from services.controller.route_values import AssignmentRevision, RouteRevision
@@ -53,7 +52,7 @@ def wanted_of(picture: Picture) -> tuple[Wanted, ...]:
             model=each.model,
             version=each.version,
             digest=each.digest,
-            config_json=canonical(each.config) if each.config else "",
+            config_json=each.config_json,
             purpose=_purpose(each, picture),
             replicas=each.replicas,
             memory_bytes=_memory_need(each, picture),
@@ -75,16 +74,27 @@ def views_of(picture: Picture) -> tuple[WorkerView, ...]:
 
 
 def _view(worker: WorkerStatus, held: AssignmentRevision | None) -> WorkerView:
+    assigned = held.assignment.replicas if held else ()
+    digests = {(one.model, one.version): one.loaded_digest for one in assigned}
     return WorkerView(
         worker_id=worker.worker_id,
         budget_bytes=budget_of(worker),
         gpu_type=gpu_type_of(worker),
         draining=worker.draining,
         replicas={
-            (replica.model, replica.version): CONDITIONS[replica.state] for replica in worker.replicas if replica.state in CONDITIONS
+            (replica.model, replica.version): CONDITIONS[replica.state]
+            for replica in worker.replicas
+            if replica.state in CONDITIONS and _is_as_assigned(replica, digests)
         },
-        assigned=held.assignment.replicas if held else (),
+        former=frozenset(
+            (replica.model, replica.version) for replica in worker.replicas if replica.is_ready and not _is_as_assigned(replica, digests)
+        ),
+        assigned=assigned,
     )
+
+
+def _is_as_assigned(replica: ReplicaStatus, digests: Mapping[tuple[str, str], str]) -> bool:
+    return digests.get((replica.model, replica.version), replica.digest) == replica.digest
 
 
 def _purpose(deployment: Deployment, picture: Picture) -> Purpose:

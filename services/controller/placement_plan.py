@@ -6,6 +6,8 @@
     3  where there is no room, idle deployments leave, the one that was used longest ago first; reserved ones never do
     4  what has to leave a worker (it drains, it is full, there are too many) stays, draining, until its replacements are ready
     5  what failed on a worker stays assigned there, for the worker to try again, and another worker stands in
+    6  a changed configuration goes to one worker after the other, and on only when the one before is ready with it: a worker loads it
+       beside what serves, and where there is no room for both another worker takes the place; where it fails, what serves stays
 
 The memory of a worker is never promised twice: a replica that drains counts until it is gone.
 """
@@ -13,10 +15,10 @@ The memory of a worker is never promised twice: a replica that drains counts unt
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
-from penstock.contracts.assignments import AssignedReplica, Holding
-from services.controller.placement_values import HOLDINGS, Action, Condition, Placement, Plan, Purpose, Wanted, WorkerView
+from penstock.contracts.assignments import Holding
+from services.controller.placement_site import Site, assigned, evictions, note_former
+from services.controller.placement_values import Action, Condition, Placement, Plan, Purpose, Wanted, WorkerView
 
 DRAIN_SECONDS = 2.0
 """How long a deleted deployment stays loaded: until every router has read the route without it."""
@@ -34,47 +36,28 @@ def plan_placement(wanted: Sequence[Wanted], workers: Sequence[WorkerView], *, n
     ordered = sorted(wanted, key=lambda each: (each.purpose, -each.used_time if each.purpose is Purpose.IDLE else 0, each.deployment_id))
     for each in ordered:
         drawing.keep(each, now)
-    for each in ordered:
-        if each.purpose is not Purpose.DRAIN:
-            drawing.fill(each)
+    wishes = [each for each in ordered if each.purpose is not Purpose.DRAIN]
+    for each in wishes:
+        drawing.roll(each)
+    for each in wishes:
+        drawing.fill(each)
     for each in ordered:
         drawing.let_go(each)
     return drawing.plan(ordered)
-
-
-@dataclass(slots=True)
-class _Site:
-    """One worker in the drawing."""
-
-    view: WorkerView
-    held: dict[str, tuple[Wanted, Placement]] = field(default_factory=dict[str, tuple[Wanted, Placement]])
-    leaving: dict[str, tuple[Wanted, Placement]] = field(default_factory=dict[str, tuple[Wanted, Placement]])
-    failed: dict[str, tuple[Wanted, Placement]] = field(default_factory=dict[str, tuple[Wanted, Placement]])
-
-    @property
-    def every(self) -> tuple[tuple[Wanted, Placement], ...]:
-        return (*self.held.values(), *self.failed.values(), *self.leaving.values())
-
-    @property
-    def room(self) -> int:
-        return self.view.budget_bytes - sum(wanted.memory_bytes for wanted, _ in self.every)
-
-    def may_hold(self, wanted: Wanted) -> bool:
-        is_free = not any(each.deployment_id == wanted.deployment_id for each, _ in self.every)
-        failed = self.view.replicas.get((wanted.model, wanted.version)) is Condition.FAILED
-        return is_free and not failed and not self.view.draining and wanted.gpu_type in ("", self.view.gpu_type)
 
 
 class _Drawing:
     """A plan in the making."""
 
     def __init__(self, workers: Iterable[WorkerView]) -> None:
-        self._sites = [_Site(view) for view in sorted(workers, key=lambda view: view.worker_id)]
+        self._sites = [Site(view) for view in sorted(workers, key=lambda view: view.worker_id)]
         self._nowhere: list[Placement] = []
 
     def keep(self, wanted: Wanted, now: float) -> None:
         """Leave replicas where they are; those that cannot stay are to leave."""
         there = [site for site in self._sites if _is_assigned(site, wanted)]
+        for site in there:
+            note_former(site, wanted)
         if wanted.purpose is Purpose.DRAIN:
             for site in there:
                 self._drain(site, wanted, now)
@@ -82,13 +65,41 @@ class _Drawing:
         for site in sorted(there, key=lambda site: _worth(site, wanted)):
             count = sum(wanted.deployment_id in other.held for other in self._sites)
             why = _cause_to_leave(site, wanted, count)
-            if not site.view.draining and site.view.replicas.get((wanted.model, wanted.version)) is Condition.FAILED:
+            has_failed = site.condition(wanted) is Condition.FAILED and wanted.deployment_id not in site.former
+            if not site.view.draining and has_failed:
                 placement = _placed(wanted, site, Action.KEEP, "it failed there: the worker tries again, others stand in")
                 site.failed[wanted.deployment_id] = wanted, placement
             elif why:
                 site.leaving[wanted.deployment_id] = wanted, _placed(wanted, site, Action.DRAIN, why)
             else:
                 site.held[wanted.deployment_id] = wanted, _placed(wanted, site, *_kept(wanted))
+
+    def roll(self, wanted: Wanted) -> None:
+        """Have the next worker change to what is wanted now, if the ones before are through."""
+        name = wanted.deployment_id
+        stale = [site for site in self._sites if name in site.held and name in site.former]
+        for site in stale:
+            if not site.serves(wanted):
+                _change(site, wanted, "nothing serves there yet")
+        fresh = [site for site in self._sites if name in site.held and name not in site.former]
+        is_ready = any(site.condition(wanted) is Condition.READY for site in fresh)
+        is_coming = any(site.condition(wanted) is not Condition.READY for site in fresh)
+        has_failed = any(name in site.failed for site in self._sites)
+        left = [site for site in stale if name in site.former]
+        if not left or is_coming or (has_failed and not is_ready):
+            return
+        # One that failed to change to something else loses least.
+        site = min(left, key=lambda site: (site.condition(wanted) is Condition.READY, site.view.worker_id))
+        if site.room >= wanted.memory_bytes:
+            site.twice.add(name)
+            _change(site, wanted, "its configuration has changed")
+        elif self._roomiest(wanted, [other for other in self._sites if other.may_hold(wanted)]):
+            del site.held[name]
+            reason = "its configuration has changed, and there is no room for both: another worker takes its place"
+            site.leaving[name] = wanted, _placed(wanted, site, Action.DRAIN, reason)
+        else:
+            reason = f"its configuration has changed, and no worker has {_size(wanted.memory_bytes)} to load it beside what serves"
+            self._nowhere.append(_placed(wanted, None, Action.UNSCHEDULABLE, reason))
 
     def fill(self, wanted: Wanted) -> None:
         """Find workers for the replicas that are missing."""
@@ -105,12 +116,16 @@ class _Drawing:
         """Unload what leaves once enough others are ready, or where it does not run anyway."""
         if wanted.purpose is Purpose.DRAIN:
             return
-        name = (wanted.model, wanted.version)
-        ready = sum(wanted.deployment_id in site.held and site.view.replicas.get(name) is Condition.READY for site in self._sites)
+        ready = sum(wanted.deployment_id in site.held and site.condition(wanted) is Condition.READY for site in self._sites)
+        fresh = [site for site in self._sites if wanted.deployment_id in site.held.keys() - site.former.keys() - site.twice]
+        changed = sum(site.condition(wanted) is Condition.READY for site in fresh)
         for site in self._sites:
+            if wanted.deployment_id in site.failed and site.serves(wanted) and changed >= wanted.replicas:
+                del site.failed[wanted.deployment_id]
+                self._nowhere.append(_placed(wanted, site, Action.UNLOAD, "it could not change, and others are ready"))
             if wanted.deployment_id not in site.leaving:
                 continue
-            runs = site.view.replicas.get(name) is Condition.READY
+            runs = site.serves(wanted)
             if not runs or ready >= wanted.replicas or wanted.purpose is Purpose.IDLE:
                 why = "others are ready" if ready >= wanted.replicas else "it is not ready" if not runs else "nobody uses it"
                 _, placement = site.leaving.pop(wanted.deployment_id)
@@ -124,27 +139,27 @@ class _Drawing:
             placements += _unloads(site, set(order))
         everything = [*placements, *self._nowhere]
         return Plan(
-            assigned={site.view.worker_id: _assigned(site) for site in self._sites},
+            assigned={site.view.worker_id: assigned(site) for site in self._sites},
             placements=tuple(
                 sorted(everything, key=lambda each: (order.get(each.deployment_id, len(order)), each.worker_id, each.action.value))
             ),
         )
 
-    def _drain(self, site: _Site, wanted: Wanted, now: float) -> None:
+    def _drain(self, site: Site, wanted: Wanted, now: float) -> None:
         if now - wanted.since_time < DRAIN_SECONDS:
             site.leaving[wanted.deployment_id] = wanted, _placed(wanted, site, Action.DRAIN, "it was deleted")
         else:
             self._nowhere.append(_placed(wanted, site, Action.UNLOAD, "it was deleted"))
 
-    def _roomiest(self, wanted: Wanted, candidates: Sequence[_Site]) -> _Site | None:
+    def _roomiest(self, wanted: Wanted, candidates: Sequence[Site]) -> Site | None:
         fitting = [site for site in candidates if site.room >= wanted.memory_bytes]
         # Workers without a limit have the same room always: then the one that holds the least.
         return min(fitting, key=lambda site: (-site.room, len(site.every), site.view.worker_id), default=None)
 
-    def _make_room(self, wanted: Wanted, candidates: Sequence[_Site]) -> _Site | None:
+    def _make_room(self, wanted: Wanted, candidates: Sequence[Site]) -> Site | None:
         if wanted.purpose is Purpose.IDLE:
             return None
-        plans = [(evicted, site) for site in candidates if (evicted := _evictions(site, wanted.memory_bytes)) is not None]
+        plans = [(evicted, site) for site in candidates if (evicted := evictions(site, wanted.memory_bytes)) is not None]
         if not plans:
             return None
         evicted, site = min(plans, key=lambda plan: (len(plan[0]), [-each.used_time for each in plan[0]], plan[1].view.worker_id))
@@ -154,18 +169,24 @@ class _Drawing:
             self._nowhere.append(_placed(each, site, Action.UNLOAD, reason))
         return site
 
-    def _why_not(self, wanted: Wanted, candidates: Sequence[_Site]) -> str:
+    def _why_not(self, wanted: Wanted, candidates: Sequence[Site]) -> str:
         if not candidates:
             failed = sum(site.view.replicas.get((wanted.model, wanted.version)) is Condition.FAILED for site in self._sites)
             return f"of {len(self._sites)} workers none may hold one more ({failed} failed to)"
         return f"a replica needs {_size(wanted.memory_bytes)}, the most room is {_size(max(site.room for site in candidates))}"
 
 
-def _is_assigned(site: _Site, wanted: Wanted) -> bool:
+def _is_assigned(site: Site, wanted: Wanted) -> bool:
     return any(replica.deployment_id == wanted.deployment_id for replica in site.view.assigned)
 
 
-def _worth(site: _Site, wanted: Wanted) -> tuple[int, int, str]:
+def _change(site: Site, wanted: Wanted, reason: str) -> None:
+    del site.former[wanted.deployment_id]
+    action = Action.LOAD if wanted.purpose is Purpose.SERVE else Action.STANDBY
+    site.held[wanted.deployment_id] = wanted, _placed(wanted, site, action, reason)
+
+
+def _worth(site: Site, wanted: Wanted) -> tuple[int, int, str]:
     # What is ready stays before what is coming; what was told to drain already leaves first.
     rank = {Condition.READY: 0, Condition.COMING: 1, Condition.FAILED: 3}
     condition = site.view.replicas.get((wanted.model, wanted.version))
@@ -173,7 +194,7 @@ def _worth(site: _Site, wanted: Wanted) -> tuple[int, int, str]:
     return int(drains), 2 if condition is None else rank[condition], site.view.worker_id
 
 
-def _cause_to_leave(site: _Site, wanted: Wanted, count: int) -> str:
+def _cause_to_leave(site: Site, wanted: Wanted, count: int) -> str:
     if site.view.draining:
         return "its worker drains"
     if wanted.gpu_type not in ("", site.view.gpu_type):
@@ -183,21 +204,7 @@ def _cause_to_leave(site: _Site, wanted: Wanted, count: int) -> str:
     return f"the worker's memory is too small: {_size(site.room)} left" if site.room < wanted.memory_bytes else ""
 
 
-def _evictions(site: _Site, needed: int) -> list[Wanted] | None:
-    evicted: list[Wanted] = []
-    room = site.room
-    idle = sorted(
-        (each for each, _ in site.held.values() if each.purpose is Purpose.IDLE), key=lambda each: (each.used_time, each.deployment_id)
-    )
-    for each in idle:
-        if room >= needed:
-            break
-        evicted.append(each)
-        room += each.memory_bytes
-    return evicted if room >= needed else None
-
-
-def _unloads(site: _Site, known: set[str]) -> list[Placement]:
+def _unloads(site: Site, known: set[str]) -> list[Placement]:
     return [
         Placement(
             deployment_id=replica.deployment_id,
@@ -212,22 +219,6 @@ def _unloads(site: _Site, known: set[str]) -> list[Placement]:
     ]
 
 
-def _assigned(site: _Site) -> tuple[AssignedReplica, ...]:
-    replicas = [(each, HOLDINGS[each.purpose]) for each, _ in (*site.held.values(), *site.failed.values())]
-    replicas += [(each, Holding.DRAINING) for each, _ in site.leaving.values()]
-    return tuple(
-        AssignedReplica(
-            model=each.model,
-            version=each.version,
-            digest=each.digest,
-            holding=holding,
-            config_json=each.config_json,
-            deployment_id=each.deployment_id,
-        )
-        for each, holding in sorted(replicas, key=lambda pair: (pair[1].value, pair[0].purpose, pair[0].deployment_id))
-    )
-
-
 def _kept(wanted: Wanted) -> tuple[Action, str]:
     if wanted.purpose is Purpose.SERVE:
         return Action.KEEP, "it is there"
@@ -236,7 +227,7 @@ def _kept(wanted: Wanted) -> tuple[Action, str]:
     return Action.STANDBY, "a rollback would need it" if wanted.purpose is Purpose.RESERVE else "nobody uses it, and there is room"
 
 
-def _placed(wanted: Wanted, site: _Site | None, action: Action, reason: str) -> Placement:
+def _placed(wanted: Wanted, site: Site | None, action: Action, reason: str) -> Placement:
     return Placement(
         deployment_id=wanted.deployment_id,
         model=wanted.model,

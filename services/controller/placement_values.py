@@ -54,13 +54,16 @@ class Condition(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerView:
-    """One worker as placement sees it; `replicas` are by (model, version)."""
+    """One worker as placement sees it; replicas are by (model, version)."""
 
     worker_id: str
     budget_bytes: int
     gpu_type: str = ""
     draining: bool = False
     replicas: Mapping[tuple[str, str], Condition] = field(default_factory=dict[tuple[str, str], Condition])
+    """Those with the files and the configuration that they were assigned."""
+    former: frozenset[tuple[str, str]] = frozenset()
+    """Those that serve with a former configuration."""
     assigned: tuple[AssignedReplica, ...] = ()
     """What it is to hold now."""
 

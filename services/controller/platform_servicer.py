@@ -6,16 +6,18 @@ from penstock.v1 import controller_pb2 as pb
 from services.controller.applying import Applying
 from services.controller.callers import Caller
 from services.controller.platform_settings import PlatformSettings
+from services.controller.republishing import Republishing
 from services.controller.servicer_messages import asked, change_message, record_message
 
 
 class PlatformServicer:
     """Answers what is about more than one model."""
 
-    def __init__(self, applying: Applying, settings: PlatformSettings) -> None:
+    def __init__(self, applying: Applying, settings: PlatformSettings, republishing: Republishing) -> None:
         """Keep the use cases."""
         self._applying = applying
         self._settings = settings
+        self._republishing = republishing
 
     async def apply(self, caller: Caller, request: pb.ApplyRequest) -> pb.ApplyResponse:
         """Make the mesh be as a manifest says."""
@@ -30,3 +32,8 @@ class PlatformServicer:
         outcome = await self._settings.freeze_writes(frozen=request.frozen, intent=caller.intent(asked(request.options)))
         frozen = bool(outcome.value.value)
         return pb.SetWritesFrozenResponse(frozen=frozen, change=change_message(outcome), revision=outcome.value.revision)
+
+    async def republish(self, caller: Caller, request: pb.RepublishRequest) -> pb.RepublishResponse:
+        """Publish again what is in force and the topics have lost."""
+        outcome = await self._republishing.republish(caller.intent(asked(request.options)))
+        return pb.RepublishResponse(records=outcome.value, change=change_message(outcome))

@@ -143,6 +143,10 @@ class Outbox(Protocol):
         """Add a message made from its own number, and return the number."""
         ...
 
+    async def waiting_keys(self) -> frozenset[tuple[str, str]]:
+        """Return topic and key of everything that is not published."""
+        ...
+
     async def waiting(self, limit: int) -> tuple[OutboxRow, ...]:
         """Return what is not published, oldest first."""
         ...

@@ -147,6 +147,12 @@ def ledger_routes(calls: Calls) -> APIRouter:
         answer = await calls.call("SetWritesFrozen", http, request)
         return answered({"frozen": answer.frozen, "change": views.change(answer.change)}, revision=answer.revision)
 
+    @paths.post("/republish")
+    async def republish(http: Request) -> Response:
+        """Publish again what is in force and the topics have lost; `dry_run=true` says what that is."""
+        answer = await calls.call("Republish", http, pb.RepublishRequest(options=write_options(http)))
+        return answered({"records": list(answer.records), "change": views.change(answer.change)})
+
     @paths.get("/mesh")
     async def mesh(http: Request) -> Response:
         """Show controllers, routers and workers."""

@@ -52,6 +52,7 @@ RIGHTS: Mapping[str, Right] = {
     "GetMesh": Right.VIEW,
     "Apply": Right.OPERATE,
     "SetWritesFrozen": Right.OPERATE,
+    "Republish": Right.OPERATE,
 }
 
 

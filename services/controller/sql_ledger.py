@@ -63,6 +63,12 @@ class SqlOutbox:
         await self._rows.add(OutboxRow(sequence=sequence, topic=topic, key=key, value=encode(sequence), created_time=self._time))
         return sequence
 
+    async def waiting_keys(self) -> frozenset[tuple[str, str]]:
+        """Return topic and key of everything that is not published."""
+        columns = schema.outbox.c
+        found = await self._rows.connection.execute(select(columns.topic, columns.key).where(columns.published_time.is_(None)).distinct())
+        return frozenset((row.topic, row.key) for row in found)
+
     async def waiting(self, limit: int) -> tuple[OutboxRow, ...]:
         """Return what is not published, oldest first."""
         columns = schema.outbox.c

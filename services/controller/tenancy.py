@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from penstock.contracts.errors import InvalidInput, InvalidSpec, NotFound
@@ -152,23 +152,27 @@ async def known_tenant(unit: Unit, name: str) -> Tenant:
     return held
 
 
+def tenant_record(tenant: Tenant, keys: Iterable[ApiKey], epoch: int) -> TenantRecord:
+    """Return what routers are told of a tenant."""
+    return TenantRecord(
+        tenant=tenant.name,
+        revision=tenant.revision,
+        keys=tuple(
+            KeyRecord(key_id=key.key_id, hash=key.hash, expires_time=key.expires_time or 0.0, revoked=key.revoked_time is not None)
+            for key in keys
+        ),
+        settings_json=canonical(tenant.settings) if tenant.settings else "",
+        frozen=tenant.frozen,
+        writer_epoch=epoch,
+    )
+
+
 async def written(writing: Writing, held: Tenant | None, new: Tenant) -> Made[Tenant]:
     """Write a tenant down under its next revision, and publish it with its keys as they stand now."""
     new = replace(new, revision=new.revision + 1, changed_time=writing.time)
     await (writing.unit.tenants.add(new) if held is None else writing.unit.tenants.replace(new))
     await administrators.remember(writing, new)
-    keys = await writing.unit.keys.of(new.name)
-    record = TenantRecord(
-        tenant=new.name,
-        revision=new.revision,
-        keys=tuple(
-            KeyRecord(key_id=key.key_id, hash=key.hash, expires_time=key.expires_time or 0.0, revoked=key.revoked_time is not None)
-            for key in keys
-        ),
-        settings_json=canonical(new.settings) if new.settings else "",
-        frozen=new.frozen,
-        writer_epoch=writing.epoch,
-    )
+    record = tenant_record(new, await writing.unit.keys.of(new.name), writing.epoch)
     await writing.publish(TENANTS, new.name, lambda number: replace(record, sequence=number).to_bytes())
     return Made(value=new, before=held, after=new, revision=new.revision)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from penstock.contracts.errors import Conflict, InvalidInput, NotFound
 from penstock.contracts.routes import WHOLE, FallbackKind, Route
-from services.controller.deployment_values import DeploymentStatus
 from services.controller.ports import Unit
 from services.controller.registry import check_deployable, known_version
 from services.controller.signature_gaps import signature_gaps
@@ -25,7 +24,7 @@ async def check_answering(unit: Unit, model: str, versions: Iterable[str]) -> No
     named = sorted(set(versions))
     for version in named:
         check_deployable(await known_version(unit, model, version))
-    active = {each.version for each in await unit.deployments.of(model) if each.status is DeploymentStatus.ACTIVE}
+    active = {each.version for each in await unit.deployments.of(model) if each.may_answer}
     missing = [version for version in named if version not in active]
     if missing:
         raise Conflict(

@@ -8,9 +8,9 @@ from typing import Protocol
 import structlog
 
 from services.chassis.clock import Clock
+from services.chassis.crash_ledger import Crash, CrashLedger, GivenUp
 from services.chassis.death import Death, Exit
 from services.chassis.last_words import LastWords
-from services.embedded.crash_ledger import Crash, CrashLedger, GivenUp
 
 _FROM_OUTSIDE = frozenset({Death.ENDED, Death.KILLED, Death.STOPPED})
 """Deaths for which no version is to blame."""

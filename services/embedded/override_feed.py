@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 from penstock.v1.worker_pb2 import ModelOverride
+from services.chassis.crash_ledger import GivenUp
 from services.chassis.folder_table import FolderTable
-from services.embedded.crash_ledger import GivenUp
 
 
 class FolderFailedVersions:

@@ -16,7 +16,8 @@ from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.router_status import RouterStatus
 from penstock.contracts.routes import Route
 from penstock.contracts.topics import ROUTERS, ROUTES
-from services.chassis.kafka import BusSettings, Delivery, dismiss, producer, quieten
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import Delivery, dismiss, producer, quieten
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.operator_keys import OperatorKey
 from services.chassis.process import running

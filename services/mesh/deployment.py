@@ -54,7 +54,8 @@ class Deployment:
 def deployment_of(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | None:
     """Pure: build the deployment of one version from its ready replicas, by instance; None without any.
 
-    Where digests differ, the newest files win and older replicas get nothing new.
+    Where digests differ, the newest files win and older replicas get nothing new. Where the files are the same and only their
+    configuration is rolled through the fleet, all of them serve: the first one that has changed would else get the work of all.
     """
     if not ready:
         return None
@@ -68,7 +69,7 @@ def deployment_of(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | No
         replicas=tuple(
             ReplicaRef(instance_id=instance_id, replica_id=replica.replica_id)
             for instance_id, replica in ready
-            if replica.digest == newest.digest and replica.model_config == newest.model_config
+            if _serves_beside(replica, newest)
         ),
         response_cache=newest.response_cache,
         response_cache_ttl_seconds=newest.response_cache_ttl_seconds,
@@ -78,3 +79,15 @@ def deployment_of(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | No
         shares=declared_backends(newest.model_config),
         graph=declared_graph(newest.model_config),
     )
+
+
+def _serves_beside(replica: ReplicaStatus, newest: ReplicaStatus) -> bool:
+    if replica.digest == newest.digest:
+        return replica.model_config == newest.model_config
+    same_files = bool(newest.files_digest) and replica.files_digest == newest.files_digest
+    return same_files and _face(replica) == _face(newest)
+
+
+def _face(replica: ReplicaStatus) -> tuple[object, ...]:
+    """Return what a router checks and answers in the name of a replica."""
+    return replica.signature, replica.priority_levels, replica.response_cache, replica.reject_non_finite

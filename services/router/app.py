@@ -18,25 +18,19 @@ from typing import TypeVar
 import structlog
 
 from penstock.contracts.errors import NotImplementedHere
-from penstock.contracts.topics import WORKERS
-from penstock.contracts.worker_status import WorkerStatus
 from services.chassis import telemetry
 from services.chassis.atomic_file import write_atomically
 from services.chassis.blackbox import read_casualties
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
-from services.chassis.feeds import Feed, FolderFeed
 from services.chassis.heartbeat import beating
-from services.chassis.kafka_feed import KafkaFeed
-from services.chassis.metrics import Collected, registry
+from services.chassis.metrics import registry
 from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
 from services.chassis.telemetry import Telemetry
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
-from services.router.bus_loop import BusSide, on_the_bus, routes_in_force, topic_source
-from services.router.bus_metrics import bus_metrics
 from services.router.cache_statistics import RouterCaches
 from services.router.choosing import Choosing
 from services.router.config import RouterSettings
@@ -50,9 +44,9 @@ from services.router.grpc_front import GrpcOptions, open_grpc
 from services.router.http_front import HttpOptions, open_http
 from services.router.http_head import HttpLimits
 from services.router.inference import Inference
+from services.router.late_bus_loop import bus_side, metrics_of_bus, routes_by_bus, workers_of
 from services.router.link_tls import certificate_watch, link_tls
 from services.router.metrics import router_metrics
-from services.router.observation_metrics import observation_metrics
 from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.override_feed import FolderOverrides
@@ -65,7 +59,6 @@ from services.router.runtime_settings import LogSettings, TraceSettings
 from services.router.shadowing import Shadowing
 from services.router.shared_answers import SharedAnswers
 from services.router.statistics import ControlClient, Statistics
-from services.router.tenant_metrics import tenant_metrics
 from services.router.tenants import Tenants
 from services.router.tenants_file import TenantsFile
 from services.router.tls_files import TlsFiles
@@ -107,9 +100,9 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         tenants_file = TenantsFile(core.tenants, settings.tenants_file, is_on_bus=settings.bus.is_set)
         tenants_file.open()
         await enter(running(core.dispatch.run(), name="dispatch"))
-        workers = _workers(settings, clock)
+        workers = workers_of(settings, clock)
         await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
-        bus = None if core.routes is None else await enter(on_the_bus(settings, core.routes, core.tenants, core.observing))
+        bus = None if core.routes is None else await enter(bus_side(settings, core.routes, core.tenants, core.observing))
         await workers.caught_up()
         shared = await enter(shared_by_redis(settings, core.tenants, clock))
         await enter(core.controllers)
@@ -120,7 +113,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
             *core.metrics.collectors,
             *router_metrics(core.inference, core.dispatch, core.shared),
             *process_metrics(start, traces),
-            *([] if bus is None else _bus_metrics(bus, core)),
+            *([] if bus is None else metrics_of_bus(bus, core.choosing, core.observing, core.inference.fallback)),
             *shared,
         )
         own = settings.state_dir / "metrics" / f"{settings.router_id}.sock"
@@ -142,7 +135,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
 
 def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     identity = f"{settings.router_id}-{secrets.token_hex(8)}"
-    routes = routes_in_force(settings, identity) if settings.bus.is_set else None
+    routes = routes_by_bus(settings, identity) if settings.bus.is_set else None
     table = RouteTable() if routes is None else RouteTable(routes.plans, routes.asked)
     metrics = RouterMetrics()
     tenants = Tenants(pepper=settings.key_pepper.encode(), require_keys=settings.require_keys)
@@ -192,21 +185,11 @@ def _assist(inference: Inference, observing: Observing, around: Surroundings, ro
     routes.on_change(lambda _model: shadowing.follow_routes(routes.plans.values()))
 
 
-def _bus_metrics(bus: BusSide, core: Core) -> tuple[Collected, ...]:
-    routes = bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, core.choosing, core.inference.fallback)
-    return (*routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters), *observation_metrics(core.observing))
-
-
-def _workers(settings: RouterSettings, clock: Clock) -> Feed[WorkerStatus]:
-    if settings.bus_workers and settings.bus.is_set:
-        return KafkaFeed(topic_source(settings, WORKERS), WorkerStatus.from_bytes, WorkerStatus.supersedes)
-    return FolderFeed(settings.state_dir / "workers", WorkerStatus.from_bytes, clock)
-
-
 @asynccontextmanager
 async def _control(start: Start[RouterSettings], core: Core, clock: Clock, traces: Telemetry) -> AsyncGenerator[Control]:
     settings, client = start.config.current, ControlClient()
     directory = Directory(core.table)
+    repository = None if settings.bus.is_set else Repository(FolderOverrides(settings.state_dir / "overrides"), core.table.statuses, clock)
     try:
         yield Control(
             tenants=core.tenants,
@@ -214,7 +197,7 @@ async def _control(start: Start[RouterSettings], core: Core, clock: Clock, trace
             statistics=Statistics(
                 directory, core.table.statuses, client, RouterCaches(core.metrics.triton, settings.router_id, settings.state_dir)
             ),
-            repository=Repository(FolderOverrides(settings.state_dir / "overrides"), core.table.statuses, clock),
+            repository=repository,
             log_settings=LogSettings(start.logs or _NoLogs(), settings.log_level),
             trace_settings=TraceSettings(SamplingControl(traces)),
             controllers=core.controllers,

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
-from services.chassis.kafka import BusSettings
 from services.chassis.metrics_server import ScrapeSettings
 from services.chassis.redis_client import RedisSettings
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from penstock.contracts.errors import Conflict
 from penstock.oip.v2 import inference_pb2 as pb
 from services.router.controller_link import ControllerLink
 from services.router.directory import Directory
@@ -31,7 +32,8 @@ class Control:
     tenants: Tenants
     directory: Directory
     statistics: Statistics
-    repository: Repository
+    repository: Repository | None
+    """None where a controller decides what is held."""
     log_settings: LogSettings
     trace_settings: TraceSettings
     controllers: ControllerLink = field(default_factory=lambda: ControllerLink(()))
@@ -70,13 +72,23 @@ class Control:
     async def load(self, key: str | None, model: str, parameters: Mapping[str, Parameter], deadline: float) -> None:
         """Load a model, or load it again, and return when it serves; `deadline` is monotonic seconds."""
         self.tenants.admin(key)
-        await self.repository.load(load_order(model, parameters), deadline)
+        order = load_order(model, parameters)
+        await self._repository("loaded").load(order, deadline)
 
     async def unload(self, key: str | None, model: str, parameters: Mapping[str, Parameter], deadline: float) -> None:
         """Unload a model and return when it is gone; `deadline` is monotonic seconds."""
         self.tenants.admin(key)
         check_unload(model, parameters)
-        await self.repository.unload(model, deadline)
+        await self._repository("unloaded").unload(model, deadline)
+
+    def _repository(self, done: str) -> Repository:
+        if self.repository is None:
+            raise Conflict(
+                f"models are {done} by the controller here, which would undo what is asked of a router: "
+                "use `penstock deploy`, and `penstock deployments delete` to unload",
+                reason="DEPLOYED_BY_CONTROLLER",
+            )
+        return self.repository
 
     def logs(self, key: str | None, wanted: Mapping[str, LogValue]) -> Mapping[str, LogValue]:
         """Return the log settings in force, after changing those that are wanted."""

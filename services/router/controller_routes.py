@@ -31,6 +31,7 @@ PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/api/v1/audit", ("GET",)),
     ("/api/v1/changes", ("GET",)),
     ("/api/v1/apply", ("POST",)),
+    ("/api/v1/republish", ("POST",)),
     ("/api/v1/freeze", ("PUT",)),
     ("/api/v1/mesh", ("GET",)),
     ("/api/v1/openapi.json", ("GET",)),

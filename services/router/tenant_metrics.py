@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
-from services.chassis.kafka_feed import FeedCounters
 from services.chassis.metrics import Asked, Collected, Merge
 from services.router.tenants_in_force import TenantsInForce
+
+if TYPE_CHECKING:
+    from services.chassis.kafka_feed import FeedCounters
 
 
 def tenant_metrics(in_force: TenantsInForce, feed: FeedCounters) -> tuple[Collected, ...]:

@@ -9,7 +9,8 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from penstock.contracts.topics import Topic
-from services.chassis.kafka import BusSettings, admin
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import admin
 from services.chassis.process import CannotStart
 
 

@@ -10,10 +10,12 @@ import gc
 import os
 import secrets
 import sys
+import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,9 +31,9 @@ from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
 from services.worker.batcher import Batcher
 from services.worker.batchers import Batchers
-from services.worker.bus_loop import BusSide, following_assignments, on_the_bus
 from services.worker.config import WorkerSettings
 from services.worker.control_servicer import ControlServicer, serving_control
+from services.worker.crash_book import CrashBook
 from services.worker.desires import Desires
 from services.worker.ending import Ending
 from services.worker.execution_spans import SpanTracer
@@ -55,7 +57,10 @@ from services.worker.trials import Trials
 from services.worker.turn_end import TurnEnd
 from services.worker.unloading import DrainTimes, Unloading, UnloadingPorts
 
-FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox", "heartbeats", "trials")
+FOLDERS = ("workers", "overrides", "links", "control", "metrics", "blackbox", "heartbeats", "trials", "crashes")
+
+if TYPE_CHECKING:
+    from services.worker.bus_loop import BusSide
 
 log = structlog.get_logger(__name__)
 
@@ -87,12 +92,13 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         traces = await enter(telemetry.started(start.service))
         box = state / "blackbox" / settings.worker_id
         deadly = last_loading(box)
+        crashes = _crash_book(settings, box)
         suspects = Suspects(stack.enter_context(_blackbox(box)))
         ending = Ending(suspects, start.logs)
         guard = stack.enter_context(InlineGuard(ending.end))
         tracer = SpanTracer(traces) if traces.is_exporting else None
         turn_end = TurnEnd()
-        bus = await enter(on_the_bus(settings, clock)) if settings.bus.is_set else None
+        bus = await enter(_on_the_bus(settings, clock, crashes)) if settings.bus.is_set else None
         batchers = Batchers(suspects=suspects, guard=guard, tracer=tracer, ending=ending, soon=turn_end.soon)
         core = _core(settings, clock, batchers, bus)
         core.reconciler.hold_back(deadly)
@@ -104,7 +110,7 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         await enter(running(overrides.follow(), name="overrides"))
         await overrides.caught_up()
         if bus is not None:
-            await enter(following_assignments(settings, bus, core.reconciler.look_now))
+            await enter(bus.following(settings, core.reconciler.look_now))
         await enter(running(core.reconciler.run(), name="reconciler"))
         servicer = ControlServicer(core.reconciler if bus is None else bus.desires, core.replicas, core.board)
         control_address = await enter(serving_control(servicer, state / "control" / f"{settings.worker_id}.sock"))
@@ -116,6 +122,21 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         await enter(running(start.config.follow(clock), name="config"))
         log.info("worker_open", worker=settings.worker_id, link=links.address, repository=str(settings.repository or "assigned"))
         yield Hooks(reload=lambda: _reload(start))
+
+
+def _crash_book(settings: WorkerSettings, box: Path) -> CrashBook:
+    """Learn how the life before this one ended; where there is no bus, a supervisor does that."""
+    book = CrashBook(settings.state_dir / "crashes" / f"{settings.worker_id}.json")
+    if settings.bus.is_set:
+        book.learn(box, time.time())
+    return book
+
+
+def _on_the_bus(settings: WorkerSettings, clock: Clock, crashes: CrashBook) -> AbstractAsyncContextManager[BusSide]:
+    """Import what reaches the bus and the store only where there is a bus: a worker without it starts sooner."""
+    from services.worker.bus_loop import on_the_bus  # noqa: PLC0415
+
+    return on_the_bus(settings, clock, crashes)
 
 
 async def _leave(core: Core, links: LinkServer) -> None:

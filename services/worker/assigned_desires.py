@@ -11,8 +11,9 @@ their workers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -32,11 +33,24 @@ HELD = (Holding.ACTIVE, Holding.STANDBY)
 log = structlog.get_logger(__name__)
 
 
+class Crashes(Protocol):
+    """Who knows which versions killed this worker again and again."""
+
+    def of(self, model: str) -> Mapping[str, str]:
+        """Return the versions of a model that are given up, with the reason."""
+        ...
+
+    def keep_only(self, replicas: Iterable[AssignedReplica]) -> None:
+        """Forget what is not assigned any more, or not as it was."""
+        ...
+
+
 class AssignedDesires:
     """Keeps the newest assignment, and says what it asks for; used on the event loop only."""
 
-    def __init__(self, worker_id: str, attempts: Attempts) -> None:
+    def __init__(self, worker_id: str, attempts: Attempts, crashes: Crashes | None = None) -> None:
         """Start without an assignment: nothing is wanted, and that is not known yet."""
+        self._crashes = crashes
         self._worker_id = worker_id
         self._attempts = attempts
         self._assignment = Assignment(worker_id=worker_id, revision=0)
@@ -56,6 +70,8 @@ class AssignedDesires:
         """Take the assignment that is in force; None means that there is none any more, and nothing is wanted."""
         self._assignment = assignment or Assignment(worker_id=self._worker_id, revision=0)
         self._is_known = True
+        if self._crashes is not None:
+            self._crashes.keep_only(self._assignment.replicas)
         log.info(
             "assignment_taken",
             revision=self._assignment.revision,
@@ -100,8 +116,12 @@ class AssignedDesires:
             offers=offers,
             unsettled=frozenset(one.version for one in replicas if one.holding is Holding.DRAINING) - offers.keys(),
             policy=All(),
-            given_up={} if override is None else override.failed_versions,
+            given_up=self._given_up(replicas[0].model, override),
         )
+
+    def _given_up(self, model: str, override: Override | None) -> Mapping[str, str]:
+        here = self._crashes.of(model) if self._crashes is not None else {}
+        return {**(override.failed_versions if override is not None else {}), **here}
 
     def _offer(self, replica: AssignedReplica, now: float) -> Offer:
         identity = (replica.digest, replica.config_json, replica.deployment_id)

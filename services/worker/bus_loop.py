@@ -24,7 +24,7 @@ from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
 from services.chassis.process import CannotStart, running
 from services.worker.artefact_source import ArtefactSource
 from services.worker.artefacts import Artefact
-from services.worker.assigned_desires import AssignedDesires
+from services.worker.assigned_desires import AssignedDesires, Crashes
 from services.worker.assignment_feed import AssignmentFeed
 from services.worker.attempts import Attempts, RetryTimes
 from services.worker.config import WorkerSettings
@@ -52,10 +52,17 @@ class BusSide:
             Assigned(model=artefact.model, version=artefact.version, digest=artefact.manifest_digest)
         )
 
+    @asynccontextmanager
+    async def following(self, settings: WorkerSettings, look_now: Callable[[], None]) -> AsyncGenerator[None]:
+        """Act on assignments while the block lasts; nothing waits for the bus, for what was assigned last is on this disk."""
+        assignments = AssignmentFeed(settings.worker_id, self.feed, self.desires, look_now)
+        async with running(assignments.follow(), name="assignments"), running(assignments.note_caught_up(), name="assignments-caught-up"):
+            yield
+
 
 @asynccontextmanager
-async def on_the_bus(settings: WorkerSettings, clock: Clock) -> AsyncGenerator[BusSide]:
-    """Open the cache and the way out while the block lasts; assignments are followed inside of `following_assignments`.
+async def on_the_bus(settings: WorkerSettings, clock: Clock, crashes: Crashes | None = None) -> AsyncGenerator[BusSide]:
+    """Open the cache and the way out while the block lasts; assignments are followed inside of `following`.
 
     The cache keeps what is assigned, whatever for. What is not may go although it still serves: it does so from memory, and a successor
     that waited for its files to go while it waits for the successor would wait for ever.
@@ -63,7 +70,8 @@ async def on_the_bus(settings: WorkerSettings, clock: Clock) -> AsyncGenerator[B
     Raises:
         CannotStart: the store's address is not valid, or the cache is not this worker's alone.
     """
-    desires = AssignedDesires(settings.worker_id, Attempts(RetryTimes(longest_seconds=settings.artefacts.retry_limit_seconds), Random()))
+    attempts = Attempts(RetryTimes(longest_seconds=settings.artefacts.retry_limit_seconds), Random())
+    desires = AssignedDesires(settings.worker_id, attempts, crashes)
 
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -80,14 +88,6 @@ async def on_the_bus(settings: WorkerSettings, clock: Clock) -> AsyncGenerator[B
         await enter(running(reports.run(), name="status-reports"))
         feed = KafkaFeed(_source(settings), Assignment.from_bytes, Assignment.supersedes)
         yield BusSide(desires=desires, feed=feed, sender=sender, reports=reports, cache=cache)
-
-
-@asynccontextmanager
-async def following_assignments(settings: WorkerSettings, side: BusSide, look_now: Callable[[], None]) -> AsyncGenerator[None]:
-    """Act on assignments while the block lasts; nothing waits for the bus, for what was assigned last is on this disk."""
-    assignments = AssignmentFeed(settings.worker_id, side.feed, side.desires, look_now)
-    async with running(assignments.follow(), name="assignments"), running(assignments.note_caught_up(), name="assignments-caught-up"):
-        yield
 
 
 def _source(settings: WorkerSettings) -> TopicSource:

@@ -7,8 +7,8 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
-from services.chassis.kafka import BusSettings
 from services.chassis.logs import Level
 from services.chassis.metrics_server import ScrapeSettings
 

@@ -219,7 +219,7 @@ class Reconciler:
             self._replicas[replica_id].step(ReplicaEvent.ABANDONED, now_time=time.time(), reason="abandoned: other files are wanted")
             self._loads[replica_id].cancel()
         for offer, reason in steps.give_up:
-            self._replicas.add_ended(offer, ReplicaEvent.FAILED, reason)
+            self._replicas.add_ended(offer, ReplicaEvent.FAILED, reason).given_up = True
             log.error("replica_given_up", model=offer.artefact.model, version=offer.artefact.version, message=reason)
         for offer in steps.leave_unloaded:
             self._replicas.add_ended(offer, ReplicaEvent.ABANDONED, "unloaded")

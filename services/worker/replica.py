@@ -42,6 +42,8 @@ class Replica:
     life: ReplicaLife
     digest: str = ""
     failure: ServingError | None = None
+    given_up: bool = False
+    """It killed this worker again and again, and is not tried any more."""
     is_passing: bool = False
     """What it failed for passes: it will be tried again."""
     loaded: Loaded | None = None
@@ -87,9 +89,12 @@ class Replica:
             model=self.model,
             version=self.version,
             state=self.life.state,
-            digest=self.digest,
+            # Before its files have been read, the digest that they will have says which assignment this is.
+            digest=self.digest or self.offer.expected_digest,
             reason=self.life.reason,
             changed_time=self.life.changed_time,
+            files_digest=self.offer.artefact.manifest_digest,
+            given_up=self.given_up,
         )
         return status if self.loaded is None else _with_loaded(status, self.loaded)
 
@@ -104,6 +109,7 @@ def _with_loaded(status: ReplicaStatus, loaded: Loaded) -> ReplicaStatus:
         digest=status.digest,
         reason=status.reason,
         changed_time=status.changed_time,
+        files_digest=status.files_digest,
         signature=loaded.completed.signature,
         model_config=loaded.model_config,
         memory_bytes=loaded.memory_bytes,

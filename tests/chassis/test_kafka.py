@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.kafka import BusSettings, Delivery, producer, producer_settings, reader, reader_settings
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import Delivery, producer, producer_settings, reader, reader_settings
 
 BUS = BusSettings(bootstrap_servers="127.0.0.1:1")
 SERVICES = Path(__file__).parent.parent.parent / "services"

@@ -10,7 +10,7 @@ import structlog
 
 from penstock.contracts.topics import Topic
 from services.chassis import kafka_sending
-from services.chassis.kafka import BusSettings
+from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka_sending import QUEUE_BYTES, QUEUE_RECORDS, KafkaSender
 from tests.chassis.feed_worlds import Follower, KafkaWorld
 from tests.kafka_broker import Broker

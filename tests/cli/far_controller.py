@@ -149,6 +149,9 @@ class FarController:
         pending = ["the traffic of fraud waits until v3.1 is ready"]
         return pb.ApplyResponse(changes=[self._change(request, "deployment.create")], pending=pending)
 
+    def Republish(self, request: pb.RepublishRequest) -> pb.RepublishResponse:
+        return pb.RepublishResponse(records=["penstock.routes.v1/fraud"], change=self._change(request, "mesh.republish"))
+
     def SetWritesFrozen(self, request: pb.SetWritesFrozenRequest) -> pb.SetWritesFrozenResponse:
         return pb.SetWritesFrozenResponse(frozen=request.frozen, change=self._change(request, "setting.set"))
 

@@ -270,6 +270,15 @@ def test_one_command_freezes_a_tenant_a_model_or_all_writes(ask: Run, controller
     )
 
 
+def test_topics_are_filled_again_and_a_dry_run_says_with_what(ask: Run, controller: FarController):
+    shown = ask("republish", "--dry-run")
+
+    assert shown.exit_code == 0
+    assert "penstock.routes.v1/fraud" in shown.output
+    assert "would be published again" in shown.output
+    assert last(controller, pb.RepublishRequest).options.dry_run is True
+
+
 @pytest.mark.parametrize("arguments", [[], ["--writes", "--model", "m"], ["--tenant", "a", "--model", "m"]])
 def test_a_freeze_is_of_one_thing(arguments: list[str], ask: Run, controller: FarController):
     assert (ask("freeze", *arguments).exit_code, controller.requests) == (2, [])

@@ -30,6 +30,7 @@ from services.controller.platform_servicer import PlatformServicer
 from services.controller.platform_settings import PlatformSettings
 from services.controller.registering import registering
 from services.controller.registry import Registry
+from services.controller.republishing import Republishing
 from services.controller.rest_front import rest_app, serving_rest
 from services.controller.rights import Operation
 from services.controller.rollback import Rollback
@@ -53,6 +54,13 @@ CALLERS: Mapping[str, dict[str, object]] = {
 
 SIGNED = "penstock-operator-ed25519:" + "ab" * 32
 """What a person with a break-glass key might send as if it were an API key."""
+
+
+class NoTopics:
+    """Topics that hold nothing."""
+
+    async def held(self, _: object) -> dict[str, bytes]:
+        return {}
 
 
 @dataclass(kw_only=True)
@@ -118,7 +126,7 @@ def served(stand: Stand, intake: Any) -> Mapping[str, Operation]:
             traffic=TrafficServicer(Traffic(changes), Rollback(changes), routers),
             tenants=TenantsServicer(Tenancy(changes), stand.catalogue),
             ledger=LedgerServicer(stand.catalogue, routers, workers, time.monotonic),
-            platform=PlatformServicer(Applying(changes, workers), PlatformSettings(changes)),
+            platform=PlatformServicer(Applying(changes, workers), PlatformSettings(changes), Republishing(changes, NoTopics())),
         )
     )
 

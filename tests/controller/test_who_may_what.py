@@ -43,6 +43,7 @@ ROWS = {
     "GetMesh": VIEW,
     "Apply": OPERATE,
     "SetWritesFrozen": OPERATE,
+    "Republish": OPERATE,
 }
 
 PATH_ROWS = {
@@ -78,6 +79,7 @@ PATH_ROWS = {
     "GET /audit": VIEW,
     "GET /changes": VIEW,
     "POST /apply": OPERATE,
+    "POST /republish": OPERATE,
     "PUT /freeze": OPERATE,
     "GET /mesh": VIEW,
 }

@@ -31,7 +31,8 @@ from penstock.contracts.errors import ServingError, Unavailable
 from penstock.contracts.routes import RoutingKey
 from penstock.contracts.topics import ROUTES
 from penstock.v1 import routes_pb2
-from services.chassis.kafka import BusSettings, Delivery
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import Delivery
 from services.chassis.kafka_sending import KafkaSender
 from services.chassis.process import running as kept
 from tests.faults.conftest import ROUTERS

@@ -28,7 +28,7 @@ def process(folder: Path, service: str, *, name: str = "", **settings: Any) -> I
         yield log
     finally:
         child.send_signal(signal.SIGTERM)
-        assert child.wait(30) == 0, log.read_text()[-2000:]
+        assert child.wait(60) == 0, log.read_text()[-2000:]
 
 
 def until(condition: Callable[[], bool], log: Path) -> None:

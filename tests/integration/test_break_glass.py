@@ -21,7 +21,8 @@ from penstock.contracts.errors import Unavailable
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import single
 from penstock.contracts.topics import ROUTES
-from services.chassis.kafka import BusSettings, Delivery, dismiss, producer
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import Delivery, dismiss, producer
 from services.chassis.operator_keys import VALID_SECONDS, OperatorKey
 from services.emergency.router_link import connected
 from tests.integration.processes import process, until

@@ -22,7 +22,8 @@ from onnx import TensorProto, helper, save_model
 from redis import Redis
 
 from penstock import Client
-from services.chassis.kafka import BusSettings, Delivery, producer, reader
+from services.chassis.bus_settings import BusSettings
+from services.chassis.kafka import Delivery, producer, reader
 from services.stack.postgres_database import home
 
 PENSTOCK = (str(Path(sys.executable).with_name("penstock")),)

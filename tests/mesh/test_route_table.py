@@ -232,3 +232,13 @@ def test_a_routed_version_that_no_worker_holds_is_to_come_and_an_unknown_one_is_
     table.apply("a", status("a", replica(version="2", replica_id=3), revision=3))
     assert [one.version for one in asked.newest()] == ["3"]
     assert table.resolve("echo", "2").version == "2"
+
+
+def test_replicas_of_the_same_files_serve_together_while_their_configuration_is_rolled():
+    old = dataclasses.replace(replica(replica_id=1), digest="old", changed_time=1.0, files_digest="f")
+    new = dataclasses.replace(replica(replica_id=2), digest="new", changed_time=2.0, files_digest="f")
+    other = dataclasses.replace(new, reject_non_finite=True)
+
+    assert len(table_of(status("a", old), status("b", new)).resolve("echo").replicas) == 2
+    assert len(table_of(status("a", old), status("b", other)).resolve("echo").replicas) == 1
+    assert len(table_of(status("a", old), status("b", dataclasses.replace(new, files_digest="g"))).resolve("echo").replicas) == 1

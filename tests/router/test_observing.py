@@ -12,7 +12,7 @@ from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import Backend, Route
 from penstock.contracts.topics import Topic
 from penstock.v1.link_pb2 import Answer, Chunk
-from services.chassis.kafka import BusSettings
+from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka_sending import KafkaSender
 from services.router import exposing as module
 from services.router.observation_loop import ObservationLoop

@@ -1,10 +1,11 @@
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from penstock.contracts.errors import DeadlineExceeded, LoadFailed, ModelNotFound, NoReadyReplica, TenantForbidden
+from penstock.contracts.errors import Conflict, DeadlineExceeded, LoadFailed, ModelNotFound, NoReadyReplica, TenantForbidden
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus
 from penstock.v1.worker_pb2 import ModelOverride
 from services.router.load_order import LoadOrder
@@ -263,6 +264,15 @@ async def test_only_administrators_load_and_unload(stand: ControlStand, tmp_path
         await stand.control.load("secret", "digits", {}, FAR)
     with pytest.raises(TenantForbidden):
         await stand.control.unload("secret", "digits", {}, FAR)
+
+
+async def test_where_a_controller_decides_a_load_past_it_is_refused_by_name(stand: ControlStand):
+    control = dataclasses.replace(stand.control, repository=None)
+
+    for refused in (control.load(None, "digits", {}, FAR), control.unload(None, "digits", {}, FAR)):
+        with pytest.raises(Conflict, match="penstock deploy") as caught:
+            await refused
+        assert caught.value.reason == "DEPLOYED_BY_CONTROLLER"
 
 
 async def test_overrides_are_files_that_other_processes_can_read(tmp_path: Path):

@@ -16,7 +16,7 @@ from penstock.contracts.topics import ROUTES
 from penstock.v1 import router_pb2 as pb
 from penstock.v1 import routes_pb2
 from penstock.v1.router_pb2_grpc import RouterAdminStub
-from services.chassis.kafka import BusSettings
+from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.operator_keys import OperatorKeys
 from services.chassis.process import running

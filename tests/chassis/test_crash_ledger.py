@@ -7,9 +7,9 @@ import signal
 import pytest
 
 from penstock.contracts.names import ModelVersion
+from services.chassis.crash_ledger import Crash, CrashLedger, GivenUp
 from services.chassis.death import Exit
 from services.chassis.last_words import LastWords, Phase, Suspect
-from services.embedded.crash_ledger import Crash, CrashLedger, GivenUp
 from services.embedded.crash_watch import crash_of
 
 POISON = ModelVersion(model="digits", version="3")
