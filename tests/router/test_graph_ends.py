@@ -51,6 +51,7 @@ async def test_a_deadline_that_passes_ends_the_graph_and_its_steps(graphs: Graph
 async def test_a_tenant_pays_for_one_request_and_needs_the_right_to_the_graph_alone(graphs: GraphStand):
     policy = TenantPolicy(name="acme", requests_per_second=0.001, models=("graph",), max_rows_in_flight=1)
     graphs.stand.tenants.put("acme", Admitted(policy=policy, keys=()))
+    graphs.stand.tenants.close()
     tenant = graphs.stand.tenants.all()["acme"]
     graphs.stand.tenants.known["key"] = tenant
     graphs.hold(graph(PAIR))
@@ -114,6 +115,7 @@ async def test_a_graph_is_ready_when_all_its_steps_are(graphs: GraphStand):
 
 async def test_a_key_that_looks_like_a_step_opens_nothing(graphs: GraphStand):
     graphs.stand.tenants.put("acme", Admitted(policy=TenantPolicy(name="acme"), keys=()))
+    graphs.stand.tenants.close()
     graphs.hold(graph(PAIR))
 
     error = await graphs.ask(key="\0step of acme")
