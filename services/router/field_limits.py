@@ -39,13 +39,13 @@ def check_counts(payload: bytes) -> None:
         return
     counts = dict.fromkeys((0, *_LIMITS), 0)
     nested = 0
-    for number, start, end in _fields(payload, 0, len(payload)):
+    for number, start, end in fields(payload, 0, len(payload)):
         kind = number if number in _LIMITS else 0
         counts[kind] += 1
         if counts[kind] > _LIMITS.get(kind, OTHER_LIMIT):
             raise _too_many(kind)
         if kind in {_INPUTS, _OUTPUTS}:
-            for inner, first, last in _fields(payload, start, end):
+            for inner, first, last in fields(payload, start, end):
                 nested += 1
                 if inner == _SHAPE and last - first > SHAPE_BYTES:
                     raise InvalidInput("an input has more dimensions than any model", reason="SHAPE_MISMATCH", field="shape")
@@ -61,7 +61,7 @@ def _too_many(kind: int) -> InvalidInput:
     return InvalidInput("the message is not a ModelInferRequest: it holds too many fields", reason="MALFORMED")
 
 
-def _fields(payload: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+def fields(payload: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield (number, start, end) of each field's content; ends at the first that cannot be read.
 
     Raises:

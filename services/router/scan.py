@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from penstock.contracts.errors import InvalidInput
 from penstock.oip.v2 import inference_pb2 as pb
-from services.router.field_limits import PARAMETER_LIMIT, check_counts
+from services.router.field_limits import PARAMETER_LIMIT, check_counts, fields
 
 MODEL, VERSION, ID, PARAMETERS, INPUTS, OUTPUTS, RAW = 0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A
 PARAMETER_BYTES = 2048
@@ -34,6 +34,7 @@ class Parameters:
 
 
 NO_PARAMETERS = Parameters()
+_BEHIND_THE_HEAD = frozenset(tag >> 3 for tag in (INPUTS, OUTPUTS, RAW))
 
 
 def scan(payload: bytes) -> tuple[int, int, int, int] | None:
@@ -65,6 +66,15 @@ def scan(payload: bytes) -> tuple[int, int, int, int] | None:
     except IndexError:
         return None
     return key_end, id_end, end, tag
+
+
+def is_in_order(payload: bytes, start: int) -> bool:
+    """Whether nothing but inputs, outputs and raw contents follows: protobuf lets any field stand anywhere, and the last one counts.
+
+    Raises:
+        InvalidInput: a group.
+    """
+    return all(number in _BEHIND_THE_HEAD for number, _, _ in fields(payload, start, len(payload)))
 
 
 def parse(payload: bytes) -> pb.ModelInferRequest:

@@ -16,7 +16,19 @@ from services.router.choosing import ASKED, MOVED, Asking, Choosing, Unit
 from services.router.front import Affinity
 from services.router.layouts import LayoutBook
 from services.router.outcomes import RouterMetrics
-from services.router.scan import INPUTS, NO_PARAMETERS, Parameters, id_field, interpret, parameters_in, parse, scan, text_in, text_of
+from services.router.scan import (
+    INPUTS,
+    NO_PARAMETERS,
+    Parameters,
+    id_field,
+    interpret,
+    is_in_order,
+    parameters_in,
+    parse,
+    scan,
+    text_in,
+    text_of,
+)
 from services.router.targets import Target
 from services.router.templates import Learnt
 
@@ -151,6 +163,8 @@ class Understanding:
         model, target = "", None
         try:
             request = parse(payload)
+            if start is not None and not is_in_order(payload, start):
+                start, name, chosen = None, b"", None  # what the head says is not all there is to know
             model = request.model_name
             parameters = interpret(request)
             identity = id_field(_checked(request.id))
