@@ -57,7 +57,10 @@ async def serving_rest(app: FastAPI, host: str, port: int) -> AsyncGenerator[int
     Raises:
         OSError: the port cannot be bound.
     """
-    config = uvicorn.Config(app, host=host, port=port, log_config=None, lifespan="off", server_header=False, backlog=BACKLOG)
+    # No log of URLs: what a caller puts into a query may be a key, although no key is read there.
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, access_log=False, lifespan="off", server_header=False, backlog=BACKLOG
+    )
     config.load()
     listening = config.bind_socket() if port else None
     server = _Server(config)

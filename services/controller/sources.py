@@ -164,7 +164,8 @@ class Sources:
             url.isprintable() and url.isascii() and "\\" not in url and not parts.query and not parts.fragment and "@" not in parts.netloc
         )
         if not is_plain or "%" in url or any(part in {".", ".."} for part in parts.path.split("/")):
-            raise _refused(f"{url[:80]!r} is no plain URL of an object store")
+            shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:80]  # what else there is may be a secret
+            raise _refused(f"{shown!r} is no plain URL of an object store: no user, query, fragment or escape may be in it")
         if not any(prefix.endswith("/") and url.startswith(prefix) for prefix in self._rules.urls):
             allowed = ", ".join(self._rules.urls) or "none are allowed here"
             raise _refused(f"{url[:80]!r} is not where versions may be fetched from ({allowed})")

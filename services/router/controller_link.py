@@ -7,6 +7,7 @@ not lead, passes the call on to the next. That is safe, for neither has done any
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -76,6 +77,8 @@ class _Controller:
     def __init__(self, addresses: Addresses) -> None:
         self.addresses = addresses
         self.channel = grpc.aio.insecure_channel(addresses.grpc, CHANNEL_OPTIONS)
+        # It logs every URL, and what a caller puts into a query may be a key.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
         timeout = httpx2.Timeout(LONGEST_SECONDS, connect=CONNECT_SECONDS)
         self.http = httpx2.AsyncClient(base_url=f"http://{addresses.http}", timeout=timeout, trust_env=False, follow_redirects=False)
 
