@@ -7,6 +7,9 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 # Inside .venv, so that removing .venv also removes the belief that it is there.
 STAMP := .venv/.setup.stamp
+# The gRPC engine in Rust; built and checked where cargo is there.
+FRONT := $(wildcard native/front/*.toml native/front/Cargo.lock native/front/src/*.rs)
+CARGO := $(shell command -v cargo)
 # More words for the command behind a target: `make test ARGS="-k tensors"`, `make bench ARGS=--help`.
 ARGS ?=
 
@@ -17,23 +20,30 @@ help: ## Show this list
 
 setup: $(STAMP) ## Install everything from uv.lock into .venv; leaves .venv/bin/penstock
 
-$(STAMP): pyproject.toml uv.lock deploy/setup/bootstrap.sh
+$(STAMP): pyproject.toml uv.lock deploy/setup/bootstrap.sh deploy/setup/front.sh $(FRONT)
 	@deploy/setup/bootstrap.sh
 	@touch $@
 
 servers: setup ## Get Kafka, Temporal, Redis and PostgreSQL for `penstock up` and the integration tests
 	@PYTHONPATH=$(CURDIR) deploy/setup/servers.sh
 
-check: setup ## Check format, lint, types and protos
+check: setup ## Check format, lint, types and protos, and the Rust where cargo is there
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
 	$(BIN)/python protos/lint.py
 	$(BIN)/python protos/generate.py --check
+ifneq ($(CARGO),)
+	cd native/front && cargo fmt --check
+	cd native/front && CARGO_TARGET_DIR=$(CURDIR)/.cache/front-target cargo clippy --quiet --locked --release -- -D warnings
+endif
 
 format: setup ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+ifneq ($(CARGO),)
+	cd native/front && cargo fmt
+endif
 
 test: servers ## Run the tests
 	$(BIN)/pytest $(ARGS)

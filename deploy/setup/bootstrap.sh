@@ -2,7 +2,7 @@
 # Make .venv: every package of uv.lock that development needs, and a working .venv/bin/penstock.
 #
 # Needs Python 3.11 or newer, make and the package registries. A missing or older uv is installed by pip into .cache/uv-venv and
-# nowhere else. Whatever uv is used can be found as .cache/bin/uv afterwards; the packaging tests build with it.
+# nowhere else. Where cargo is there, front.sh adds the gRPC engine in Rust. Whatever uv is used can be found as .cache/bin/uv afterwards; the packaging tests build with it.
 set -euo pipefail
 
 readonly UV_PINNED=0.13.9
@@ -69,6 +69,7 @@ main() {
   # Never a download of an interpreter: those come from outside the package registries.
   UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never .cache/bin/uv sync \
     --quiet --locked --python "$python" --extra mesh --group dev --group examples
+  deploy/setup/front.sh
   say 'done: .venv/bin/penstock'
 }
 
