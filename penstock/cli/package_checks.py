@@ -1,4 +1,4 @@
-"""Checks of what is installed: ONNX Runtime with its providers, and the native gRPC front.
+"""Checks of what is installed: ONNX Runtime with its providers, and what serves gRPC.
 
 Whether a provider works is asked in a process of its own, by the very code that workers ask: a driver that is broken can end the process
 that touches it.
@@ -33,6 +33,9 @@ def package_findings() -> Iterator[Finding]:
     else:
         yield fine("onnxruntime", runtime)
         yield _providers()
+    own = installed("penstock-front")
+    if own is not None and find_spec("penstock_front") is not None:
+        yield fine("penstock-front", own)
     yield judge_native_front(installed("pygrpc-native"), is_there=find_spec("pygrpc_native") is not None, is_server=runtime is not None)
 
 

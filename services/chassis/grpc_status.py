@@ -36,7 +36,7 @@ def trailers_of(error: ServingError) -> Trailers:
 
 
 def trailers_without_pushback(error: ServingError) -> Trailers:
-    """Return the trailing metadata that the native front can send."""
+    """Return the trailing metadata that pygrpc-native can send."""
     return _trailers(int(error.status.grpc), error.reason, error.message, error.field, error.retry_after_seconds)
 
 

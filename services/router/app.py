@@ -39,8 +39,9 @@ from services.router.controller_link import Addresses, ControllerLink
 from services.router.directory import Directory
 from services.router.fallback import FallbackChain, Surroundings
 from services.router.front import Front
+from services.router.front_metrics import FrontMetrics
 from services.router.graph_runs import GraphRuns, graphs_of
-from services.router.grpc_front import GrpcOptions, open_grpc
+from services.router.grpc_front import grpc_options, open_grpc
 from services.router.http_front import HttpOptions, open_http
 from services.router.http_head import HttpLimits
 from services.router.inference import Inference
@@ -111,6 +112,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         collectors = (
             certificates,
             *core.metrics.collectors,
+            front_metrics := FrontMetrics(),
             *router_metrics(core.inference, core.dispatch, core.shared),
             *process_metrics(start, traces),
             *([] if bus is None else metrics_of_bus(bus, core.choosing, core.observing, core.inference.fallback)),
@@ -118,7 +120,8 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         )
         own = settings.state_dir / "metrics" / f"{settings.router_id}.sock"
         await enter(MetricsServer(shown(registry(*collectors))).opened(own, settings.scrape))
-        grpc = await enter(_listening(open_grpc(_grpc_options(settings), control, clock), settings.grpc_port))
+        grpc = await enter(_listening(open_grpc(grpc_options(settings, _tls(settings)), control, clock), settings.grpc_port))
+        front_metrics.follow(grpc.counted)
         http = await enter(_listening(open_http(_http_options(settings), control), settings.http_port))
         fronts = (*grpc.fronts, *http.fronts)
         await enter(core.graphs.open())
@@ -245,17 +248,6 @@ def _ready(settings: RouterSettings, ports: dict[str, int]) -> Generator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def _grpc_options(settings: RouterSettings) -> GrpcOptions:
-    return GrpcOptions(
-        host=settings.host,
-        port=settings.grpc_port,
-        reuse_port=settings.reuse_port,
-        tls=_tls(settings),
-        prefers_native=settings.native_front,
-        message_limit_bytes=settings.message_limit_bytes,
-    )
 
 
 def _http_options(settings: RouterSettings) -> HttpOptions:

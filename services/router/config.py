@@ -11,6 +11,7 @@ from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
 from services.chassis.metrics_server import ScrapeSettings
 from services.chassis.redis_client import RedisSettings
+from services.router.grpc_engine import Engine
 
 
 class ControllerAddresses(BaseModel, extra="forbid", frozen=True):
@@ -46,7 +47,7 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     key_pepper: str = ""
     """Secret under which `hmac-sha256:` keys are hashed, those of the bus too; give it by the environment."""
     tls_certificate: Path | None = None
-    """PEM file; with `tls_key` both faces speak TLS, and gRPC is served by grpcio."""
+    """PEM file; with `tls_key` both faces speak TLS."""
     tls_key: Path | None = None
     tls_client_authorities: Path | None = None
     """PEM file of the authorities that clients' certificates must come from; none asks clients for no certificate."""
@@ -73,8 +74,10 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """Operators' public keys (TOML, see operator_keys.py); none means that nobody may change a route past the controller."""
     controllers: tuple[ControllerAddresses, ...] = ()
     """Where the mesh's controllers listen; none makes everything that needs one a refusal."""
-    native_front: bool = True
-    """Serve ModelInfer by the native front where that is possible."""
+    grpc_engine: Engine = Engine.AUTO
+    """What serves ModelInfer; auto takes `penstock-front` where it is installed, else `pygrpc-native` (without TLS), else `grpcio`."""
+    grpc_connection_seconds: float = Field(default=300.0, ge=0, le=86_400)
+    """Age at which a gRPC connection is asked to go, so that clients spread again; 0 never asks. Not by pygrpc-native."""
     message_limit_bytes: int = Field(default=64 << 20, ge=1024)
     """Longest request."""
     http_head_timeout_seconds: float = Field(default=10.0, gt=0, le=3600)

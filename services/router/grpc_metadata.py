@@ -10,7 +10,10 @@ from services.router.front import Affinity
 REQUEST_ID_LIMIT = 256
 """Longest `x-request-id`, in characters."""
 
-_READ = frozenset({"authorization", "traceparent", "x-api-key", "x-request-id", "x-session-affinity", "x-user-id"})
+WATCHED = ("authorization", "traceparent", "x-api-key", "x-request-id", "x-session-affinity", "x-user-id")
+"""Names that are read."""
+
+_READ = frozenset(WATCHED)
 
 
 def read_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str | None, str | None, Affinity | None]:

@@ -1,4 +1,4 @@
-"""The gRPC front on grpcio: everything that the native front does not serve, and all of it where TLS is asked or no native wheel exists.
+"""The gRPC front on grpcio: every method that a native front does not serve, and all of them where there is no native front to use.
 
 It is a grpc.aio server whose inference methods submit to a CallBuffer of its own; the front port is that buffer's. A drain refuses new
 inferences with UNAVAILABLE (DRAINING) until none is in flight, and only then stops the server: a grpc.aio server that is stopped under

@@ -1,4 +1,4 @@
-"""The gRPC front on pygrpc-native: ModelInfer is served outside the GIL, every other method by a grpcio server behind it.
+"""The gRPC front on pygrpc-native, where penstock-front is not installed: ModelInfer outside the GIL, all else by grpcio behind it.
 
 A pump thread takes whatever has arrived (`recv_batch_details`, which waits without the GIL), writes it into columns, and wakes the
 loop through an event descriptor, once until the loop has looked. The loop's `recv_wave` then only swaps a reference.

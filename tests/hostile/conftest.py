@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hostile.stand import Target, attacked
+from tests.router.grpc_face import ENGINES
 
 
-@pytest.fixture(scope="module", params=["native", "grpcio"])
+@pytest.fixture(scope="module", params=ENGINES)
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """Return a serve whose gRPC is pygrpc-native's, then one whose gRPC is grpcio's."""
-    with attacked(tmp_path_factory.mktemp("h"), is_native=request.param == "native") as running:
+    """Return a serve for each engine of gRPC in turn."""
+    with attacked(tmp_path_factory.mktemp("h"), engine=request.param) as running:
         yield running

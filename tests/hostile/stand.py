@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from penstock.oip.v2 import inference_pb2 as pb
+from services.router.grpc_engine import Engine
 from tests.flows.serving import Served, serving
 from tests.hostile.http2 import MODEL_INFER
 from tests.hostile.models import write_repository
@@ -41,7 +42,7 @@ class Target:
     """A serve, the processes that it had when it was whole, and a client of good will."""
 
     served: Served
-    is_native: bool
+    engine: Engine
     channel: grpc.Channel
     process_ids: Sequence[int]
     key: str | None = None
@@ -106,17 +107,17 @@ class Target:
 
 
 @contextmanager
-def attacked(folder: Path, *options: str, is_native: bool = True, key: str | None = None) -> Iterator[Target]:
+def attacked(folder: Path, *options: str, engine: Engine = Engine.AUTO, key: str | None = None) -> Iterator[Target]:
     """Serve while the block lasts; the log must not tell of any mistake of ours."""
-    engine = () if is_native else ("--set", "router.native_front=false")
+    engine_option = ("--set", f"router.grpc_engine={engine.value}")
     limit = ("--set", f"router.message_limit_bytes={MESSAGE_LIMIT_BYTES}")
     state = Path(os.environ["XDG_RUNTIME_DIR"]) / folder.name
     state.mkdir()
-    with serving(state, write_repository(folder), *limit, *engine, *options) as served:
+    with serving(state, write_repository(folder), *limit, *engine_option, *options) as served:
         channel = grpc.insecure_channel(served.grpc, options=[("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)])
         with channel:
             grpc.channel_ready_future(channel).result(10)
-            target = Target(served, is_native, channel, _children(served), key)
+            target = Target(served, engine, channel, _children(served), key)
             with suppress(AssertionError):  # the first request of a model may take its time
                 target.assert_unharmed()
             yield target

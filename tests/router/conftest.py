@@ -11,7 +11,7 @@ import pytest
 
 from services.router.grpc_front import GrpcOptions
 from tests.router.control_stand import replica
-from tests.router.grpc_face import Face, opened
+from tests.router.grpc_face import ENGINES, Face, opened
 
 TENANTS = f"""
 [[tenants]]
@@ -25,10 +25,10 @@ keys = ["sha256:{hashlib.sha256(b"admin").hexdigest()}"]
 """
 
 
-@pytest.fixture(params=["native", "grpcio"])
+@pytest.fixture(params=ENGINES)
 def options(request: pytest.FixtureRequest) -> GrpcOptions:
     """How the face is served: once by each engine."""
-    return GrpcOptions(port=0, prefers_native=request.param == "native", message_limit_bytes=1 << 20)
+    return GrpcOptions(port=0, engine=request.param, message_limit_bytes=1 << 20)
 
 
 @pytest.fixture

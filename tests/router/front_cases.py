@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -24,6 +25,7 @@ from penstock.oip.v2 import inference_pb2 as pb
 from penstock.oip.v2.services import INFERENCE_SERVICE
 from services.chassis.clock import SystemClock
 from services.router.call_buffer import CallBuffer
+from services.router.column_front import MODULE, ColumnFront, ColumnFrontOptions
 from services.router.front import NO_DEADLINE, Front, Wave
 from services.router.grpcio_front import GrpcioFront, GrpcioOptions
 from services.router.health_servicer import HealthServicer
@@ -172,6 +174,15 @@ async def native_case(limits: Limits) -> AsyncIterator[FrontCase]:
 
 
 @asynccontextmanager
+async def column_case(limits: Limits) -> AsyncIterator[FrontCase]:
+    options = ColumnFrontOptions(port=0, message_limit_bytes=limits.message_bytes, open_calls_limit=limits.open_calls)
+    async with ColumnFront(options) as front, grpc_client(f"127.0.0.1:{front.port}") as (call, disconnect):
+        case = FrontCase(front=front, call=call, disconnect=disconnect)
+        yield case
+        case.reader.stop()
+
+
+@asynccontextmanager
 async def grpcio_case(limits: Limits) -> AsyncIterator[FrontCase]:
     stand = control_stand()
     buffer = CallBuffer(limit=limits.open_calls)
@@ -244,3 +255,5 @@ CASES: dict[str, Callable[[Limits], AbstractAsyncContextManager[FrontCase]]] = {
     "grpcio": grpcio_case,
     "http": http_case,
 }
+if find_spec(MODULE) is not None:  # an extension of its own, which only machines with cargo have built
+    CASES["columns"] = column_case

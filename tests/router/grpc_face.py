@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import grpc
@@ -17,13 +18,18 @@ from penstock.oip.v2 import inference_pb2 as pb
 from penstock.oip.v2.health_pb2_grpc import HealthStub
 from penstock.oip.v2.inference_pb2_grpc import GRPCInferenceServiceStub
 from services.chassis.clock import SystemClock
+from services.router.column_front import MODULE
 from services.router.front import Front
+from services.router.grpc_engine import Engine
 from services.router.grpc_front import GrpcFace, GrpcOptions, open_grpc
 from tests.router.control_stand import ControlStand, control_stand, replica
 from tests.router.front_cases import UNBOUNDED, Reader, Refusal, answer_to, refusal
 from tests.router.test_statistics import statistics
 
 M = TypeVar("M")
+
+ENGINES = [Engine.PYGRPC, Engine.GRPCIO, *([Engine.COLUMNS] if find_spec(MODULE) is not None else [])]
+"""Our own is an extension that only machines with cargo have built."""
 
 
 class Face:

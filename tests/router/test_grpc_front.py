@@ -11,6 +11,7 @@ import pytest
 from penstock.contracts.errors import GrpcCode, InvalidInput, ServingError
 from penstock.oip.v2 import inference_pb2 as pb
 from services.chassis.clock import SystemClock
+from services.router.grpc_engine import Engine
 from services.router.grpc_front import GrpcOptions, open_grpc
 from tests.router.control_stand import control_stand
 from tests.router.front_cases import MODEL_INFER, request
@@ -18,17 +19,17 @@ from tests.router.grpc_face import Face, refused
 
 
 async def test_a_taken_port_is_an_error_that_names_it(options: GrpcOptions, face: Face):
-    taken = GrpcOptions(port=face.face.port, prefers_native=options.prefers_native)
+    taken = GrpcOptions(port=face.face.port, engine=options.engine)
     with pytest.raises(OSError, match=r"in use|cannot listen"):
         async with open_grpc(taken, face.stand.control, SystemClock()):
             pass
 
 
 async def test_routers_share_a_port_when_asked(options: GrpcOptions):
-    shared = GrpcOptions(port=0, reuse_port=True, prefers_native=options.prefers_native)
+    shared = GrpcOptions(port=0, reuse_port=True, engine=options.engine)
     stand = control_stand()
     async with open_grpc(shared, stand.control, SystemClock()) as first:
-        second_options = GrpcOptions(port=first.port, reuse_port=True, prefers_native=options.prefers_native)
+        second_options = GrpcOptions(port=first.port, reuse_port=True, engine=options.engine)
         async with open_grpc(second_options, stand.control, SystemClock()) as second:
             assert second.port == first.port
 
@@ -44,7 +45,7 @@ async def test_a_giant_message_is_refused_and_the_server_lives(face: Face):
 async def test_compressed_requests_are_understood(face: Face, options: GrpcOptions, compression: grpc.Compression):
     call = face.oip.ModelInfer(pb.ModelInferRequest.FromString(request("r1", 10_000)), compression=compression)
 
-    if options.is_native and compression is grpc.Compression.Deflate:  # pygrpc-native knows gzip alone, and says so
+    if options.engine is Engine.PYGRPC and compression is grpc.Compression.Deflate:  # pygrpc-native knows gzip alone, and says so
         assert (await refused(call)).code == GrpcCode.UNIMPLEMENTED
     else:
         assert (await call).id == "r1"

@@ -13,10 +13,17 @@ import trustme
 from penstock.contracts.errors import GrpcCode
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.oip.v2.inference_pb2_grpc import GRPCInferenceServiceStub
+from services.router.grpc_engine import Engine
 from services.router.grpc_front import GrpcOptions
 from services.router.tls_files import TlsFiles
 from tests.router.front_cases import UNBOUNDED, request
-from tests.router.grpc_face import opened, refused, stream
+from tests.router.grpc_face import ENGINES, opened, refused, stream
+
+
+@pytest.fixture(params=[engine for engine in ENGINES if engine is not Engine.PYGRPC])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Return an engine that speaks TLS."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +44,19 @@ def write_certificate(authority: trustme.CA, folder: Path) -> None:
     (folder / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
 
 
-async def test_tls_is_served_by_grpcio_and_everything_works(authority: trustme.CA, tls_files: TlsFiles):
-    options = GrpcOptions(port=0, tls=tls_files)
+async def test_over_tls_everything_works(engine: Engine, authority: trustme.CA, tls_files: TlsFiles):
+    options = GrpcOptions(port=0, tls=tls_files, engine=engine)
     credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
     async with AsyncExitStack() as stack:
         face = await opened(stack, options, credentials)
-        assert not options.is_native
         assert (await face.oip.ModelInfer(pb.ModelInferRequest.FromString(request("r1")))).id == "r1"
         assert [one.infer_response.id for one in await stream(face, [request("r2")])] == ["r2"]
 
 
-async def test_mutual_tls_lets_in_only_clients_of_the_authority(authority: trustme.CA, tls_files: TlsFiles, tmp_path: Path):
+async def test_mutual_tls_lets_in_only_clients_of_the_authority(engine: Engine, authority: trustme.CA, tls_files: TlsFiles, tmp_path: Path):
     options = GrpcOptions(
         port=0,
+        engine=engine,
         tls=TlsFiles(
             certificate_chain=tls_files.certificate_chain, private_key=tls_files.private_key, client_authorities=tmp_path / "ca.pem"
         ),
@@ -64,10 +71,10 @@ async def test_mutual_tls_lets_in_only_clients_of_the_authority(authority: trust
             assert (await refused(GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest()))).code == GrpcCode.UNAVAILABLE
 
 
-async def test_a_renewed_certificate_is_served_without_a_restart(tls_files: TlsFiles, tmp_path: Path):
+async def test_a_renewed_certificate_is_served_without_a_restart(engine: Engine, tls_files: TlsFiles, tmp_path: Path):
     renewed = trustme.CA()
     async with AsyncExitStack() as stack:
-        face = await opened(stack, GrpcOptions(port=0, tls=tls_files), grpc.ssl_channel_credentials(b""))
+        face = await opened(stack, GrpcOptions(port=0, tls=tls_files, engine=engine), grpc.ssl_channel_credentials(b""))
         write_certificate(renewed, tmp_path)
         trusting = grpc.ssl_channel_credentials(renewed.cert_pem.bytes())
         async with grpc.aio.secure_channel(f"localhost:{face.face.port}", trusting, options=UNBOUNDED) as channel:
