@@ -2,7 +2,8 @@
 # Make .venv: every package of uv.lock that development needs, and a working .venv/bin/penstock.
 #
 # Needs Python 3.11 or newer, make and the package registries. A missing or older uv is installed by pip into .cache/uv-venv and
-# nowhere else. Where cargo is there, front.sh adds the gRPC engine in Rust. Whatever uv is used can be found as .cache/bin/uv afterwards; the packaging tests build with it.
+# nowhere else. Whatever uv is used can be found as .cache/bin/uv afterwards; the packaging tests build with it. Where cargo is there,
+# front.sh adds the gRPC engine in Rust.
 set -euo pipefail
 
 readonly UV_PINNED=0.13.9
