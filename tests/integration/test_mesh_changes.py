@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
@@ -14,7 +14,7 @@ from penstock.client.answers import status_word
 from penstock.client.options import ClientOptions
 from penstock.client.retry import RetryPolicy
 from penstock.contracts.route_records import RouteRecord
-from penstock.contracts.topics import ROUTES, Topic
+from penstock.contracts.topics import ROUTES, TOPICS, Topic
 from penstock.contracts.worker_status import WorkerStatus
 from penstock.oip.v2 import inference_pb2
 from penstock.oip.v2 import inference_pb2_grpc as oip
@@ -23,16 +23,28 @@ from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import admin
 from services.controller.topic_looks import KafkaTopicLooks
 from services.stack.topic_catalogue import make_topics
-from tests.integration.servers import ServerAddress, SessionServers
 from tests.integration.test_mesh import ROWS, Mesh, mesh_of
+from tests.kafka_broker import Broker
 
 pytestmark = pytest.mark.timeout(420)
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory, kafka: ServerAddress, servers: SessionServers) -> Iterator[Mesh]:
-    servers.make_topics()
-    with mesh_of(tmp_path_factory.mktemp("mesh"), kafka.address) as mesh:
+def broker(tmp_path_factory: pytest.TempPathFactory, session_ports: Callable[[int], list[int]]) -> Iterator[Broker]:
+    """A broker of this mesh alone: a catalogue begins anew here, and one of the topics is deleted."""
+    own = Broker(tmp_path_factory.mktemp("kafka"), session_ports(2))
+    own.format()
+    try:
+        own.start()
+        asyncio.run(make_topics(own.bus.bootstrap_servers, TOPICS))
+        yield own
+    finally:
+        own.kill()
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[Mesh]:
+    with mesh_of(tmp_path_factory.mktemp("mesh"), broker.bus.bootstrap_servers) as mesh:
         mesh.registered("scaled", "v1", 2.0)
         mesh.registered("scaled", "v2", 3.0)
         mesh.deployed("scaled", "v1", replicas=2)
@@ -88,8 +100,8 @@ def test_a_load_past_the_controller_is_refused_with_the_way_to_do_it(mesh: Mesh)
     assert "penstock deploy" in str(refused.value.details())
 
 
-def test_a_topic_that_was_deleted_and_made_anew_is_filled_again_and_routers_serve_meanwhile(mesh: Mesh, kafka: ServerAddress):
-    bus = BusSettings(bootstrap_servers=kafka.address)
+def test_a_topic_that_was_deleted_and_made_anew_is_filled_again_and_routers_serve_meanwhile(mesh: Mesh, broker: Broker):
+    bus = BusSettings(bootstrap_servers=broker.bus.bootstrap_servers)
     asyncio.run(made_anew(bus, ROUTES))
     without = mesh.answer("scaled")
     published = list(mesh.control.republish().records)
