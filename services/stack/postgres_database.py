@@ -6,10 +6,12 @@ under /var/lib/penstock, and the state folder holds a link to it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import pwd
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from signal import Signals
 
@@ -24,6 +26,8 @@ USER = DATABASE = "penstock"
 ROOTS_FOLDER = Path("/var/lib/penstock")
 STAND_INS = ("postgres", "nobody")
 INIT_SECONDS = 60.0
+REAPED_SECONDS = 30.0
+"""How long a start waits for a killed server; what then still has its number is left to PostgreSQL to judge."""
 PROGRAMS = ("initdb", "postgres")
 
 
@@ -48,6 +52,7 @@ class Postgres:
         """Make the cluster and its database where there are none yet."""
         data = _cluster(site)
         if (data / "penstock-is-made").exists():
+            await former_is_gone(data)
             return
         if data.exists():
             shutil.rmtree(data)  # a former start was ended in the middle of initdb
@@ -67,6 +72,19 @@ class Postgres:
     async def answers(self, host: str, port: int) -> None:
         """Begin a session."""
         await postgres_answers(host, port, user=USER, database=DATABASE)
+
+
+async def former_is_gone(data: Path) -> None:
+    """Wait for the end of a server that was killed: one that nobody has reaped yet is to PostgreSQL another one that runs."""
+    try:
+        process_id = int((data / "postmaster.pid").read_text().partition("\n")[0])
+    except (OSError, ValueError):
+        return
+    with suppress(TimeoutError, ProcessLookupError):
+        async with asyncio.timeout(REAPED_SECONDS):
+            while True:
+                os.kill(process_id, 0)
+                await asyncio.sleep(0.05)
 
 
 def stand_in() -> str | None:
