@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import grpc
+
 from bench.environments import PeerAbsent
 from bench.figures import Figures
 from bench.model import Floats, rows
@@ -77,7 +79,10 @@ class Paddock:
             if server is not None:
                 if self._stays:
                     self._alive[name] = server
-                server.check(rows(), self._arena.expected)
+                try:
+                    server.check(rows(), self._arena.expected)
+                except (grpc.RpcError, OSError) as error:
+                    raise SystemExit(f"{name} no longer answers: {error}: {server.tree.last_words()}") from error
             yield server
 
 

@@ -62,15 +62,16 @@ class Tree:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise CannotServe(f"{self.start.name} ended with code {self.process.returncode}: {self._last_words()}")
+                raise CannotServe(f"{self.start.name} ended with code {self.process.returncode}: {self.last_words()}")
             if is_ready():
                 return
             time.sleep(0.05)
-        raise CannotServe(f"{self.start.name} was not ready within {seconds:g} s: {self._last_words()}")
+        raise CannotServe(f"{self.start.name} was not ready within {seconds:g} s: {self.last_words()}")
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """Return the end of its log."""
         lines = [line.strip() for line in self.start.log.read_text(errors="replace").splitlines() if line.strip()]
-        return " | ".join(lines[-3:])[-400:]
+        return " | ".join(lines[-12:])[-3000:]
 
 
 @contextmanager
