@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -68,22 +69,41 @@ class Paddock:
             return
         with ExitStack() as once:
             stack = self._stack if self._stays else once
-            try:
-                server = self._alive.get(name) or stack.enter_context(self._starters[name]())
-            except (PeerAbsent, CannotServe) as error:
-                if name in self._required:
-                    raise SystemExit(str(error)) from error
-                self._arena.figures.leave_out(f"peers.{name}", str(error))
-                del self._starters[name]
-                server = None
+            server = self._started(name, stack)
             if server is not None:
-                if self._stays:
-                    self._alive[name] = server
                 try:
                     server.check(rows(), self._arena.expected)
                 except (grpc.RpcError, OSError) as error:
-                    raise SystemExit(f"{name} no longer answers: {error}: {server.tree.last_words()}") from error
+                    server = self._anew(name, stack, f"{name} no longer answers: {error}: {server.tree.last_words()}")
             yield server
+
+    def _started(self, name: str, stack: ExitStack) -> Server | None:
+        try:
+            server = self._alive.get(name) or stack.enter_context(self._starters[name]())
+        except (PeerAbsent, CannotServe) as error:
+            if name in self._required:
+                raise SystemExit(str(error)) from error
+            self._arena.figures.leave_out(f"peers.{name}", str(error))
+            del self._starters[name]
+            return None
+        if self._stays:
+            self._alive[name] = server
+        return server
+
+    def _anew(self, name: str, stack: ExitStack, why: str) -> Server | None:
+        """Start a peer again that died between its turns; what is ours must not die.
+
+        Raises:
+            SystemExit: it is no peer.
+        """
+        if name in self._required:
+            raise SystemExit(why)
+        print(f"{why[:2000]}\n{name} is started again", file=sys.stderr)
+        self._alive.pop(name, None)
+        server = self._started(name, stack)
+        if server is not None:
+            server.check(rows(), self._arena.expected)
+        return server
 
 
 def available_bytes() -> int:
