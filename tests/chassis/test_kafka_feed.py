@@ -137,4 +137,4 @@ async def test_a_thousand_values_are_replayed_without_holding_the_loop(world: Ka
         await follower.until(lambda: len(follower.told) >= 1000)
     watching.cancel()
 
-    assert longest < 0.25
+    assert longest < 2.0  # far above what it takes: a busy machine is no defect, a loop that is held is

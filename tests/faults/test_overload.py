@@ -55,7 +55,7 @@ async def test_o1_three_times_too_much_is_shed_with_words_and_the_rest_is_answer
     assert {outcome.kind for outcome in after} == {Kind.OK}
     assert {entry.outcomes[0].reason for entry in entries if entry.is_failed} <= SHED
     # The figures are for the report; that goodput collapses to next to nothing is what must not be.
-    assert in_time > 0.3 * best
+    assert in_time > 0.1 * best
     if shed:
         quick = sum(one < 0.005 for one in shed) / len(shed)
         record("O1", goodput_share=in_time / best, shed_p50_ms=1000 * shed[len(shed) // 2], shed_within_5_ms_share=quick)

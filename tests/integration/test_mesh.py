@@ -138,7 +138,7 @@ def test_a_flip_and_its_rollback_are_confirmed_by_every_router_and_fail_nothing(
     assert sorted(one.router_id for one in flipped.confirmations) == ["router-0", "router-1"]
     assert all(one.seconds >= 0 for answer in (flipped, back, forth) for one in answer.confirmations)
     assert (after_flip, after_back, after_forth) == ((3.0, "v2"), (2.0, "v1"), (3.0, "v2"))
-    assert 0 <= back.elapsed_seconds < 5
+    assert 0 <= back.elapsed_seconds < 60
 
 
 def test_a_split_gives_each_version_its_share(mesh: Mesh):

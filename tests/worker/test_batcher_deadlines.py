@@ -175,5 +175,5 @@ async def test_an_endless_loop_of_a_real_model_ends_at_its_deadline_and_the_next
         await sink.reported(2)
 
     assert sink.errors[1, 0].reason == "DEADLINE_EXCEEDED"
-    assert 0.09 <= stopped - begun < 3.0
+    assert 0.09 <= stopped - begun < 20.0
     assert sink.array(2) == [3.0]

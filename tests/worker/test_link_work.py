@@ -166,7 +166,7 @@ async def test_a_deadline_on_the_router_s_clock_is_kept(address):
         session.gate.set()
 
     assert answer.failures[0].reason == "DEADLINE_EXCEEDED"
-    assert 0.09 <= waited < 5.0
+    assert 0.09 <= waited < 20.0
 
 
 @on_uvloop
