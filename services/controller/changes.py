@@ -3,7 +3,7 @@
     fence → not frozen → asked before? → the change itself → audit → kept answer → commit → wake the relay
 
 A refusal because of the system's state (a stale revision, a rollback with no target) leaves an audit record too: of two people who act
-at once, both are seen.
+at once, both are seen. What is secret in either is not kept.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from penstock.contracts.topics import Topic
 from services.controller.documents import Difference, canonical, differences, digest_of, from_document, read, to_document
 from services.controller.ledger_values import AuditRecord, KeptAnswer
 from services.controller.ports import Catalogue, Unit
+from services.controller.secrecy import audit_text, redacted_text
 
 T = TypeVar("T")
 
@@ -197,10 +198,10 @@ class Changes:
                 time=unit.time,
                 actor=intent.actor,
                 action=command.action,
-                subject=command.subject,
+                subject=redacted_text(command.subject),
                 outcome=refusal.reason,
-                after=canonical(command.request),
-                why=intent.why,
+                after=audit_text(command.request),
+                why=redacted_text(intent.why),
                 previous_hash=head.hash,
             )
             await unit.audit.add(record.sealed())
@@ -240,10 +241,10 @@ async def _audit(writing: Writing, command: Command[T], made: Made[T]) -> AuditR
         time=writing.time,
         actor=writing.intent.actor,
         action=command.action,
-        subject=command.subject,
-        before="" if made.before is None else canonical(made.before),
-        after="" if made.after is None else canonical(made.after),
-        why=writing.intent.why,
+        subject=redacted_text(command.subject),
+        before=audit_text(made.before),
+        after=audit_text(made.after),
+        why=redacted_text(writing.intent.why),
         change_id=writing.change_id,
         revision=made.revision,
         sequence=writing.sequence,

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from penstock.contracts.routes import WHOLE
 from services.controller.deployment_values import DeploymentSpec, Resources, Scaling
+from services.controller.secrecy import REFERENCES, secret_places
 
 MOST_REPLICAS = 1_000
 MOST_BATCH = 65_536
@@ -16,10 +17,6 @@ LONGEST_TIMEOUT_SECONDS = 3_600.0
 LARGEST_CONFIG_ENTRIES = 1_000
 MOST_CPUS = 1_024
 MOST_MEMORY_BYTES = 1 << 50
-
-SECRETS = ("secret", "password", "token", "credential", "api_key")
-"""Words in the names of settings whose values are references, never the secret itself."""
-REFERENCES = ("file:", "env:", "secret:")
 
 Problem = tuple[str, str]
 """JSON pointer, and what is wrong there."""
@@ -51,7 +48,10 @@ def config_problems(config: Mapping[str, object]) -> tuple[Problem, ...]:
     """Return what is wrong with settings in the vocabulary of model.toml, at any depth."""
     if sum(1 for _ in _entries("", config)) > LARGEST_CONFIG_ENTRIES:
         return (("/config", f"more than {LARGEST_CONFIG_ENTRIES} entries"),)
-    return tuple((f"/config{pointer}", problem) for pointer, value in _entries("", config) if (problem := _setting_problem(pointer, value)))
+    secrets = [(f"/config{pointer}", _NO_SECRET) for pointer in secret_places(config)]
+    hidden = {pointer for pointer, _ in secrets}
+    found = [(f"/config{pointer}", problem) for pointer, value in _entries("", config) if (problem := _setting_problem(pointer, value))]
+    return (*secrets, *((pointer, problem) for pointer, problem in found if pointer not in hidden))
 
 
 def _replica_problems(replicas: int) -> list[Problem]:
@@ -71,8 +71,6 @@ def _setting_problem(pointer: str, value: object) -> str:
     name = pointer.rpartition("/")[2]
     if isinstance(value, float) and not math.isfinite(value):
         return "is not a finite number"
-    if any(word in name.lower() for word in SECRETS) and not _is_reference(value):
-        return f"a secret does not stand in a specification: refer to it ({', '.join(REFERENCES)}…)"
     limit = _LIMITS.get(name)
     if limit is None or isinstance(value, Mapping | list):
         return ""
@@ -80,10 +78,6 @@ def _setting_problem(pointer: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         return f"{str(value)[:40]} is not within {least} and {most}"
     return "" if name.endswith("seconds") or isinstance(value, int) else f"{value} is no whole number"
-
-
-def _is_reference(value: object) -> bool:
-    return isinstance(value, Mapping | list) or value in (None, "") or (isinstance(value, str) and value.startswith(REFERENCES))
 
 
 def _is_label(text: str) -> bool:
@@ -101,6 +95,8 @@ def _entries(pointer: str, value: object) -> Iterator[tuple[str, object]]:
         yield place, held
         yield from _entries(place, held)
 
+
+_NO_SECRET = f"a secret does not stand in a specification: refer to it ({', '.join(REFERENCES)}…)"
 
 _LIMITS: Mapping[str, tuple[Any, Any]] = {
     "max_batch_size": (1, MOST_BATCH),

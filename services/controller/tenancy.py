@@ -14,6 +14,7 @@ from services.controller.changes import Changes, Command, Intent, Made, Outcome,
 from services.controller.documents import canonical, to_document
 from services.controller.key_making import hash_of, new_key
 from services.controller.ports import Unit
+from services.controller.secrecy import redacted_text
 from services.controller.tenant_checks import settings_problems
 from services.controller.tenant_values import ApiKey, Tenant
 
@@ -115,7 +116,7 @@ class Tenancy:
             owner = await known_tenant(writing.unit, tenant)
             held = await writing.unit.keys.get(key_id)
             if held is None or held.tenant != tenant:
-                raise NotFound(f"tenant {tenant!r} has no key {key_id[:40]!r}", reason="KEY_NOT_FOUND")
+                raise NotFound(f"tenant {tenant!r} has no key {redacted_text(key_id)[:40]!r}", reason="KEY_NOT_FOUND")
             if held.revoked_time is not None:
                 return Made(value=held, before=held.key_id, after=held.key_id)
             could_act = not force and await administrators.can_act(writing.unit)
