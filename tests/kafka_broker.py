@@ -8,15 +8,19 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from penstock.contracts.topics import TOPICS
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import Delivery, producer
+from services.stack.topic_catalogue import make_topics
 
 CACHE = Path(__file__).parent.parent / ".cache" / "kafka" / "4.1.1"
 READY_SECONDS = 120.0
@@ -95,6 +99,19 @@ class Broker:
         with (self.folder / "kafka.log").open("ab") as log:
             memory = ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
             return subprocess.Popen(["java", *memory, "-cp", f"{_libraries()}/*", *arguments], stdout=log, stderr=log)
+
+
+@contextmanager
+def running_broker(folder: Path, ports: list[int]) -> Iterator[Broker]:
+    """Run a broker of one's own, with every topic of the mesh, until the block ends; the block may kill it and start it again."""
+    broker = Broker(folder, ports)
+    broker.format()
+    try:
+        broker.start()
+        asyncio.run(make_topics(broker.bus.bootstrap_servers, TOPICS))
+        yield broker
+    finally:
+        broker.kill()
 
 
 def _libraries() -> Path:

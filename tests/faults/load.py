@@ -61,9 +61,9 @@ UNDISTURBED = [one for one in OPTIONS if "keepalive" not in one[0] and "ping" no
 
 
 @asynccontextmanager
-async def asking(target: str, ledger: Ledger, plan: Plan) -> AsyncGenerator[None]:
+async def asking(target: str, ledger: Ledger, plan: Plan, options: Sequence[tuple[str, int | str]] = UNDISTURBED) -> AsyncGenerator[None]:
     """Ask all the time while the block lasts, and wait for every answer."""
-    async with Caller(target, ledger, options=UNDISTURBED) as caller:
+    async with Caller(target, ledger, options=options) as caller:
         load = Load(caller, plan)
         loading = asyncio.create_task(load.run())
         try:

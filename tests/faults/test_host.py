@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -16,29 +15,16 @@ import pytest
 
 from tests.faults import invariants as inv
 from tests.faults import oracle
-from tests.faults.caller import Caller
+from tests.faults.caller import OPTIONS, Caller
 from tests.faults.figures import record
 from tests.faults.ledger import Kind, Ledger
-from tests.faults.load import Load, Plan
+from tests.faults.load import Plan, asking
 from tests.faults.moved_clock import MovedClock
 from tests.faults.truths import held_true
 from tests.faults.world import World, environment, status_of, world
 
 PLAN = Plan(rate=50.0, models=("alpha",))
 HOUR = 3600
-
-
-@asynccontextmanager
-async def asking(running: World, ledger: Ledger, plan: Plan = PLAN) -> AsyncIterator[None]:
-    """Ask all the time while the block lasts."""
-    async with Caller(running.target, ledger) as caller:
-        load = Load(caller, plan)
-        loading = asyncio.create_task(load.run())
-        try:
-            yield
-        finally:
-            load.stop()
-            await loading
 
 
 async def until(running: World, condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -67,7 +53,7 @@ async def test_h1_a_wall_clock_that_jumps_changes_time_stamps_and_nothing_else(t
     try:
         running.settle({"alpha": "1", "beta": "1"})
         started = len(running.served.events("child_started"))
-        async with asking(running, ledger, Plan(rate=50.0, models=("alpha", "beta"))):
+        async with asking(running.target, ledger, Plan(rate=50.0, models=("alpha", "beta")), OPTIONS):
             await asyncio.sleep(0.5)
             clock.move(HOUR)
             await asyncio.sleep(1.0)
@@ -132,7 +118,7 @@ async def starve(process_ids: list[int], share: float, seconds: float) -> None:
 async def test_h4_with_a_fifth_of_the_processor_nobody_is_thrown_out_and_everybody_recovers(running: World, ledger: Ledger, seconds: float):
     children = {name: running.served.child(name) for name in (*running.workers, "router-0")}
     died, silences = len(running.served.events("child_died")), len(running.served.events("link_silent"))
-    async with asking(running, ledger, Plan(rate=30.0, models=("alpha",))):
+    async with asking(running.target, ledger, Plan(rate=30.0, models=("alpha",)), OPTIONS):
         await asyncio.sleep(0.3)
         await starve([running.served.process.pid, *children.values()], 0.2, seconds)
         lifted_at = time.monotonic()
@@ -160,7 +146,7 @@ async def test_h6_a_configuration_of_junk_changes_nothing_and_a_good_one_holds(t
     with world(short_dir, models, "--config", str(file), workers=1) as running:
         running.settle({"alpha": "1"})
         children = [running.served.child(name) for name in ("worker-0", "router-0")]
-        async with asking(running, ledger):
+        async with asking(running.target, ledger, PLAN, OPTIONS):
             for number, junk in enumerate((b"log_level = ", b"\xff\xfe\0", b'log_level = "loud"\n'), 1):
                 file.write_bytes(junk)
                 running.served.process.send_signal(signal.SIGHUP)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from penstock.v1 import link_pb2
 from services.chassis.aggregate import scrape
-from tests.faults.caller import Caller
+from tests.faults.caller import OPTIONS
 from tests.faults.figures import record
 from tests.faults.ledger import Entry, Ledger
-from tests.faults.load import Load, Plan, percentile
+from tests.faults.load import Plan, asking, percentile
 from tests.faults.proxy import Proxy, Toxic
 from tests.faults.truths import held_true
 from tests.faults.world import World
@@ -23,19 +21,6 @@ from tests.worker.works import FakeSession
 from tests.worker.worlds import world_of
 
 PLAN = Plan(rate=60.0, models=("alpha",))
-
-
-@asynccontextmanager
-async def asking(running: World, ledger: Ledger, plan: Plan = PLAN) -> AsyncIterator[None]:
-    """Ask all the time while the block lasts."""
-    async with Caller(running.target, ledger) as caller:
-        load = Load(caller, plan)
-        loading = asyncio.create_task(load.run())
-        try:
-            yield
-        finally:
-            load.stop()
-            await loading
 
 
 async def rows_of(running: World, name: str) -> float:
@@ -59,7 +44,7 @@ def since(ledger: Ledger, started_at: float, ended_at: float) -> list[Entry]:
 
 @pytest.mark.parametrize("seconds", [2.0, pytest.param(10.0, marks=pytest.mark.long)])
 async def test_n1_load_moves_away_from_a_replica_that_answers_late(running: World, ledger: Ledger, seconds: float):
-    async with asking(running, ledger):
+    async with asking(running.target, ledger, PLAN, OPTIONS):
         usual = await share_of(running, "worker-0", 2.0)
         running.links["worker-0"].poison(Toxic(latency_seconds=0.1))
         await asyncio.sleep(0.5)
@@ -82,7 +67,7 @@ async def test_n1_load_moves_away_from_a_replica_that_answers_late(running: Worl
 async def test_n2_uneven_links_take_no_more_than_half_of_the_workers_out(running: World, ledger: Ledger, seconds: float):
     up: list[int] = []
     silences = len(running.served.events("link_silent"))
-    async with asking(running, ledger):
+    async with asking(running.target, ledger, PLAN, OPTIONS):
         for link in running.links.values():
             link.poison(Toxic(jitter_seconds=0.3))
         ends_at = time.monotonic() + seconds

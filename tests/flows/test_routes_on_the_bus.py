@@ -16,18 +16,17 @@ from penstock.contracts.observations import AnswerSource, Exposure, ExposureBatc
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.router_status import RouterStatus
 from penstock.contracts.routes import Backend, FallbackKind, FallbackStep, Route, Shadow, single
-from penstock.contracts.topics import EXPOSURES, OUTCOMES, ROUTERS, ROUTES, TOPICS, Topic
+from penstock.contracts.topics import EXPOSURES, OUTCOMES, ROUTERS, ROUTES, Topic
 from services.chassis.kafka import Delivery, reader
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
 from services.chassis.process import running
 from services.mesh.plan import Reason
 from services.router.targets import ROUTE_REVISION, SERVED_BY
-from services.stack.topic_catalogue import make_topics
 from tests.flows.bus_load import loaded
 from tests.flows.serving import Served, serving
 from tests.flows.test_declared_routing import write_versions
-from tests.kafka_broker import Broker
+from tests.kafka_broker import Broker, running_broker
 
 pytestmark = pytest.mark.timeout(180)
 BOTH = "version_policy = { all = {} }\n"
@@ -35,14 +34,8 @@ BOTH = "version_policy = { all = {} }\n"
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory, session_ports: Callable[[int], list[int]]) -> Iterator[Broker]:
-    made = Broker(tmp_path_factory.mktemp("bus"), session_ports(2))
-    made.format()
-    try:
-        made.start()
-        asyncio.run(make_topics(made.bus.bootstrap_servers, TOPICS))
-        yield made
-    finally:
-        made.kill()
+    with running_broker(tmp_path_factory.mktemp("bus"), session_ports(2)) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,12 +12,11 @@ import pytest
 from penstock.contracts.assignments import AssignedReplica, Holding
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import single
-from penstock.contracts.topics import ROUTES, TOPICS
-from services.stack.topic_catalogue import make_topics
+from penstock.contracts.topics import ROUTES
 from tests.chassis.s3_server import s3_server
 from tests.faults.proxy import Proxy, Toxic
 from tests.integration.assigned_mesh import Caller, Mesh, until
-from tests.kafka_broker import Broker
+from tests.kafka_broker import Broker, running_broker
 from tests.worker import models
 
 ONE, TWO = models.row_sum(), models.row_sum() + b"\x12\x01x"
@@ -34,14 +32,8 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory, session_ports: Callable[[int], list[int]]) -> Iterator[Broker]:
     """A broker that these tests may kill."""
-    own = Broker(tmp_path_factory.mktemp("kafka"), session_ports(2))
-    own.format()
-    try:
-        own.start()
-        asyncio.run(make_topics(own.bus.bootstrap_servers, TOPICS))
-        yield own
-    finally:
-        own.kill()
+    with running_broker(tmp_path_factory.mktemp("kafka"), session_ports(2)) as broker:
+        yield broker
 
 
 def padded(filler: bytes) -> bytes:

@@ -14,7 +14,7 @@ from penstock.client.answers import status_word
 from penstock.client.options import ClientOptions
 from penstock.client.retry import RetryPolicy
 from penstock.contracts.route_records import RouteRecord
-from penstock.contracts.topics import ROUTES, TOPICS, Topic
+from penstock.contracts.topics import ROUTES, Topic
 from penstock.contracts.worker_status import WorkerStatus
 from penstock.oip.v2 import inference_pb2
 from penstock.oip.v2 import inference_pb2_grpc as oip
@@ -24,7 +24,7 @@ from services.chassis.kafka import admin
 from services.controller.topic_looks import KafkaTopicLooks
 from services.stack.topic_catalogue import make_topics
 from tests.integration.test_mesh import ROWS, Mesh, mesh_of
-from tests.kafka_broker import Broker
+from tests.kafka_broker import Broker, running_broker
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -32,14 +32,8 @@ pytestmark = pytest.mark.timeout(420)
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory, session_ports: Callable[[int], list[int]]) -> Iterator[Broker]:
     """A broker of this mesh alone: a catalogue begins anew here, and one of the topics is deleted."""
-    own = Broker(tmp_path_factory.mktemp("kafka"), session_ports(2))
-    own.format()
-    try:
-        own.start()
-        asyncio.run(make_topics(own.bus.bootstrap_servers, TOPICS))
-        yield own
-    finally:
-        own.kill()
+    with running_broker(tmp_path_factory.mktemp("kafka"), session_ports(2)) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="module")

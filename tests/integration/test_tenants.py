@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -15,10 +14,8 @@ import pytest
 from penstock import Client, ClientOptions, ServingError
 from penstock.client.control import Control
 from penstock.client.retry import RetryPolicy
-from penstock.contracts.topics import TOPICS
-from services.stack.topic_catalogue import make_topics
 from tests.integration.processes import events, process, until
-from tests.kafka_broker import Broker
+from tests.kafka_broker import running_broker
 
 PACE_SECONDS = 0.01
 MOST_LET_IN = 100
@@ -57,14 +54,8 @@ def let_in_until_refused(port: int, key: str) -> int:
 def test_a_revoked_key_is_refused_at_once_and_by_a_router_that_starts_without_the_bus(
     short_dir: Path, free_ports: Callable[[int], list[int]]
 ):
-    broker = Broker(short_dir / "kafka", free_ports(2))
-    broker.format()
-    broker.start()
-    try:
-        asyncio.run(make_topics(broker.bus.bootstrap_servers, TOPICS))
+    with running_broker(short_dir / "kafka", free_ports(2)) as broker:
         revoked, kept = _revoked_and_kept(short_dir, broker.bus.bootstrap_servers)
-    finally:
-        broker.kill()
     with _router(short_dir, broker.bus.bootstrap_servers) as log:
         port = port_of(short_dir, "router-0", log)
 

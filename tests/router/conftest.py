@@ -1,4 +1,4 @@
-"""Fixtures of the gRPC face."""
+"""Fixtures of the gRPC face, and the far end of the inference path's stands."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from services.router.grpc_front import GrpcOptions
+from services.router.routes_in_force import RoutesInForce
+from tests.mesh.conftest import FakeWorker
 from tests.router.control_stand import replica
 from tests.router.grpc_face import ENGINES, Face, opened
+from tests.router.operators import in_force
 
 TENANTS = f"""
 [[tenants]]
@@ -45,3 +48,17 @@ def closed(face: Face, tmp_path: Path) -> Face:
     face.stand.control.tenants.load(tmp_path / "tenants.toml")
     face.stand.report(replicas=[replica(), replica("fraud")])
     return face
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[FakeWorker]:
+    """A worker that speaks the link protocol and answers as it is told."""
+    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
+    yield far
+    far.kill()
+
+
+@pytest.fixture
+def routes() -> RoutesInForce:
+    """Routes as a router follows them; none yet."""
+    return in_force()

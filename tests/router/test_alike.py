@@ -30,13 +30,6 @@ BURSTS = {"roomy": 1e6}
 
 
 @pytest.fixture
-async def worker(tmp_path: Path):
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
-
-
-@pytest.fixture
 async def stand(worker: FakeWorker, tmp_path: Path):
     path = tmp_path / "tenants.toml"
     path.write_text(

@@ -19,23 +19,10 @@ from services.router.observing import Observing
 from services.router.routes_in_force import RoutesInForce
 from tests.mesh.conftest import FakeWorker, replica
 from tests.router.inference_stand import Stand, request, standing, wave_of
-from tests.router.operators import in_force
 from tests.router.test_fallback import CACHED, declared, failing, version
 
 ONE = (Backend(version="1", weight_basis_points=10_000),)
 HALVES = (Backend(version="1", weight_basis_points=5000), Backend(version="2", weight_basis_points=5000))
-
-
-@pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[FakeWorker]:
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
-
-
-@pytest.fixture
-def routes() -> RoutesInForce:
-    return in_force()
 
 
 @pytest.fixture

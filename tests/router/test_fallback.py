@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from services.router.routes_in_force import RoutesInForce
 from services.router.targets import DEGRADED, SERVED_BY
 from tests.mesh.conftest import FakeWorker, echo, replica
 from tests.router.inference_stand import Stand, request, standing
-from tests.router.operators import in_force
 
 ALL_TO_TWO = (Backend(version="2", weight_basis_points=10_000),)
 CACHED = FallbackStep(kind=FallbackKind.CACHED)
@@ -48,18 +46,6 @@ def failing(*replica_ids: int):
         return refusal
 
     return answer
-
-
-@pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[FakeWorker]:
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
-
-
-@pytest.fixture
-def routes() -> RoutesInForce:
-    return in_force()
 
 
 @pytest.fixture

@@ -23,11 +23,9 @@ PLACES = ("name", "version", "id", "parameters", "inputs", "raw")
 
 
 @pytest.fixture
-async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    async with standing([far]) as built:
+async def stand(worker: FakeWorker) -> AsyncIterator[Stand]:
+    async with standing([worker]) as built:
         yield built
-    far.kill()
 
 
 def parts_of(number: int, version: str, identity: str) -> dict[str, bytes]:

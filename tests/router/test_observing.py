@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -22,13 +21,6 @@ from tests.router.inference_stand import Stand, request, standing
 from tests.router.operators import in_force, written
 
 SPLIT = (Backend(version="1", weight_basis_points=5000), Backend(version="2", weight_basis_points=5000))
-
-
-@pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[FakeWorker]:
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
 
 
 @pytest.fixture

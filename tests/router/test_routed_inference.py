@@ -15,21 +15,8 @@ from services.router.routes_in_force import RoutesInForce
 from services.router.targets import DEGRADED, ROUTE_REVISION, SERVED_BY
 from tests.mesh.conftest import FakeWorker, replica
 from tests.router.inference_stand import Stand, request, standing, wave_of
-from tests.router.operators import in_force
 
 HALF = (Backend(version="1", weight_basis_points=5000), Backend(version="2", weight_basis_points=5000))
-
-
-@pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[FakeWorker]:
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
-
-
-@pytest.fixture
-def routes() -> RoutesInForce:
-    return in_force()
 
 
 @pytest.fixture

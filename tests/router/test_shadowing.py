@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
@@ -16,21 +15,8 @@ from services.router.observing import Observing
 from services.router.routes_in_force import RoutesInForce
 from tests.mesh.conftest import FakeWorker, echo, replica
 from tests.router.inference_stand import Stand, request, standing
-from tests.router.operators import in_force
 
 SHADOW = 2
-
-
-@pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[FakeWorker]:
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
-
-
-@pytest.fixture
-def routes() -> RoutesInForce:
-    return in_force()
 
 
 @pytest.fixture

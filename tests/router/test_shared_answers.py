@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,6 @@ from penstock.v1 import link_pb2
 from services.router.front import Wave
 from tests.mesh.conftest import FakeWorker, replica
 from tests.router.inference_stand import Stand, request, standing
-
-
-@pytest.fixture
-async def worker(tmp_path: Path):
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
 
 
 @pytest.fixture

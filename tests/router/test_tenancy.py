@@ -22,13 +22,6 @@ from tests.router.inference_stand import Stand, request, standing
 
 
 @pytest.fixture
-async def worker(tmp_path: Path):
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
-
-
-@pytest.fixture
 async def stand(worker: FakeWorker):
     async with standing([worker]) as built:
         yield built

@@ -216,13 +216,6 @@ def test_a_file_and_a_bus_are_one_too_many(tmp_path: Path):
 
 
 @pytest.fixture
-async def worker(tmp_path: Path) -> AsyncIterator[FakeWorker]:
-    far = await FakeWorker(tmp_path / "w.sock", "worker-0", "instance-0").start()
-    yield far
-    far.kill()
-
-
-@pytest.fixture
 async def stand(worker: FakeWorker) -> AsyncIterator[Stand]:
     async with standing([worker]) as built:
         yield built
