@@ -25,6 +25,11 @@ def candidates(links: Mapping[str, Link], deployment: Deployment) -> list[tuple[
     return placement.in_rotation(found, ejected) if ejected else found
 
 
+def is_waking(links: Mapping[str, Link], deployment: Deployment) -> bool:
+    """Whether a replica's worker is only silent: then those who have nobody else wait for it."""
+    return any(link.may_wake for link, _ in reachable(links, deployment))
+
+
 def new_lane(table: RouteTable, link: Link, replica_id: int, deployment: Deployment) -> Lane:
     """Open the account of a replica that was sent nothing yet."""
     statuses = table.statuses().values()

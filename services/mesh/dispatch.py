@@ -21,9 +21,11 @@ from services.chassis.certificates import FollowedTls
 from services.chassis.last_words import Casualties, mark_of, sender_of
 from services.mesh import door, placement, tries
 from services.mesh.candidates import candidates as candidates_of
-from services.mesh.candidates import new_lane, reachable
+from services.mesh.candidates import is_waking, new_lane, reachable
 from services.mesh.chunk import Chunk
 from services.mesh.dispatch_counters import DispatchCounters
+from services.mesh.fleet import Fleet
+from services.mesh.lane import Lane
 from services.mesh.link import Link
 from services.mesh.link_target import target_of
 from services.mesh.quarantine import Quarantine, judge, unknown_casualties
@@ -31,6 +33,7 @@ from services.mesh.refusals import no_room, nobody
 from services.mesh.retry_budget import RetryBudget
 from services.mesh.route_table import Deployment, RouteTable
 from services.mesh.tries import MAX_ATTEMPTS, backend_of
+from services.mesh.waiting_room import WaitingRoom
 
 SWEEP_SECONDS = 0.02
 """How often deadlines are looked at; an answer comes at most this late after its deadline."""
@@ -53,22 +56,20 @@ class Dispatch:
         """Keep the collaborators; `follow` is fed by the worker feed, `running` opens links."""
         self.counters = DispatchCounters()
         self._table = table
-        self._router_id = router_id
         self._clock = clock
         self._random = random
         self._budget = RetryBudget()
-        self._links: dict[str, Link] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._fleet = Fleet(lambda status: Link(target_of(status, tls), self, router_id=router_id, clock=clock))
+        self._links = self._fleet.links
         self._chunks: dict[int, Chunk] = {}
         self._homes: dict[int, Link] = {}
         self._next_chunk_id = 1
-        self._group: asyncio.TaskGroup | None = None
         self._on_change: list[Callable[[], None]] = []
         self._on_sweep: list[Callable[[float], object]] = []
-        self._tls = tls
         self._casualties: Callable[[str], Casualties | None] = unknown_casualties
         self._sender = sender_of(router_id)
         self._quarantine = Quarantine(lambda chunk: self._send_again(chunk, self._clock()), self._refuse)
+        self._room = WaitingRoom(lambda chunk: self._send_again(chunk, self._clock()), self._is_worth_waiting)
         self.run_graphs: Callable[[Chunk], None] | None = None
         """Takes the chunks of graphs, which go to no worker; their deadlines are enforced here all the same."""
 
@@ -81,9 +82,7 @@ class Dispatch:
     async def run(self) -> None:
         """Hold the links open and enforce deadlines until cancelled."""
         async with asyncio.TaskGroup() as group:
-            self._group = group
-            for status in self._table.statuses().values():
-                self._connect(status)
+            self._fleet.start(group, self._table.statuses())
             while True:
                 await asyncio.sleep(SWEEP_SECONDS)
                 self._sweep(self._clock())
@@ -100,26 +99,8 @@ class Dispatch:
         """Take a worker's newest status: update the table, open the link of a new instance, close that of a gone one."""
         if not self._table.apply(worker_id, status):
             return
-        wanted = {one.instance_id: one for one in self._table.statuses().values()}
-        for instance_id in [held for held in self._links if held not in wanted]:
-            self._close(instance_id)
-        if self._group is not None:
-            for one in wanted.values():
-                self._connect(one)
+        self._fleet.follow(self._table.statuses())
         self._changed()
-
-    def _connect(self, status: WorkerStatus) -> None:
-        if status.instance_id in self._links or self._group is None:
-            return
-        link = Link(target_of(status, self._tls), self, router_id=self._router_id, clock=self._clock)
-        self._links[status.instance_id] = link
-        self._tasks[status.instance_id] = self._group.create_task(link.run(), name=f"link-{status.worker_id}")
-
-    def _close(self, instance_id: str) -> None:
-        self._links.pop(instance_id)
-        task = self._tasks.pop(instance_id, None)
-        if task is not None:
-            task.cancel()
 
     def _changed(self) -> None:
         for listener in self._on_change:
@@ -142,6 +123,17 @@ class Dispatch:
         self.counters.sent_requests += chunk.left
         self._place(chunk, deployment, now)
 
+    def wait(self, chunk: Chunk, positions: Sequence[int]) -> Sequence[int]:
+        """Hold requests that nobody can answer while a worker that could is only silent; return the positions for which there is none."""
+        if not self._is_worth_waiting(chunk):
+            return positions
+        self._room.add(chunk.part(positions))
+        return ()
+
+    def _is_worth_waiting(self, chunk: Chunk) -> bool:
+        deployment = self._table.newest(chunk.context.deployment)
+        return not candidates_of(self._links, deployment) and is_waking(self._links, deployment)
+
     def flush(self) -> None:
         """Send what was placed since the last flush, one frame a worker."""
         for link in self._links.values():
@@ -159,7 +151,7 @@ class Dispatch:
         for chunk_id in [chunk_id for chunk_id, chunk in self._chunks.items() if not chunk.left]:
             del self._chunks[chunk_id]
             self._homes.pop(chunk_id, None)
-        return iter([*self._chunks.values(), *self._quarantine.waiting])
+        return iter([*self._chunks.values(), *self._quarantine.waiting, *self._room.chunks])
 
     def _place(self, chunk: Chunk, deployment: Deployment, now: float, *, avoid: Link | None = None) -> None:
         if deployment.graph is not None and self.run_graphs is not None:
@@ -174,7 +166,7 @@ class Dispatch:
             self._refuse(chunk, no_room(deployment) if candidates or avoid is not None else nobody(deployment))
             return
         replica_id = next(replica_id for candidate, replica_id in candidates if candidate is link)
-        lane = link.lanes.get(replica_id) or new_lane(self._table, link, replica_id, deployment)
+        lane = self._lane(link, replica_id, deployment)
         if door.is_pressed(chunk, lane, now):
             self._sift(chunk, candidates, deployment, now)
         else:
@@ -186,7 +178,10 @@ class Dispatch:
         chunk.attempts += 1
         chunk.try_until = tries.ends_at(backend_of(self._table, chunk.context.deployment), now)
         self._homes[chunk.chunk_id] = link
-        link.place(chunk, link.lanes[replica_id], now)
+        link.place(chunk, self._lane(link, replica_id, chunk.context.deployment), now)
+
+    def _lane(self, link: Link, replica_id: int, deployment: Deployment) -> Lane:
+        return link.lanes.get(replica_id) or new_lane(self._table, link, replica_id, deployment)
 
     def _number(self, chunk: Chunk) -> None:
         chunk.chunk_id = self._next_chunk_id
@@ -195,11 +190,7 @@ class Dispatch:
 
     def _sift(self, chunk: Chunk, candidates: Sequence[tuple[Link, int]], deployment: Deployment, now: float) -> None:
         """Send what can be answered in time, to the soonest replicas first, and refuse the rest."""
-        lanes = [
-            (link.lanes.get(replica_id) or new_lane(self._table, link, replica_id, deployment), link, replica_id)
-            for link, replica_id in candidates
-            if not link.is_clogged
-        ]
+        lanes = [(self._lane(link, replica_id, deployment), link, replica_id) for link, replica_id in candidates if not link.is_clogged]
         lanes.sort(key=lambda one: one[0].seconds(one[0].rows, 1, now))
         for lane, link, replica_id in lanes:
             door.count_shares(lane, link.open.values(), now)
@@ -227,6 +218,10 @@ class Dispatch:
         """Note that a link went up, down or began to drain."""
         self._table.reach(link.target.instance_id, is_lost=link.is_lost)
         self._changed()
+
+    def has_others(self, link: Link) -> bool:
+        """Whether any other worker speaks."""
+        return any(other.is_up and other.silence.is_fresh for other in self._links.values() if other is not link)
 
     def link_lost(self, link: Link, chunks: list[Chunk]) -> None:
         """Send the unanswered requests of a lost link once more, elsewhere."""
@@ -276,6 +271,7 @@ class Dispatch:
         for listener in self._on_sweep:
             listener(now)
         self._quarantine.release(now)
+        self._room.release()
         for chunk in self.in_flight():
             if chunk.earliest_deadline <= now:
                 # One by one: the link forgets the chunk with the last of them, and takes no rows back for what it does not know.

@@ -4,8 +4,10 @@ Theory of operation. A link is opened for the instance that a worker's status na
 worker answers with its own, and on any difference the link closes: an address that another process took over is never talked to.
 From then on chunks go out and answers come back, several in flight. A ping leaves every PING_SECONDS; a link that was silent for
 SILENCE_SECONDS is out of rotation and its chunks are given back to be sent elsewhere; what it still answers later finds no open
-chunk and is ignored. It is back in rotation with the first bytes that arrive. A closed link gives back its chunks at once and
-connects again with back-off for as long as its worker's status stands.
+chunk and is ignored. It is back in rotation with the first bytes that arrive. Where every worker is silent it is their machine that
+stood still, and they are back before most deadlines: for PATIENCE_SECONDS such links keep what they have, and who asks meanwhile is
+held (waiting_room.py). A closed link gives back its chunks at once and connects again with back-off for as long as its worker's status
+stands.
 
 Detection costs at most SILENCE_SECONDS + PING_SECONDS (measured on the sketch: 411 to 423 ms after SIGSTOP, 9 ms after SIGKILL).
 """
@@ -26,9 +28,8 @@ from services.mesh.chunk import Chunk
 from services.mesh.lane import Lane
 from services.mesh.link_target import LinkTarget
 from services.mesh.placement import Rotation
+from services.mesh.silence import PING_SECONDS, Silence
 
-PING_SECONDS = 0.1
-SILENCE_SECONDS = 0.4
 CONNECT_SECONDS = 2.0
 UNREAD_LIMIT_BYTES = 64 * 1024 * 1024
 """Bytes that may wait for a worker to read them; rows are bounded by its credit, but not their size."""
@@ -42,6 +43,10 @@ class LinkOwner(Protocol):
 
     def link_lost(self, link: Link, chunks: list[Chunk]) -> None:
         """Take back the unanswered chunks of a silent or closed link."""
+        ...
+
+    def has_others(self, link: Link) -> bool:
+        """Whether any other worker speaks, so that nobody need wait for this one."""
         ...
 
     def link_changed(self, link: Link) -> None:
@@ -63,7 +68,6 @@ class Link(asyncio.Protocol):
         """Replicas that failed, by number; a replica that is not listed never did."""
         self.lanes: dict[int, Lane] = {}
         """What is known of the replicas that were sent something, by number."""
-        self.is_silent = False
         self.credit_rows = 0
         self.rows_in_flight = 0
         self.is_draining = False
@@ -75,8 +79,7 @@ class Link(asyncio.Protocol):
         self._buffer = frames.FrameBuffer()
         self._pending: list[Chunk] = []
         self._cancels: list[tuple[int, int]] = []
-        self._has_heard = False
-        self._quiet_ticks = 0
+        self.silence = Silence()
         self._pings = 0
         self._is_welcome = False
         self._closed = asyncio.Event()
@@ -84,12 +87,17 @@ class Link(asyncio.Protocol):
     @property
     def is_up(self) -> bool:
         """Whether chunks may be placed on it."""
-        return self._is_welcome and not self.is_draining and not self.is_silent
+        return self._is_welcome and not self.is_draining and not self.silence.is_silent
+
+    @property
+    def may_wake(self) -> bool:
+        """Whether it is only silent, and not for so long that nobody waits for it."""
+        return self.silence.is_silent and self._is_welcome and not self.is_draining and not self.silence.is_hopeless
 
     @property
     def is_lost(self) -> bool:
         """Whether the worker is silent or not connected; one that was never reached yet is not lost, but says nothing either."""
-        return self.is_silent or not self._is_welcome
+        return self.silence.is_silent or not self._is_welcome
 
     @property
     def is_clogged(self) -> bool:
@@ -156,26 +164,20 @@ class Link(asyncio.Protocol):
 
     async def _stay(self) -> None:
         while not self._closed.is_set():
-            self._ping()
+            if self._transport is not None:
+                self._pings += 1
+                self._transport.write(frames.ping(self._pings, self._clock()))
             try:
                 async with asyncio.timeout(PING_SECONDS):
                     await self._closed.wait()
             except TimeoutError:
                 self._judge_silence()
 
-    def _ping(self) -> None:
-        if self._transport is not None:
-            self._pings += 1
-            self._transport.write(frames.ping(self._pings, self._clock()))
-
     def _judge_silence(self) -> None:
-        # Ticks are counted, not seconds: when this process itself was held up, a worker's answers wait unread, and it is not silent.
-        self._quiet_ticks = 0 if self._has_heard else self._quiet_ticks + 1
-        self._has_heard = False
-        if not self.is_silent and self._quiet_ticks * PING_SECONDS >= SILENCE_SECONDS:
-            self.is_silent = True
+        if self.silence.tick():
             log.warning("link_silent", worker=self.target.worker_id, instance=self.target.instance_id, requests=self._open_requests())
             self._owner.link_changed(self)  # first, so that what is given back finds the routes without this worker
+        if self.silence.is_silent and (self.silence.is_hopeless or self._owner.has_others(self)):
             self._give_back()
 
     def _open_requests(self) -> int:
@@ -200,8 +202,7 @@ class Link(asyncio.Protocol):
         """Say who is meant."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are transports in all but class
         self._buffer = frames.FrameBuffer()
-        self._has_heard = True
-        self._quiet_ticks = 0
+        self.silence.connected()
         self._transport.write(frames.hello(self.target.instance_id, self._router_id, self._clock()))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -216,9 +217,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take answers."""
-        self._has_heard = True
-        if self.is_silent:
-            self.is_silent = False
+        if self.silence.heard():
             log.info("link_back", worker=self.target.worker_id, instance=self.target.instance_id)
             self._owner.link_changed(self)
         try:

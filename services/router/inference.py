@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from penstock.contracts.errors import CallerLeft, ModelNotFound, ServingError
+from penstock.contracts.errors import CallerLeft, ModelNotFound, NoReadyReplica, ServingError
+from penstock.contracts.observations import AnswerSource
 from services.mesh.chunk import Answered, Chunk
 from services.mesh.dispatch import Dispatch
 from services.router import answers
@@ -24,7 +25,7 @@ from services.router.fallback import FallbackChain
 from services.router.front import Front, Wave
 from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
 from services.router.layouts import Layout
-from services.router.observing import AnswerSource, Observing
+from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.refusals import REQUESTS_IN_FLIGHT_LIMIT, absent, door, untold
 from services.router.request_spans import begin_span
@@ -213,6 +214,8 @@ class Inference:
             positions = self._rerouting.follow(chunk, positions, error)
         elif self.fallback is not None:
             positions = self.fallback.help(chunk, positions, error, self._stand_in)
+        if isinstance(error, NoReadyReplica) and positions:
+            positions = self._dispatch.wait(chunk, positions)
         if not positions:
             return
         calls.front.fail_many([calls.call_ids[position] for position in positions], [error] * len(positions))

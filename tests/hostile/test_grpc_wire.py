@@ -233,21 +233,36 @@ def test_ig20_a_window_of_zero_holds_its_own_call_only(target: Target):
 
 
 def test_ig18_a_client_that_never_reads_costs_little_and_is_forgotten(target: Target):
+    _never_read(target)  # the first time buffers grow to their size
     target.assert_unharmed()
-    memory = target.resident_bytes()
+    for _ in range(ROUNDS):
+        memory = target.resident_bytes()
+        is_cut, held = _never_read(target)
+
+        # grpcio and penstock-front cut at the deadline. What pygrpc-native was given it keeps until the connection ends: at most the
+        # answers of 1,024 streams, whose owner must answer its PING every minute.
+        assert is_cut == (target.engine is not Engine.PYGRPC)
+        if held - memory <= FLAT_BYTES:
+            break
+
+    assert held - memory <= FLAT_BYTES
+    target.assert_memory_returns_to(memory)
+    target.assert_unharmed()
+
+
+def _never_read(target: Target) -> tuple[bool, int]:
+    """Call 1,000 times on a connection without a window.
+
+    Returns: whether all were cut off at their deadline of a second, and the memory of router and worker, bytes, before it was closed.
+    """
+    seconds = 2 if target.engine is Engine.PYGRPC else 30
     late = grpc_headers(more=[(b"grpc-timeout", b"1S")])
     with connected(target.address, settings=NO_WINDOW, receive_bytes=4096) as wire:
         for number in range(1000):
             wire.call(GOOD, stream=2 * number + 1, headers=late)
         target.assert_unharmed()
-        is_cut = wire.until(lambda: len({one.stream for one in wire.frames if one.ends_stream}) == 1000, seconds=2)
-
-        # grpcio and penstock-front cut at the deadline. What pygrpc-native was given it keeps until the connection ends: at most the
-        # answers of 1,024 streams, whose owner must answer its PING every minute.
-        assert is_cut == (target.engine is not Engine.PYGRPC)
-        target.assert_memory_returns_to(memory)
-    target.assert_memory_returns_to(memory)
-    target.assert_unharmed()
+        is_cut = wire.until(lambda: len({one.stream for one in wire.frames if one.ends_stream}) == 1000, seconds=seconds)
+        return is_cut, target.resident_bytes()
 
 
 def test_a_thousand_connections_that_break_the_rules_leave_memory_as_it_was(target: Target):

@@ -64,7 +64,7 @@ BUGS = (
     ),
     _bug("retry-nothing", "kill", DISPATCH, "again.attempts < most and", "again.attempts < 1 and"),
     _bug("retry-without-budget", "storm", DISPATCH, "again.is_idempotent and self._budget.take(again.left, now)", "True"),
-    _bug("overlook-silence", "stop", LINK, "SILENCE_SECONDS = 0.4", "SILENCE_SECONDS = 400.0"),
+    _bug("overlook-silence", "stop", "services.mesh.silence", "SILENCE_SECONDS = 0.4", "SILENCE_SECONDS = 400.0"),
     _bug(
         "unbounded-queue", "flood", "services.worker.batching", "room = max(0, level.request_limit - level.requests)", "room = len(wanted)"
     ),
