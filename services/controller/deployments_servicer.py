@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from penstock.contracts.errors import InvalidInput
+from penstock.contracts.errors import InvalidInput, RequestTooLarge
 from penstock.contracts.worker_status import WorkerStatus
 from penstock.v1 import controller_pb2 as pb
 from services.controller.callers import Caller
 from services.controller.deployment_values import Deployment, DeploymentSpec, DeploymentStatus, Resources, Scaling
 from services.controller.deployments import Deployments, Fleet
 from services.controller.fleet import replicas_of
+from services.controller.json_text import document_in
 from services.controller.placement_values import Plan
 from services.controller.ports import Catalogue, Unit
 from services.controller.servicer_messages import asked, change_message, deployment_message, placement_message
@@ -108,23 +108,14 @@ def config_of(text: str) -> Mapping[str, object]:
     """Return the settings of a deployment.
 
     Raises:
-        InvalidInput: the text is no JSON object, or too long.
+        MalformedBody: the text is no JSON.
+        InvalidInput: it is no object, or too long.
     """
     if not text:
         return {}
     if len(text) > MOST_CONFIG_BYTES:
-        raise InvalidInput(f"the configuration has {len(text)} characters, the limit is {MOST_CONFIG_BYTES}", field="config_json")
-    try:
-        config: Any = json.loads(text, parse_constant=_refuse_constant)
-        # A lone surrogate is read and cannot be written: it would be an error of ours much later.
-        json.dumps(config, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"the configuration is no JSON: {str(error)[:100]}", reason="BAD_JSON", field="config_json") from None
+        raise RequestTooLarge(f"the configuration has {len(text)} characters, the limit is {MOST_CONFIG_BYTES}", field="config_json")
+    config: Any = document_in(text, "the configuration", field="config_json")
     if not isinstance(config, dict):
         raise InvalidInput("the configuration is a JSON object, in the words of model.toml", reason="BAD_JSON", field="config_json")
     return cast("dict[str, object]", config)
-
-
-def _refuse_constant(name: str) -> object:
-    message = f"{name} is no number of JSON"
-    raise ValueError(message)

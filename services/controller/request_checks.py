@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from google.protobuf.message import Message
 
 from penstock.contracts.errors import InvalidInput
 
-LONGEST_KEY = 255
-"""Characters of an idempotency key."""
+LONGEST: Mapping[str, int] = {
+    "idempotency_key": 255,
+    "reason": 1_000,
+    "owner": 255,
+    "framework": 255,
+    "description": 10_000,
+    "parameter": 255,
+    "salt": 255,
+}
+"""Most characters of what people write; names have rules of their own."""
+MOST_FACTS = 64
+"""Entries of a version's metadata."""
 
 
 def check_request(request: Message) -> None:
-    """Refuse texts with NUL, numbers that are none, and idempotency keys that are too long, at any depth.
+    """Refuse texts with NUL or longer than they may be, numbers that are none, and too many facts, at any depth.
 
     Raises:
         InvalidInput: naming the field.
     """
     for field, value in request.ListFields():
+        if field.name == "metadata" and len(value) > MOST_FACTS:
+            raise InvalidInput(f"metadata has {len(value)} entries, the limit is {MOST_FACTS}", reason="BAD_VALUE", field="metadata")
         for one in _members(value):
             _check(field.name, one)
 
@@ -39,5 +51,5 @@ def _check(field: str, value: object) -> None:
         raise InvalidInput(f"{field} is {value}, and no number", reason="BAD_VALUE", field=field)
     elif isinstance(value, str) and "\0" in value:
         raise InvalidInput(f"{field} holds the character NUL", reason="BAD_VALUE", field=field)
-    elif field == "idempotency_key" and len(cast("str", value)) > LONGEST_KEY:
-        raise InvalidInput(f"an idempotency key has at most {LONGEST_KEY} characters", reason="BAD_VALUE", field=field)
+    elif isinstance(value, str) and len(value) > LONGEST.get(field, len(value)):
+        raise InvalidInput(f"{field} has {len(value)} characters, the limit is {LONGEST[field]}", reason="BAD_VALUE", field=field)

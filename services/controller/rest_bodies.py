@@ -177,7 +177,7 @@ class FreezeBody(Body):
 class ApplyBody(Body):
     """Documents of the wanted state, as text."""
 
-    manifest: str = Field(max_length=1 << 20)
+    manifest: str
     reason: str = Field(default="", max_length=1000)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import structlog
 from fastapi import FastAPI, Request
@@ -13,7 +13,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from penstock.contracts.errors import Internal, InvalidInput, MalformedBody, NotFound, RevisionConflict, ServingError, UnsupportedMedia
+from penstock.contracts.errors import (
+    Internal,
+    InvalidInput,
+    InvalidSpec,
+    MalformedBody,
+    NotFound,
+    RevisionConflict,
+    ServingError,
+    UnsupportedMedia,
+)
+from penstock.contracts.status import clean
 from penstock.v1 import controller_pb2 as pb
 from services.controller.documents import to_document
 from services.controller.grpc_front import Callers
@@ -22,6 +32,8 @@ from services.controller.rights import Operation, needs_operator
 PROBLEM = "application/problem+json"
 
 METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+MOST_PROBLEMS = 100
+"""Problems of a specification that are told one by one."""
 STATUS_BY_REASON = {METHOD_NOT_ALLOWED: 405, "UPLOAD_CORRUPT": 422}
 """HTTP knows these apart; the status table, which gRPC shares, does not."""
 
@@ -40,6 +52,10 @@ _REFUSAL: dict[str, Any] = {
                     "reason": {"type": "string"},
                     "field": {"type": "string"},
                     "conflict": {"type": "object"},
+                    "problems": {
+                        "type": "array",
+                        "items": {"type": "object", "properties": {"pointer": {"type": "string"}, "problem": {"type": "string"}}},
+                    },
                 },
             }
         }
@@ -105,9 +121,7 @@ def refuse_typed(app: FastAPI) -> None:
         return problem(error)
 
     async def invalid(_: Request, error: Any) -> Response:
-        places = [f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in error.errors()]
-        reason = "BAD_JSON" if any(one["type"] == "json_invalid" for one in error.errors()) else None
-        return problem(InvalidInput("; ".join(places[:10]), reason=reason, field=places[0].partition(":")[0]))
+        return problem(_unfit(error.errors()))
 
     async def framework(_: Request, error: Any) -> Response:
         # What was said while the body came is wrapped by whoever read it.
@@ -140,12 +154,29 @@ def problem(error: ServingError) -> Response:
         document["field"] = error.field
     if isinstance(error, RevisionConflict):
         document["conflict"] = to_document(error.details)
+    if isinstance(error, InvalidSpec):
+        problems = cast("Sequence[tuple[str, str]]", error.details or ())
+        document["problems"] = [{"pointer": clean(pointer), "problem": clean(what)} for pointer, what in problems[:MOST_PROBLEMS]]
     headers = {"penstock-reason": error.reason, "x-should-retry": "true" if error.status.is_retryable else "false"}
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after_seconds))
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="penstock"'
     return JSONResponse(document, status, media_type=PROBLEM, headers=headers)
+
+
+def _unfit(errors: Sequence[Mapping[str, Any]]) -> ServingError:
+    """Return the refusal of what a path does not take: all of a body's problems by JSON pointer, or a word of query or path."""
+    problems = [("".join(f"/{_escaped(str(part))}" for part in one["loc"][1:]), one["msg"]) for one in errors if one["loc"][0] == "body"]
+    if problems:
+        listed = "; ".join(f"{pointer or 'the body'}: {what}" for pointer, what in problems)
+        return InvalidSpec(f"the body is refused: {listed}", details=problems, field=problems[0][0] or "body")
+    listed = "; ".join(f"{one['loc'][0]} {one['loc'][-1]}: {one['msg']}" for one in errors)
+    return InvalidInput(listed, field=str(errors[0]["loc"][-1]) if errors else None)
+
+
+def _escaped(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")
 
 
 def _in_our_words(error: HTTPException) -> ServingError:

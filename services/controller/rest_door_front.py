@@ -2,6 +2,7 @@
 
     a key that opens nothing  →  401 before a byte of the body was looked at
     a body above the limit    →  413, by its header or while it comes; files go through, piece by piece
+    a body that is no JSON    →  415, by its headers
 
 What the caller may do is asked again where the operation is known: here it is only whether anybody is there.
 """
@@ -13,7 +14,7 @@ from typing import Any
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from penstock.contracts.errors import RequestTooLarge, ServingError
+from penstock.contracts.errors import RequestTooLarge, ServingError, UnsupportedMedia
 from services.controller.grpc_front import MESSAGE_LIMIT_BYTES, Callers
 from services.controller.rest_calls_front import key_of, problem
 
@@ -43,6 +44,7 @@ class Door:
                 await self._app(scope, receive, send)
                 return
             limited.check(http.headers.get("content-length", ""))
+            _check_media(http)
         except ServingError as refusal:
             await problem(refusal)(scope, receive, send)
             return
@@ -66,6 +68,18 @@ class _Limited:
         if self._received_bytes > MESSAGE_LIMIT_BYTES:
             raise _too_large()
         return message
+
+
+def _check_media(http: Request) -> None:
+    """Refuse bodies that are said to be no JSON: they would be taken for bodies that say nothing."""
+    if http.headers.get("content-length", "0") == "0" and "transfer-encoding" not in http.headers:
+        return
+    kind = http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise UnsupportedMedia(f"a body is JSON here, not {kind[:80] or 'of no type'}: send content-type: application/json")
+    coding = http.headers.get("content-encoding", "identity").lower()
+    if coding != "identity":
+        raise UnsupportedMedia(f"a body of the encoding {coding[:40]!r} is not unpacked here: send it as it is")
 
 
 def _too_large() -> RequestTooLarge:

@@ -17,6 +17,7 @@ from services.controller import rest_views_front as views
 from services.controller.grpc_front import Callers
 from services.controller.rest_calls_front import REFUSALS, Calls, answered, refuse_typed, write_options
 from services.controller.rest_door_front import Door
+from services.controller.rest_json_front import StrictRoute
 from services.controller.rest_registry_front import model_routes, registration_routes, upload_routes
 from services.controller.rest_traffic_front import deployment_changes, deployment_routes, exception_routes, rollback_routes, traffic_routes
 from services.controller.rights import Operation
@@ -89,7 +90,7 @@ class _Server(uvicorn.Server):
 
 def tenant_routes(calls: Calls) -> APIRouter:
     """Return the paths below `/tenants`."""
-    paths = APIRouter(tags=["tenants"])
+    paths = APIRouter(tags=["tenants"], route_class=StrictRoute)
 
     @paths.get("/tenants")
     async def list_tenants(http: Request) -> Response:
@@ -126,7 +127,7 @@ def tenant_routes(calls: Calls) -> APIRouter:
 
 def ledger_routes(calls: Calls) -> APIRouter:
     """Return the paths that answer for changes, and say who is there."""
-    paths = APIRouter(tags=["ledger"])
+    paths = APIRouter(tags=["ledger"], route_class=StrictRoute)
 
     @paths.get("/audit")
     @paths.get("/changes")

@@ -12,13 +12,14 @@ from penstock.v1 import controller_pb2 as pb
 from services.controller import rest_bodies as bodies
 from services.controller import rest_views_front as views
 from services.controller.rest_calls_front import Calls, answered, write_options
+from services.controller.rest_json_front import StrictRoute
 
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18}|\*)/(\d{1,18})", re.ASCII)
 
 
 def model_routes(calls: Calls) -> APIRouter:
     """Return the paths that show models and versions."""
-    paths = APIRouter(tags=["registry"])
+    paths = APIRouter(tags=["registry"], route_class=StrictRoute)
 
     @paths.get("/models")
     async def list_models(http: Request, prefix: str = "") -> Response:
@@ -54,7 +55,7 @@ def model_routes(calls: Calls) -> APIRouter:
 
 def registration_routes(calls: Calls) -> APIRouter:
     """Return the paths that register versions and name them."""
-    paths = APIRouter(tags=["registry"])
+    paths = APIRouter(tags=["registry"], route_class=StrictRoute)
 
     @paths.post("/models/{model}/versions", status_code=201)
     async def register(http: Request, model: str, body: bodies.VersionBody) -> Response:
@@ -91,7 +92,7 @@ def registration_routes(calls: Calls) -> APIRouter:
 
 def upload_routes(calls: Calls) -> APIRouter:
     """Return the paths that take files."""
-    paths = APIRouter(tags=["registry"])
+    paths = APIRouter(tags=["registry"], route_class=StrictRoute)
 
     @paths.get("/blobs/{sha256}")
     async def get_upload(http: Request, sha256: str) -> Response:

@@ -14,13 +14,14 @@ from penstock.v1 import routes_pb2
 from services.controller import rest_bodies as bodies
 from services.controller import rest_views_front as views
 from services.controller.rest_calls_front import Calls, answered, write_options
+from services.controller.rest_json_front import StrictRoute
 
 Shares = Annotated[dict[str, bodies.Percent], Body(examples=[{"v3.0": 50, "v3.1": 50}])]
 
 
 def deployment_routes(calls: Calls) -> APIRouter:
     """Return the paths of deployments."""
-    paths = APIRouter(tags=["deployments"])
+    paths = APIRouter(tags=["deployments"], route_class=StrictRoute)
 
     @paths.get("/deployments")
     async def list_deployments(http: Request, model: str = "", retired: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query
@@ -49,7 +50,7 @@ def deployment_routes(calls: Calls) -> APIRouter:
 
 def deployment_changes(calls: Calls) -> APIRouter:
     """Return the paths that change deployments."""
-    paths = APIRouter(tags=["deployments"])
+    paths = APIRouter(tags=["deployments"], route_class=StrictRoute)
 
     @paths.post("/deployments", status_code=201)
     async def create(http: Request, body: bodies.DeploymentBody) -> Response:
@@ -93,7 +94,7 @@ def deployment_changes(calls: Calls) -> APIRouter:
 
 def traffic_routes(calls: Calls) -> APIRouter:
     """Return the paths of routes."""
-    paths = APIRouter(tags=["traffic"])
+    paths = APIRouter(tags=["traffic"], route_class=StrictRoute)
 
     @paths.get("/deployments/{model}/traffic")
     @paths.get("/deployments/{model}/route")
@@ -123,7 +124,7 @@ def traffic_routes(calls: Calls) -> APIRouter:
 
 def exception_routes(calls: Calls) -> APIRouter:
     """Return the paths of what goes past the shares: pins and shadows."""
-    paths = APIRouter(tags=["traffic"])
+    paths = APIRouter(tags=["traffic"], route_class=StrictRoute)
 
     @paths.put("/deployments/{model}/pins/{tenant}")
     async def pin(http: Request, model: str, tenant: str, body: bodies.PinBody) -> Response:
@@ -158,7 +159,7 @@ def exception_routes(calls: Calls) -> APIRouter:
 
 def rollback_routes(calls: Calls) -> APIRouter:
     """Return the paths of rollbacks."""
-    paths = APIRouter(tags=["traffic"])
+    paths = APIRouter(tags=["traffic"], route_class=StrictRoute)
 
     @paths.post("/deployments/{model}/rollback")
     async def roll_back(http: Request, model: str, body: bodies.RollbackBody | None = None) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from penstock.contracts.errors import NotFound
+from penstock.contracts.errors import ModelNotFound, NotFound
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import Route
 from penstock.contracts.topics import ROUTES
@@ -18,9 +18,11 @@ async def held_route(unit: Unit, model: str) -> tuple[RouteRevision, Route]:
     """Return the newest revision of a model's route, and the route.
 
     Raises:
-        NotFound: the model has no route: nothing of it was ever active.
+        NotFound: there is no such model, or it has no route: nothing of it was ever active.
     """
     held = await unit.routes.latest(model)
+    if held is None and await unit.models.get(model) is None:
+        raise ModelNotFound(f"there is no model {model[:80]!r}")
     if held is None or held.route is None:
         raise NotFound(f"model {model[:80]!r} has no route: deploy a version of it first", reason="ROUTE_NOT_FOUND")
     return held, held.route

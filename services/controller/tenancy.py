@@ -18,6 +18,9 @@ from services.controller.secrecy import redacted_text
 from services.controller.tenant_checks import settings_problems
 from services.controller.tenant_values import ApiKey, Tenant
 
+LONGEST_TENANT = 200
+"""Characters of a tenant's name: with the id of a key it is an actor of the audit, which has 255."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantUpdate:
@@ -49,7 +52,7 @@ class Tenancy:
             InvalidInput, InvalidSpec: the name or the settings are not valid.
             Conflict: the revision is stale, or no administrator would be left.
         """
-        check_model_name(name)
+        check_tenant_name(name)
         if problems := settings_problems(update.settings or {}):
             listed = "; ".join(f"{pointer} {problem}" for pointer, problem in problems)
             raise InvalidSpec(f"tenant {name}: {listed}", details=problems, field=problems[0][0])
@@ -129,6 +132,17 @@ class Tenancy:
         asked = {"key_id": key_id, "force": force}
         command = Command(action="key.revoke", answer=ApiKey, subject=f"tenant/{tenant}", request=asked, is_emergency=True)
         return await self._changes.make(intent, command, work)
+
+
+def check_tenant_name(name: str) -> str:
+    """Return the name when it is valid.
+
+    Raises:
+        InvalidInput: it is not, or longer than LONGEST_TENANT.
+    """
+    if len(name) > LONGEST_TENANT:
+        raise InvalidInput(f"a tenant's name has {len(name)} characters, the limit is {LONGEST_TENANT}", reason="BAD_NAME", field="tenant")
+    return check_model_name(name)
 
 
 def check_life(life_seconds: float | None) -> None:

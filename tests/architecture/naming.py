@@ -25,7 +25,7 @@ NAMES: dict[str, str] = {
     f"services.controller.sql_types.{kind}.{method}": "SQLAlchemy's TypeDecorator names it"
     for kind in ("Document", "Word")
     for method in ("process_bind_param", "process_result_value")
-}
+} | {"services.controller.rest_json_front.StrictRoute.get_route_handler": "FastAPI's APIRoute names it"}
 """Qualified names that somebody else's interface dictates, each with its reason."""
 
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.contracts.errors import InvalidInput
+from penstock.contracts.errors import InvalidInput, RequestTooLarge
 from services.controller.deployments_servicer import MOST_CONFIG_BYTES, config_of
 
 
@@ -19,5 +19,5 @@ def test_settings_are_a_json_object_or_nothing():
     ids=["list", "number", "text", "nan", "infinity", "surrogate", "braces", "nesting", "length"],
 )
 def test_what_is_none_is_refused_as_the_callers_fault(text: str):
-    with pytest.raises(InvalidInput):
+    with pytest.raises((InvalidInput, RequestTooLarge)):
         config_of(text)

@@ -96,25 +96,25 @@ async def test_the_traffic_body_of_the_requirements_is_taken_as_it_stands(far: F
 
 
 @pytest.mark.parametrize(
-    ("body", "field"),
+    ("body", "status", "field"),
     [
-        (b"", "body"),
-        (b"[]", "body"),
-        (b"not json", "0"),
-        (b'{"v3.0": 33.333, "v3.1": 66.667}', "v3.0"),
-        (b'{"v3.0": -1, "v3.1": 101}', "v3.0"),
-        (b'{"v3.0": NaN}', "v3.0"),
-        (b'{"v3.0": "50"}', "v3.0"),
-        (b'{"v3.0": true}', "v3.0"),
-        (b'{"v3.0": null}', "v3.0"),
+        (b"", 422, "body"),
+        (b"[]", 422, "body"),
+        (b"not json", 400, None),
+        (b'{"v3.0": 33.333, "v3.1": 66.667}', 422, "/v3.0"),
+        (b'{"v3.0": -1, "v3.1": 101}', 422, "/v3.0"),
+        (b'{"v3.0": NaN}', 400, None),
+        (b'{"v3.0": "50"}', 422, "/v3.0"),
+        (b'{"v3.0": true}', 422, "/v3.0"),
+        (b'{"v3.0": null}', 422, "/v3.0"),
     ],
 )
-async def test_shares_that_are_none_never_reach_an_operation(body: bytes, field: str, far: Far):
+async def test_shares_that_are_none_never_reach_an_operation(body: bytes, status: int, field: str | None, far: Far):
     async with serving(far) as client:
         answer = await client.put("/api/v1/deployments/m/traffic", content=body, headers={"content-type": "application/json"})
 
-    assert (answer.status_code, answer.headers["content-type"], far.asked) == (400, "application/problem+json", [])
-    assert answer.json()["field"] == field
+    assert (answer.status_code, answer.headers["content-type"], far.asked) == (status, "application/problem+json", [])
+    assert answer.json().get("field") == field
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_a_deployment_that_is_misspelt_or_beyond_limits_is_refused(body: A
     async with serving(far) as client:
         answer = await client.post("/api/v1/deployments", json=body)
 
-    assert (answer.status_code, far.asked) == (400, [])
+    assert (answer.status_code, far.asked) == (422, [])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One serve for each engine of gRPC and each module of tests."""
+"""One serve for each engine of gRPC and each module of tests, and one controller for all of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.hostile.control_plane import Controller, attacked_controller
 from tests.hostile.stand import Target, attacked
+from tests.kafka_broker import Broker
 from tests.router.grpc_face import ENGINES
 
 
@@ -14,4 +16,11 @@ from tests.router.grpc_face import ENGINES
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """Return a serve for each engine of gRPC in turn."""
     with attacked(tmp_path_factory.mktemp("h"), engine=request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def controller(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    """Return one controller for all rows of the control plane."""
+    with attacked_controller(tmp_path_factory.mktemp("c"), kafka) as running:
         yield running
