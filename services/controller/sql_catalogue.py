@@ -26,6 +26,9 @@ from services.controller.sql_models import SqlAliases, SqlDeployments, SqlModels
 from services.controller.sql_routes import SqlAssignments, SqlRoutes
 from services.controller.sql_tenants import SqlKeys, SqlSettings, SqlTenants
 
+ABSENT = ("08", "53300", "57P")
+"""How SQLSTATEs begin that say that the server takes nobody now: no connection, too many of them, it ends, or it is starting up."""
+
 
 class SqlCatalogue:
     """The only truth, on SQLite or PostgreSQL."""
@@ -73,7 +76,7 @@ async def translated() -> AsyncGenerator[None]:
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
         raise _unavailable() from error
     except DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or str(getattr(error.orig, "sqlstate", None)).startswith(ABSENT):
             raise _unavailable() from error
         raise
 

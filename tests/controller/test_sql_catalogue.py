@@ -50,6 +50,27 @@ async def test_a_database_that_is_back_is_used_again_without_a_word(stand: Stand
     assert len(await stand.sql("SELECT * FROM versions")) == 2
 
 
+@pytest.mark.parametrize("state", ["57P03", "53300", "08006"])
+async def test_a_database_that_takes_nobody_yet_is_one_that_cannot_be_reached(state: str):
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(b"N")
+        await reader.read(4096)
+        fields = b"SFATAL\0VFATAL\0C" + state.encode() + b"\0Mthe database system is starting up\0\0"
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        engine = open_engine(f"postgresql+asyncpg://penstock@127.0.0.1:{port}/penstock")
+        with pytest.raises(Unavailable) as refusal:
+            async with SqlCatalogue(engine).reading():
+                pass
+        await engine.dispose()
+
+    assert refusal.value.reason == "CATALOGUE_UNAVAILABLE"
+
+
 async def test_a_reader_sees_one_state_while_others_write(stand: Stand):
     await stand.registered("a", "1")
     async with stand.catalogue.reading() as unit:
