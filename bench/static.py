@@ -1,4 +1,4 @@
-"""What callers notice when the bus, the database and the controller are killed: nothing; and how soon a change goes through afterwards.
+"""What callers notice when bus, Redis, database and controller are killed: nothing; and how soon a change goes through afterwards.
 
 Each is killed by SIGKILL and stays down for a time, alone and then all together, while calls go through every router. They have converged
 when a change of traffic that is asked for after their return is confirmed by every router and seen by callers of each.
@@ -19,7 +19,7 @@ from bench.report import say
 from penstock.client.control import Control
 from services.stack.postgres_database import Postgres
 
-SHAPE = Shape(routers=4, workers=2, has_postgres=True)
+SHAPE = Shape(routers=4, workers=2, has_postgres=True, has_redis=True)
 UNUSED = "no process of the mesh talks to it, so its death would prove nothing"
 
 
@@ -30,8 +30,7 @@ def static(arena: Arena) -> None:
         arena.figures.leave_out("static_stability.database", "PostgreSQL is not installed; the catalogue was the controller's SQLite file")
     folder = arena.work / "static"
     folder.mkdir()
-    for name in ("redis", "temporal"):
-        arena.figures.leave_out(f"static_stability.{name}", UNUSED)
+    arena.figures.leave_out("static_stability.temporal", UNUSED)
     with mesh(folder, shape) as running, running.control() as control, SteadyLoad(running.router_addresses, MODEL) as load:
         load.settled(time.monotonic())
         for name, victims in outages(running).items():
@@ -72,9 +71,10 @@ class Outage:
 
 def outages(running: Mesh) -> Mapping[str, Sequence[Killable]]:
     """Return who is killed, in the order in which they have to come back."""
-    database = [running.database] if running.database is not None else []
-    alone = {"kafka": [running.kafka], "database": database, "controller": running.controllers}
-    return {**{name: one for name, one in alone.items() if one}, "all": [running.kafka, *database, *running.controllers]}
+    database, redis = ([one] if one is not None else [] for one in (running.database, running.redis))
+    alone = {"kafka": [running.kafka], "redis": redis, "database": database, "controller": running.controllers}
+    there = {name: one for name, one in alone.items() if one}
+    return {**there, "all": [one for victims in there.values() for one in victims]}
 
 
 def _measured(arena: Arena, outage: Outage, name: str, victims: Sequence[Killable]) -> None:
