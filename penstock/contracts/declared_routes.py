@@ -1,4 +1,4 @@
-"""Shares and aliases that a model declares about itself, where no controller writes its route."""
+"""What a model declares about itself to routers: shares and aliases, where no controller writes its route, and how it is to be served."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ TRAFFIC_PARAMETER = "penstock.traffic"
 
 ALIASES_PARAMETER = "penstock.aliases"
 """Model parameter that gives versions other names: a JSON object from alias to version."""
+
+SHARED_CACHE_PARAMETER = "penstock.response_cache.shared"
+"""Model parameter that lets all routers have cached answers: `true`."""
 
 
 def declared_aliases(model_config: bytes) -> Mapping[str, str]:
@@ -37,6 +40,15 @@ def declared_default_level(model_config: bytes) -> int:
         return model_config_pb2.ModelConfig.FromString(model_config).dynamic_batching.default_priority_level
     except DecodeError:
         return 0
+
+
+def declares_shared_cache(model_config: bytes) -> bool:
+    """Whether a serialised ModelConfig lets all routers have its cached answers."""
+    try:
+        parsed = model_config_pb2.ModelConfig.FromString(model_config)
+    except DecodeError:
+        return False
+    return SHARED_CACHE_PARAMETER in parsed.parameters and parsed.parameters[SHARED_CACHE_PARAMETER].string_value == "true"
 
 
 def _declared(model_config: bytes, parameter: str) -> dict[str, object]:

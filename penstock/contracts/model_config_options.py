@@ -19,7 +19,15 @@ from typing import TypeVar, cast
 from penstock.contracts.feature_schema import FeatureColumn, FeatureSchema
 from penstock.contracts.model_config_checks import Table, invalid, require
 from penstock.contracts.model_config_scheduling import Specific
-from penstock.contracts.model_config_values import ExecutionOptions, GoldenExample, ModelConfig, NonFiniteOutput, Pooling, TextOptions
+from penstock.contracts.model_config_values import (
+    ExecutionOptions,
+    GoldenExample,
+    ModelConfig,
+    NonFiniteOutput,
+    Pooling,
+    ResponseCache,
+    TextOptions,
+)
 from penstock.contracts.tensors import DataType
 
 PREFIX = "penstock."
@@ -27,6 +35,9 @@ PREFIX = "penstock."
 
 TABLES = ("aliases", "execution", "features", "golden", "non_finite_output", "reject_non_finite", "text", "text_inputs", "traffic")
 """Keys at the top of `model.toml` that Triton's configuration does not have."""
+
+OF_CACHE = frozenset({"shared", "ttl_seconds"})
+"""Keys of `[response_cache]` that Triton's configuration does not have."""
 
 BY_NAME = frozenset({"aliases", "traffic"})
 """Tables whose keys are names, which may hold dots: they travel as one parameter each."""
@@ -45,6 +56,7 @@ class OwnOptions:
     versions: tuple[str, ...] = ()
     """Versions of the policy `specific`, when not all of them are numbers."""
     ttl_seconds: float | None = None
+    shared: bool = False
     execution: ExecutionOptions
     text: TextOptions | None = None
     golden: tuple[GoldenExample, ...] = ()
@@ -90,6 +102,7 @@ def read_options(tree: Mapping[str, object]) -> OwnOptions:
         non_finite_output=_read_non_finite_output(table),
         versions=specific.texts("versions"),
         ttl_seconds=cache.number_or_none("ttl_seconds"),
+        shared=cache.flag("shared", default=False),
         execution=_read_execution(table.table("execution")),
         text=_read_text(table.table("text")) if table.has("text") else None,
         golden=tuple(_read_golden(one) for one in table.tables("golden")),
@@ -108,8 +121,8 @@ def own_parameters(config: ModelConfig) -> dict[str, str]:
     tree = _non_finite(config)
     if isinstance(config.version_policy, Specific) and not all(is_number(one) for one in config.version_policy.versions):
         tree["version_policy"] = {"specific": {"versions": list(config.version_policy.versions)}}
-    if config.response_cache.ttl_seconds is not None:
-        tree["response_cache"] = {"ttl_seconds": float(config.response_cache.ttl_seconds)}
+    if cache := _cache(config.response_cache):
+        tree["response_cache"] = cache
     execution = _changed(config.execution, ExecutionOptions())
     if config.text is not None:
         tree["text"] = _changed(config.text, TextOptions()) or {"tokenizer_file": config.text.tokenizer_file}
@@ -125,6 +138,11 @@ def own_parameters(config: ModelConfig) -> dict[str, str]:
     if execution:
         tree["execution"] = execution
     return threads | flattened(tree)
+
+
+def _cache(cache: ResponseCache) -> Tree:
+    tree: Tree = {"shared": True} if cache.shared else {}
+    return tree if cache.ttl_seconds is None else tree | {"ttl_seconds": float(cache.ttl_seconds)}
 
 
 def _non_finite(config: ModelConfig) -> Tree:

@@ -63,7 +63,7 @@ def from_proto(proto: pb.ModelConfig) -> ModelConfig:
         warmup=tuple(_read_warmup(one) for one in proto.model_warmup),
         golden=own.golden,
         features=own.features,
-        response_cache=ResponseCache(enable=proto.response_cache.enable, ttl_seconds=own.ttl_seconds),
+        response_cache=ResponseCache(enable=proto.response_cache.enable, ttl_seconds=own.ttl_seconds, shared=own.shared),
         execution=own.execution,
         text=own.text,
         reject_non_finite=own.reject_non_finite,

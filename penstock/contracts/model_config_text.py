@@ -22,7 +22,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from penstock.contracts.errors import InvalidInput
 from penstock.contracts.model_config_checks import invalid, require, unknown_key
 from penstock.contracts.model_config_keys import checked
-from penstock.contracts.model_config_options import TABLES, Tree, flattened, is_number
+from penstock.contracts.model_config_options import OF_CACHE, TABLES, Tree, flattened, is_number
 from penstock.contracts.model_config_overlay import laid_over
 from penstock.contracts.model_config_proto import from_proto, to_proto
 from penstock.contracts.model_config_values import ModelConfig
@@ -138,9 +138,9 @@ def _split(tree: Mapping[str, object]) -> tuple[Tree, Tree]:
     theirs = {key: value for key, value in tree.items() if key not in TABLES}
     ours = {key: value for key, value in tree.items() if key in TABLES}
     cache = theirs.get("response_cache")
-    if isinstance(cache, dict) and "ttl_seconds" in cache:
-        theirs["response_cache"] = {key: value for key, value in cache.items() if key != "ttl_seconds"}
-        ours["response_cache"] = {"ttl_seconds": cache["ttl_seconds"]}
+    if isinstance(cache, dict) and not OF_CACHE.isdisjoint(cache):
+        theirs["response_cache"] = {key: value for key, value in cache.items() if key not in OF_CACHE}
+        ours["response_cache"] = {key: value for key, value in cache.items() if key in OF_CACHE}
     inputs = theirs.get("input")
     if isinstance(inputs, list):
         tables = [cast("Tree", one) for one in inputs if isinstance(one, dict)]

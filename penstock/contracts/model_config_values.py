@@ -113,9 +113,12 @@ class ResponseCache:
     enable: bool = False
     ttl_seconds: float | None = None
     """Life of an answer; None means the router's default."""
+    shared: bool = False
+    """Let all routers have it, by Redis, as far as they have one."""
 
     def __post_init__(self) -> None:
-        """Refuse a life that is not positive."""
+        """Refuse a life that is not positive, and sharing what is not kept."""
+        require(self.enable or not self.shared, "response_cache.shared", "needs response_cache.enable")
         require(self.ttl_seconds is None or self.ttl_seconds > 0, "response_cache.ttl_seconds", f"must be above 0, got {self.ttl_seconds}")
 
 

@@ -1,4 +1,4 @@
-"""The one way to Redis: one client a process, with time limits, a breaker and counters.
+"""The one way to Redis: one client a process and purpose, with time limits, a breaker and counters.
 
 Whoever asks gets the replies, or None: within `timeout_seconds` (and `connect_seconds` where a connection has to be made first), and at
 once while the breaker is open. Nothing is ever raised for Redis's sake, and nothing is tried again: the next tick or wave asks anew.
@@ -94,15 +94,18 @@ class RedisCounters:
 
 
 class RedisClient:
-    """Asks Redis; one a process, entered before it is asked."""
+    """Asks Redis for one purpose; entered before it is asked."""
 
-    def __init__(self, settings: RedisSettings, clock: Clock, policy: BreakerPolicy | None = None) -> None:
-        """Keep the arguments; nothing is connected yet."""
+    def __init__(
+        self, settings: RedisSettings, clock: Clock, policy: BreakerPolicy | None = None, *, effect: str = "routers go on by themselves"
+    ) -> None:
+        """Keep the arguments, `effect` for the log when it is away; nothing is connected yet."""
         self.counters = RedisCounters()
         self.breaker = Breaker(
             policy=policy or BreakerPolicy(first_pause_seconds=settings.retry_seconds, longest_pause_seconds=settings.retry_limit_seconds)
         )
         self._settings = settings
+        self._effect = effect
         self._clock = clock
         self._client: Any = None
 
@@ -183,7 +186,7 @@ class RedisClient:
         self.counters.failures += 1
         if was_there and not self.is_there:
             self.counters.times_away += 1
-            log.warning("redis_away", url=self._settings.url, reason=type(error).__name__, effect="routers go on by themselves")
+            log.warning("redis_away", url=self._settings.url, reason=type(error).__name__, effect=self._effect)
 
     def _succeeded(self) -> None:
         was_there = self.is_there

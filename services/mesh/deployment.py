@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.contracts.declared_graphs import declared_graph
-from penstock.contracts.declared_routes import declared_aliases, declared_backends, declared_default_level
+from penstock.contracts.declared_routes import declared_aliases, declared_backends, declared_default_level, declares_shared_cache
 from penstock.contracts.graphs import Graph
 from penstock.contracts.routes import Backend
 from penstock.contracts.signature import Signature
@@ -33,6 +33,8 @@ class Deployment:
     replicas: tuple[ReplicaRef, ...]
     response_cache: bool = False
     response_cache_ttl_seconds: float = 0.0
+    response_cache_shared: bool = False
+    """Whether all routers may have its cached answers."""
     priority_levels: int = 0
     default_priority_level: int = 0
     """Of requests that name none."""
@@ -73,6 +75,7 @@ def deployment_of(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | No
         ),
         response_cache=newest.response_cache,
         response_cache_ttl_seconds=newest.response_cache_ttl_seconds,
+        response_cache_shared=newest.response_cache and declares_shared_cache(newest.model_config),
         priority_levels=newest.priority_levels,
         default_priority_level=declared_default_level(newest.model_config),
         aliases=declared_aliases(newest.model_config),

@@ -31,6 +31,7 @@ from services.chassis.process_metrics import process_metrics
 from services.chassis.telemetry import Telemetry
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
+from services.router.asking import AskingWorkers
 from services.router.cache_statistics import RouterCaches
 from services.router.choosing import Choosing
 from services.router.config import RouterSettings
@@ -105,7 +106,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
         bus = None if core.routes is None else await enter(bus_side(settings, core.routes, core.tenants, core.observing))
         await workers.caught_up()
-        shared = await enter(shared_by_redis(settings, core.tenants, clock))
+        shared = await enter(shared_by_redis(settings, core.tenants, core.shared, clock))
         await enter(core.controllers)
         control = await enter(_control(start, core, clock, traces))
         certificates = await enter(certificate_watch(settings).watching(clock))
@@ -164,6 +165,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         tracer=tracer,
         observing=None if routes is None else observing,
     )
+    shared.ask_workers = AskingWorkers(inference, dispatch, clock.now, tracer)
     if routes is not None:
         _assist(inference, observing, Surroundings(table, understanding, dispatch, shared.cache, clock.now), routes)
     controllers = ControllerLink([Addresses(grpc=one.grpc, http=one.http) for one in settings.controllers])

@@ -61,7 +61,7 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     bus: BusSettings = BusSettings()
     """Kafka, in the whole mesh; without it routes are what models declare."""
     redis: RedisSettings = RedisSettings()
-    """Redis, where routers keep tenants' quotas together; without it each has its own part of them."""
+    """Redis, where routers keep tenants' quotas and cached answers together; without it each has its own part of them."""
     quota_tick_seconds: float = Field(default=0.1, ge=0.01, le=5)
     """Time between two reports of what was admitted."""
     quota_routers: int = Field(default=1, ge=1, le=10_000)
@@ -88,6 +88,12 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """Memory of the result cache, for models that allow it."""
     result_cache_seconds: float = Field(default=60.0, gt=0)
     """Life of a cached answer where the model's configuration names none."""
+    shared_cache_wait_seconds: float = Field(default=0.02, gt=0, le=10)
+    """Longest wait for answers that routers share by Redis, in place of `redis.timeout_seconds`; a request waits for three at most."""
+    shared_cache_entry_bytes: int = Field(default=256 << 10, ge=1024, le=64 << 20)
+    """Largest answer that is shared; the same for all routers."""
+    shared_cache_queue_bytes: int = Field(default=16 << 20, ge=0)
+    """Answers on their way to Redis; what finds no room is not shared."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """Longest wait for calls in flight when the process ends."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

@@ -11,6 +11,10 @@ from services.mesh.dispatch import Dispatch
 from services.router.inference import Inference
 from services.router.shared_answers import SharedAnswers
 
+LOOKED_UP = {"hit": "hits", "miss": "misses", "corrupt": "corrupt", "error": "errors", "skipped": "skipped"}
+"""Outcomes of a question to Redis, and what counts them."""
+WRITTEN = ("kept", "dropped", "refused", "too_large")
+
 
 class LinkMetrics:
     """Rows in flight and reach of every worker, as this router sees it."""
@@ -30,11 +34,37 @@ class LinkMetrics:
         return (rows, reach)
 
 
+class CacheMetrics:
+    """What each tier of the result cache was asked and answered."""
+
+    def __init__(self, shared: SharedAnswers) -> None:
+        """Keep the cache's owner; its second tier may come later, or never."""
+        self._shared = shared
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families."""
+        lookups = Metric("penstock_result_cache_lookups", "Questions that a tier of the result cache was asked, by outcome.", "counter")
+        writes = Metric("penstock_result_cache_writes", "Answers that were to be shared by Redis, by outcome.", "counter")
+        is_open = Metric("penstock_result_cache_shared", "Routers whose shared tier is open.", "gauge")
+        memory, tier = self._shared.cache.counters, self._shared.tier
+        outcomes: list[tuple[str, str, int]] = [("memory", "hit", memory.hits), ("memory", "miss", memory.misses)]
+        if tier is not None:
+            of_redis = tier.counters
+            outcomes += [("redis", name, getattr(of_redis, field)) for name, field in LOOKED_UP.items()]
+            for name in WRITTEN:
+                writes.add_sample(f"{writes.name}_total", {"outcome": name}, getattr(of_redis, name))
+            is_open.add_sample(is_open.name, {}, int(tier.is_open))
+        for where, outcome, count in outcomes:
+            lookups.add_sample(f"{lookups.name}_total", {"tier": where, "outcome": outcome}, count)
+        return (lookups, writes, is_open)
+
+
 def router_metrics(inference: Inference, dispatch: Dispatch, shared: SharedAnswers) -> tuple[Collected, ...]:
     """Return the collectors."""
     counters, cache = dispatch.counters, shared.cache
     return (
         LinkMetrics(dispatch),
+        CacheMetrics(shared),
         Asked("penstock_requests_in_flight", "Requests that wait for a worker's answer.", lambda: inference.requests_in_flight),
         Asked("penstock_requests_sent", "Requests sent to workers, first tries.", lambda: counters.sent_requests, is_counter=True),
         Asked("penstock_requests_retried", "Requests sent to another worker.", lambda: counters.retried_requests, is_counter=True),

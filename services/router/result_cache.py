@@ -54,7 +54,8 @@ class ResultCache(Generic[W]):
         self.counters = CacheCounters()
         self.used_bytes = 0
         self._limit_bytes = limit_bytes
-        self._ttl_seconds = ttl_seconds
+        self.ttl_seconds = ttl_seconds
+        """Life of an answer whose model names none."""
         self._entries: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
         self._flights: dict[bytes, Flight[W]] = {}
 
@@ -99,7 +100,7 @@ class ResultCache(Generic[W]):
         if size <= self._limit_bytes:
             if key in self._entries:
                 self._drop(key)
-            self._entries[key] = (now + (ttl_seconds or self._ttl_seconds), answer)
+            self._entries[key] = (now + (ttl_seconds or self.ttl_seconds), answer)
             self.used_bytes += size
             while self.used_bytes > self._limit_bytes:
                 self._drop(next(iter(self._entries)))

@@ -1,21 +1,45 @@
-"""Answers questions from the result cache, and lets identical questions wait for one execution."""
+"""Answers questions from the result cache, and lets identical questions wait for one execution.
+
+A question of a model whose answers are shared is looked up in Redis when the memory does not know it and nobody has asked it yet. It waits
+meanwhile as the first of those who wait for its answer. What is found is everybody's; if nothing is, whoever waits longest asks a worker.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import structlog
 import xxhash
 
-from penstock.contracts.errors import CallerLeft, DeadlineExceeded, ServingError, Unavailable
+from penstock.contracts.errors import CallerLeft, DeadlineExceeded, Internal, ServingError, Unavailable
 from penstock.contracts.observations import AnswerSource
 from services.router.admission import Tenant
+from services.router.cache_values import PREFIX, key_of
 from services.router.calls import Calls, Waiter
 from services.router.front import Front
 from services.router.intake import Intake
 from services.router.observing import Observing, SharedAnswer
 from services.router.result_cache import ResultCache
+from services.router.shared_tier import Found, SharedTier
 from services.router.targets import Target
 from services.router.understanding import Understood
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What is looked up in Redis, and what a worker is to be asked when it is not there."""
+
+    key: bytes
+    understood: Understood
+    asker: Waiter
+    trace: str | None
+
+
+Asking = Sequence[tuple[Question, Waiter]]
+"""Questions for workers, each with who is to get the answer."""
 
 
 class SharedAnswers:
@@ -26,6 +50,10 @@ class SharedAnswers:
         self.cache = cache
         self.observing: Observing | None = None
         """Who takes note of answers that no worker gave."""
+        self.tier: SharedTier[Question] | None = None
+        """What all routers have in common; set before the first request, or never."""
+        self.ask_workers: Callable[[Asking], object] = _nobody
+        """Sends questions to workers that Redis did not know."""
         self._clock = clock
         self._waiting: dict[tuple[int, int], tuple[bytes, Waiter]] = {}
 
@@ -34,7 +62,7 @@ class SharedAnswers:
 
         The request was admitted before: what the tenant holds is given back here or when the waiter is served.
         """
-        key = _key(understood, tenant)
+        key = self._key(understood, tenant)
         call_id = intake.wave.call_ids[index]
         target, rows = understood.target, understood.learnt.template.rows
         plan = understood.target.plan
@@ -47,7 +75,6 @@ class SharedAnswers:
             self._count(target, tenant, seconds)
             self._note(SharedAnswer(target, tenant, understood.unit, understood.id_field), seconds)
             return True
-        target.outcomes.miss(self._clock() - intake.now)
         waiter = Waiter(
             front=intake.front,
             call_id=call_id,
@@ -59,7 +86,16 @@ class SharedAnswers:
             deadline=deadline,
             unit=understood.unit,
         )
-        if not self.cache.join(key, waiter):
+        if self.cache.join(key, waiter):
+            target.outcomes.miss(self._clock() - intake.now)
+        elif (
+            self.tier is not None
+            and target.deployment.response_cache_shared
+            and self.tier.look(key, Question(key, understood, waiter, intake.wave.traces[index]))
+        ):
+            self.cache.join(key, waiter)
+        else:
+            target.outcomes.miss(self._clock() - intake.now)
             return False
         self._waiting[id(intake.front), call_id] = (key, waiter)
         return True
@@ -68,7 +104,7 @@ class SharedAnswers:
         """Note the question that the request about to enter a chunk answers for all."""
         if calls.cache_keys is None:
             calls.cache_keys = []
-        calls.cache_keys.append(_key(understood, tenant))
+        calls.cache_keys.append(self._key(understood, tenant))
 
     def land(self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes]) -> None:
         """Keep answers and serve who waited for them."""
@@ -76,10 +112,37 @@ class SharedAnswers:
         now = self._clock()
         ttl_seconds = calls.deployment.response_cache_ttl_seconds
         for position, payload in zip(positions, payloads, strict=True):
-            answer = payload[len(calls.id_fields[position]) :]
-            for waiter in self.cache.land(calls.cache_keys[position], answer, now, ttl_seconds=ttl_seconds):
+            key, answer = calls.cache_keys[position], payload[len(calls.id_fields[position]) :]
+            if self.tier is not None and key.startswith(PREFIX):
+                self.tier.keep(key, answer, ttl_seconds or self.cache.ttl_seconds)
+            for waiter in self.cache.land(key, answer, now, ttl_seconds=ttl_seconds):
                 seen = SharedAnswer(waiter.target, waiter.tenant, waiter.unit, waiter.id_field)
                 self._serve(waiter, answer, now, seen)
+
+    def settle(self, looked_up: Sequence[tuple[Question, Found | None]]) -> None:
+        """Serve who waits for what Redis knew, and have workers asked for the rest."""
+        now, asking = self._clock(), list[tuple[Question, Waiter]]()
+        for question, found in looked_up:
+            target, seconds = question.understood.target, now - question.asker.arrived_at
+            if found is not None:
+                target.outcomes.hit(seconds)
+                self._hand_out(question, found, now)
+                continue
+            target.outcomes.miss(seconds)
+            waiter = self.cache.promote(question.key)
+            if waiter is None:
+                self.cache.abandon(question.key)
+            else:
+                self._waiting.pop((id(waiter.front), waiter.call_id), None)
+                asking.append((question, waiter))
+        try:
+            if asking:
+                self.ask_workers(asking)
+        except Exception:
+            # As in pump.py: a mistake of ours must not leave callers waiting.
+            log.exception("questions_failed", questions=len(asking))
+            for _, waiter in asking:
+                waiter.front.fail_many([waiter.call_id], [Internal("internal error")])
 
     def stand_in(
         self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes], source: AnswerSource = AnswerSource.WORKER
@@ -141,6 +204,13 @@ class SharedAnswers:
         for waiter in self.cache.expire(now):
             self._refuse(waiter, DeadlineExceeded("the deadline passed while an identical call was under way"))
 
+    def _hand_out(self, question: Question, found: Found, now: float) -> None:
+        life = min(found.life_seconds, question.understood.target.deployment.response_cache_ttl_seconds or self.cache.ttl_seconds)
+        for waiter in self.cache.land(question.key, found.answer, now, ttl_seconds=life):
+            # Another router may have told of another revision of the route.
+            seen = SharedAnswer(waiter.target, waiter.tenant, waiter.unit, waiter.id_field)
+            self._serve(waiter, found.answer + waiter.target.told, now, seen)
+
     def _serve(self, waiter: Waiter, answer: bytes, now: float, seen: SharedAnswer) -> None:
         self._waiting.pop((id(waiter.front), waiter.call_id), None)
         waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
@@ -162,14 +232,24 @@ class SharedAnswers:
         waiter.tenant.release(waiter.rows)
         waiter.target.outcomes.fail(error, waiter.tenant.policy.name)
 
+    def _key(self, understood: Understood, tenant: Tenant) -> bytes:
+        deployment, template = understood.target.deployment, understood.learnt.template
+        described = (
+            tenant.policy.name,
+            deployment.model,
+            deployment.version,
+            deployment.digest,
+            template.wire_inputs,
+            template.wire_outputs,
+        )
+        if self.tier is not None and deployment.response_cache_shared:
+            return key_of(tenant.policy.name, (described, understood.learnt.classes), understood.parts)
+        hashed = xxhash.xxh3_128(repr((described, understood.learnt.classes)).encode())
+        for part in understood.parts:
+            hashed.update(len(part).to_bytes(8, "little"))
+            hashed.update(part)
+        return hashed.digest()
 
-def _key(understood: Understood, tenant: Tenant) -> bytes:
-    deployment = understood.target.deployment
-    hashed = xxhash.xxh3_128()
-    template = understood.learnt.template
-    described = (tenant.policy.name, deployment.model, deployment.version, deployment.digest, template.wire_inputs, template.wire_outputs)
-    hashed.update(repr((described, understood.learnt.classes)).encode())
-    for part in understood.parts:
-        hashed.update(len(part).to_bytes(8, "little"))
-        hashed.update(part)
-    return hashed.digest()
+
+def _nobody(asking: Asking) -> None:
+    raise RuntimeError(f"{len(asking)} questions were looked up, and nobody asks workers")

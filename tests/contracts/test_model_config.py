@@ -60,6 +60,7 @@ model_warmup [
 response_cache { enable: true }
 parameters { key: "intra_op_thread_count" value { string_value: "2" } }
 parameters { key: "penstock.response_cache.ttl_seconds" value { string_value: "30" } }
+parameters { key: "penstock.response_cache.shared" value { string_value: "true" } }
 parameters { key: "penstock.golden" value { string_value: "[{\\"file\\": \\"golden.json\\"}]" } }
 parameters { key: "team" value { string_value: "vision" } }
 """
@@ -110,6 +111,7 @@ zero_data = true
 [response_cache]
 enable = true
 ttl_seconds = 30
+shared = true
 
 [execution]
 intra_op_threads = 2
@@ -139,7 +141,7 @@ VALUE = ModelConfig(
         },
     ),
     warmup=(WarmupSample(name="zeros", batch_size=8, inputs={"data_0": WarmupInput(datatype=DataType.FP32, dims=(3, 224, 224))}),),
-    response_cache=ResponseCache(enable=True, ttl_seconds=30),
+    response_cache=ResponseCache(enable=True, ttl_seconds=30, shared=True),
     execution=ExecutionOptions(intra_op_threads=2),
     golden=(GoldenExample(file="golden.json"),),
     parameters={"team": "vision"},

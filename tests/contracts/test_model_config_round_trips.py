@@ -148,7 +148,8 @@ CONFIGS = st.builds(
         ).map(tuple),
         view=UNITS,
     ),
-    response_cache=st.builds(ResponseCache, enable=st.booleans(), ttl_seconds=st.none() | FLOATS.filter(bool)),
+    response_cache=st.builds(ResponseCache, enable=st.booleans(), ttl_seconds=st.none() | FLOATS.filter(bool))
+    | st.builds(ResponseCache, enable=st.just(True), shared=st.booleans(), ttl_seconds=st.none() | FLOATS.filter(bool)),
     execution=st.builds(
         ExecutionOptions,
         intra_op_threads=st.integers(0, 64),

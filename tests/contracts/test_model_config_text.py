@@ -29,6 +29,8 @@ from penstock.contracts.model_config import from_json, from_pbtxt, from_toml
         ("[[instance_group]]\nkind = 'KIND_CPUS'", "instance_group[0].kind: there is no 'KIND_CPUS'; did you mean 'KIND_CPU'?"),
         ("[response_cache]\nenable = 1", "response_cache.enable: must be true or false, got 1"),
         ("[response_cache]\nttl_seconds = 0", "response_cache.ttl_seconds: must be above 0"),
+        ("[response_cache]\nshared = true", "response_cache.shared: needs response_cache.enable"),
+        ("[response_cache]\nenable = true\nshared = 1", "response_cache.shared: must be true or false, got 1"),
         ("[text]\npooling = 'max'", "text.pooling: must be one of mean, cls"),
         ("[text]\nmax_length = 0", "text.max_length: must be at least 1"),
         ("[text]\ntokenizer_file = '../secret'", "text.tokenizer_file: '../secret' must be a relative path inside the folder"),

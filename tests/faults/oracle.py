@@ -49,7 +49,7 @@ QUEUE = 16
 SETTINGS = {
     "narrow": f"[dynamic_batching.default_queue_policy]\nmax_queue_size = {QUEUE}\n",
     "ranked": "[dynamic_batching]\npriority_levels = 2\ndefault_priority_level = 2\n",
-    "cached": "[response_cache]\nenable = true\n",
+    "cached": "[response_cache]\nenable = true\nshared = true\n",
     "strict": 'non_finite_output = "error"\n',
     "counted": 'non_finite_output = "pass"\n',
 }

@@ -17,6 +17,7 @@ from penstock.contracts.errors import ServingError
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
+from services.router.asking import AskingWorkers
 from services.router.fallback import FallbackChain, Surroundings
 from services.router.front import NO_DEADLINE, Wave
 from services.router.inference import Inference
@@ -113,6 +114,7 @@ async def standing(
     *,
     routes: RoutesInForce | None = None,
     observing: Observing | None = None,
+    shared: SharedAnswers | None = None,
 ) -> AsyncIterator[Stand]:
     table, tenants = RouteTable(None if routes is None else routes.plans), Tenants()
     dispatch = Dispatch(table, router_id="router", clock=time.monotonic, random=Random(1))
@@ -121,7 +123,7 @@ async def standing(
     dispatch.on_change(understanding.forget)
     if routes is not None:
         routes.on_change(understanding.follow_route)
-    shared = SharedAnswers(ResultCache(), clock=time.monotonic)
+    shared = shared or SharedAnswers(ResultCache(), clock=time.monotonic)
     inference = Inference(understanding, dispatch, tenants, clock=time.monotonic, shared=shared, metrics=metrics, observing=observing)
     if routes is not None:
         around = Surroundings(table=table, understanding=understanding, dispatch=dispatch, cache=shared.cache, clock=time.monotonic)
@@ -130,6 +132,7 @@ async def standing(
         routes.on_change(lambda _model: shadowing.follow_routes(routes.plans.values()))
         if observing is not None:
             observing.shadowing, shared.observing = shadowing, observing
+    shared.ask_workers = AskingWorkers(inference, dispatch, time.monotonic)
     task = asyncio.create_task(dispatch.run())
     await asyncio.sleep(0)
     for worker, status in zip(workers, statuses or [worker.status() for worker in workers], strict=True):
