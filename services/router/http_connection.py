@@ -4,7 +4,7 @@ uvicorn owns the transport and the server around it; HttpReader cuts and judges 
 completely, so that nobody computes for a caller who is still sending, and a body that is too large or too slow holds no slot. Then:
 
 - what can be answered at once is answered at once;
-- a prediction is translated and submitted, and the future's callback writes its answer: no task, no ASGI messages;
+- a prediction is translated and entered, and the connection itself is told its answer and writes it: no task, no future, no ASGI messages;
 - everything else runs as an ordinary ASGI call.
 
 The short way is why this file exists: uvicorn's ASGI alone, translating nothing, is slower than this with everything in it (figures
@@ -20,16 +20,16 @@ second for all connections; no timer is set for a request.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from penstock.contracts.errors import ServingError
+from services.router.http_asgi import whole_cycle
 from services.router.http_exchange import HttpReply, HttpRequest, Pending
 from services.router.http_reader import HttpReader, Reading, Refused
 from services.router.http_service import HttpService
@@ -37,7 +37,6 @@ from services.router.http_service import HttpService
 _CALLS_A_TURN = 64
 """Requests of one connection that are begun before others get a turn."""
 _LINGER_SECONDS = 2.0
-_log = logging.getLogger("uvicorn.error")
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -88,7 +87,8 @@ class HttpConnection(HttpToolsProtocol):
         self._served = None
         self._reader.close()
         if self._pending is not None:
-            self._pending.future.cancel()
+            self._service.leave(self._pending)
+            self._pending = None
         if self._task is not None:
             self._task.cancel()
 
@@ -139,21 +139,29 @@ class HttpConnection(HttpToolsProtocol):
     def _begin(self, request: HttpRequest) -> None:
         self._served = request
         self._begun_this_turn += 1
-        outcome = self._service.begin(request)
+        outcome = self._service.begin(request, self)
         if isinstance(outcome, Pending):
             self._pending = outcome
-            outcome.future.add_done_callback(self._on_answer)
         elif outcome is not None:
             self._reply(outcome)
         else:
             self._begin_asgi(request)
 
-    def _on_answer(self, future: asyncio.Future[bytes]) -> None:
+    def set_result(self, payload: bytes, /) -> None:
+        """Take the answer to what is pending and write it."""
         pending, request = self._pending, self._served
         self._pending = None
-        if pending is None or request is None or self._is_ending:
-            return
-        reply = self._service.finish(request, pending)
+        if pending is not None and request is not None and not self._is_ending and not self.transport.is_closing():
+            self._compress(request, self._service.finish(request, pending, payload))
+
+    def set_exception(self, exception: ServingError, /) -> None:
+        """Take the refusal of what is pending and write it."""
+        pending, request = self._pending, self._served
+        self._pending = None
+        if pending is not None and request is not None and not self._is_ending and not self.transport.is_closing():
+            self._compress(request, self._service.fail(request, pending, exception))
+
+    def _compress(self, request: HttpRequest, reply: HttpReply) -> None:
         later = self._service.compressed_later(request, reply)
         if later is None:
             self._reply(reply)
@@ -213,23 +221,8 @@ class HttpConnection(HttpToolsProtocol):
     def _begin_asgi(self, request: HttpRequest) -> None:
         """Run the ASGI application on a request that is already here."""
         is_last = not request.keep_alive or (self._service.is_draining and not self._line)
-        cycle = RequestResponseCycle(
-            scope=self._service.scope_of(request, is_last=is_last, scheme=self.scheme or "http", client=self.client, server=self.server),
-            transport=self.transport,
-            flow=self.flow,
-            logger=_log,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self._service.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=True,
-            on_response=lambda: self._finish(is_last=is_last),
-        )
-        cycle.body = bytearray(request.body)
-        cycle.more_body = False
-        cycle.message_event.set()
-        self.cycle = cycle
+        scope = self._service.scope_of(request, is_last=is_last, scheme=self.scheme or "http", client=self.client, server=self.server)
+        cycle = self.cycle = whole_cycle(self, scope, request.body, self._service.default_headers, lambda: self._finish(is_last=is_last))
         task = self._task = self.loop.create_task(cycle.run_asgi(self._service.asgi))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)

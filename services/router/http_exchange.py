@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import re
 import secrets
@@ -12,6 +11,7 @@ from enum import Enum
 from urllib.parse import unquote
 
 from penstock.contracts.errors import InvalidInput
+from services.router.call_buffer import Sender
 from services.router.front import Affinity
 
 JSON = b"application/json"
@@ -40,7 +40,7 @@ class Face(Enum):
 class HttpRequest:
     """One request, read completely. `fields` maps lower-case header names to values; of repeated ones the last counts."""
 
-    __slots__ = ("_request_id", "arrived_at", "body", "fields", "keep_alive", "method", "path", "query")
+    __slots__ = ("_request_id", "arrived_at", "body", "fields", "head", "keep_alive", "method", "path", "query")
 
     def __init__(self, method: str, path: bytes, query: bytes, fields: dict[bytes, bytes], body: bytes) -> None:
         """Keep what came; `path` is as sent, percent signs and all."""
@@ -52,6 +52,8 @@ class HttpRequest:
         self.keep_alive = True
         self.arrived_at = 0.0
         """Monotonic seconds."""
+        self.head: Head | None = None
+        """What is known of requests with the same head."""
         self._request_id: str | None = None
 
     @property
@@ -133,13 +135,63 @@ class Translation:
 class Pending:
     """A translated request on its way."""
 
-    future: asyncio.Future[bytes]
+    call_id: int
     finish: Callable[[bytes], HttpReply]
     face: Face
 
 
 PathNames = Mapping[str, str]
 """What a path's placeholders stand for, percent-decoded."""
+Translate = Callable[[HttpRequest, PathNames], Translation]
+"""Turns a request into a call of a model; errors are ServingErrors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is done with a request for a prediction, as far as its head decides."""
+
+    translate: Translate
+    names: PathNames
+    face: Face
+    sender: Sender
+    timeout_seconds: float | None
+
+
+_LENGTH_DIGITS = 9
+
+
+@dataclass(slots=True, kw_only=True)
+class Head:
+    """A head that came before, and what it led to."""
+
+    before: bytes
+    """The bytes up to the value of Content-Length."""
+    after: bytes
+    """The bytes behind it, to and with the empty line."""
+    request: HttpRequest
+    """The one from which this was learnt, without its body and the length of it."""
+    plan: Plan | None = None
+    """Set by who answers, where the head alone decides the way."""
+
+    def body_in(self, data: bytes, at: int) -> tuple[int, int] | None:
+        """Return where the body begins and ends if this head stands in the bytes `at`, and the whole body behind it."""
+        if not data.startswith(self.before, at):
+            return None
+        begin = at + len(self.before)
+        end = data.find(b"\r", begin, begin + _LENGTH_DIGITS)
+        digits = data[begin:end]
+        if end < 0 or not digits.isdigit() or not data.startswith(self.after, end):
+            return None
+        start = end + len(self.after)
+        stop = start + int(digits)
+        return (start, stop) if stop <= len(data) else None
+
+    def repeated(self, body: bytes) -> HttpRequest:
+        """Return a request with this head."""
+        known = self.request
+        request = HttpRequest(known.method, known.path, known.query, known.fields, body)
+        request.head = self
+        return request
 
 
 def decoded(segment: str) -> str:

@@ -2,7 +2,8 @@
 
 httptools (llhttp, strict) cuts the bytes; what it does not judge is judged here: sizes while they grow, the head as a whole
 (http_head), and how long a request may take to arrive. A request is delivered when it is complete. The first refusal ends reading for
-good: nobody can say where the next request would begin.
+good: nobody can say where the next request would begin. A request whose head came before, in one piece with its body, is not parsed
+again (http_recognition).
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import httptools
 
 from penstock.contracts.errors import InvalidInput, MalformedBody, Overloaded, ServingError
 from services.router.http_budget import BodyBudget
-from services.router.http_exchange import HttpRequest
+from services.router.http_exchange import Head, HttpRequest
 from services.router.http_head import HttpLimits, body_too_large, head_problem, path_of, size_problem
+from services.router.http_recognition import head_of
 
 
 class Reading(Enum):
@@ -70,6 +72,10 @@ class HttpReader:
         # A caller may send on behind `connection: close`; those bytes are dropped, not refused.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._problem: ServingError | None = None
+        self._known: Head | None = None
+        self._delivered = 0
+        self._last: HttpRequest | None = None
+        """The request that the parser delivered last, from the piece that is being read."""
         self._read_bytes = 0
         self._now_bytes = 0
         self._began_at_bytes = 0
@@ -88,6 +94,48 @@ class HttpReader:
         Raises:
             Refused: the bytes are no acceptable request. Nothing may be fed afterwards.
         """
+        if self.state is Reading.NOTHING:
+            if self._known is not None:
+                data = self._recognise(data, self._known)
+            if not data:
+                return
+            self._parse_and_learn(data)
+        else:
+            self._parse(data)
+            self._last = None
+
+    def _parse_and_learn(self, data: bytes) -> None:
+        """Parse bytes with which a request begins; if they are one request exactly, know the next one by its head."""
+        delivered = self._delivered
+        try:
+            self._parse(data)
+            if self._last is not None and self._delivered == delivered + 1 and self.state is Reading.NOTHING:
+                self._known = head_of(data, self._last)
+        finally:
+            self._last = None
+
+    def _recognise(self, data: bytes, known: Head) -> bytes:
+        """Deliver the requests with the known head that the bytes begin with; return the rest."""
+        limits, budget = self._limits, self._budget
+        at, stop = 0, len(data)
+        while at < stop:
+            found = known.body_in(data, at)
+            if found is None:
+                break
+            begin, end = found
+            size = end - begin
+            # What goes beyond a limit is refused where everything is refused.
+            if size > limits.body_bytes or not budget.take(size):
+                break
+            self.held_bytes += size
+            self.since = self._clock()
+            request = known.repeated(data[begin:end])
+            request.arrived_at = self.since
+            at = end
+            self._deliver(request)
+        return data[at:]
+
+    def _parse(self, data: bytes) -> None:
         while data:
             self._now_bytes = len(data)
             self._read_bytes += len(data)
@@ -191,6 +239,8 @@ class HttpReader:
         self._parts = []
         self._enter(Reading.NOTHING)
         request.arrived_at = self.since
+        self._delivered += 1
+        self._last = request
         self._deliver(request)
 
     def _enter(self, state: Reading) -> None:

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from penstock.contracts.errors import UnsupportedMedia
-from services.router.http_exchange import Face, HttpReply, HttpRequest, PathNames, Translation, decoded
+from services.router.http_exchange import Face, HttpReply, HttpRequest, PathNames, Translate, decoded
 
-Translate = Callable[[HttpRequest, PathNames], Translation]
-"""Turns a request into a call of a model; errors are ServingErrors."""
 AnswerAtOnce = Callable[[HttpRequest, PathNames], HttpReply]
 AnswerLater = Callable[[HttpRequest, PathNames], Awaitable[HttpReply]]
 _KNOWN_PATHS, _KNOWN_PATH_BYTES = 4096, 512

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 from penstock.contracts.errors import NotFound, Overloaded, ServingError, UnsupportedMedia
 from services.chassis.deadline import NEVER, deadline_after
 from services.router import http_encoding as encoding
+from services.router.call_buffer import Caller, Sender
 from services.router.front import Affinity
 from services.router.http_budget import BodyBudget
 from services.router.http_errors import as_serving_error, error_reply
-from services.router.http_exchange import Face, HttpReply, HttpRequest, Pending, Translation
+from services.router.http_exchange import Face, HttpReply, HttpRequest, PathNames, Pending, Plan, Translate, Translation
 from services.router.http_head import HttpLimits
 from services.router.http_routes import Found, Routes, check_media
 from services.router.http_writing import response_head
@@ -28,6 +29,14 @@ _FACES = ((b"/v2", Face.OIP), (b"/api/", Face.NATIVE), (b"/openai/", Face.OPENAI
 
 class Calls(Protocol):
     """Takes translated requests; CallBuffer is one."""
+
+    def enter(self, caller: Caller, payload: bytes, deadline: float, sender: Sender) -> int:
+        """Hand over a ModelInferRequest for a caller that will be told; return the number by which it may `leave`."""
+        ...
+
+    def leave(self, call_id: int) -> None:
+        """Note that a caller left."""
+        ...
 
     def submit(
         self,
@@ -76,10 +85,14 @@ class HttpService:
 
     # --- the synchronous half -----------------------------------------------------------------------------------------------------
 
-    def begin(self, request: HttpRequest) -> Pending | HttpReply | None:
-        """Answer, or submit, or leave the request to `asgi` (None)."""
+    def begin(self, request: HttpRequest, caller: Caller) -> Pending | HttpReply | None:
+        """Answer, or submit for the caller, or leave the request to `asgi` (None)."""
         face = Face.PLAIN
+        head = request.head
         try:
+            if head is not None and head.plan is not None:
+                face = head.plan.face
+                return self._submit(request, head.plan, caller)
             found = self._find(request)
             face = found.route.face
             if b"content-encoding" in request.fields:
@@ -87,24 +100,34 @@ class HttpService:
             route, method = found.route, _method(request)
             translate = route.translate.get(method) if route.translate is not None else None
             if translate is not None:
-                translation = translate(request, found.names)
-                return Pending(self._submit(request, translation), translation.finish, face)
+                plan = _plan(request, translate, found.names, face)
+                if head is not None:
+                    head.plan = plan
+                return self._submit(request, plan, caller)
             at_once = route.at_once.get(method) if route.at_once is not None else None
             return None if at_once is None else at_once(request, found.names)
         except Exception as error:  # noqa: BLE001 - the one table: everything becomes an answer
             return self._told(error, request, face)
 
-    def finish(self, request: HttpRequest, pending: Pending) -> HttpReply:
-        """Return the reply to an answer that has come, or to the error that came instead."""
+    def finish(self, request: HttpRequest, pending: Pending, payload: bytes) -> HttpReply:
+        """Return the reply to an answer that has come."""
         try:
-            return pending.finish(pending.future.result())
-        except asyncio.CancelledError:
-            return self._told(RuntimeError("a call was cancelled by neither its caller nor its connection"), request, pending.face)
+            return pending.finish(payload)
         except Exception as error:  # noqa: BLE001 - as above
             return self._told(error, request, pending.face)
 
+    def fail(self, request: HttpRequest, pending: Pending, error: ServingError) -> HttpReply:
+        """Return the reply to an error that came in place of an answer."""
+        return self._told(error, request, pending.face)
+
+    def leave(self, pending: Pending) -> None:
+        """Take back what was submitted: nobody waits for it any more."""
+        self._calls.leave(pending.call_id)
+
     def compressed_later(self, request: HttpRequest, reply: HttpReply) -> asyncio.Future[HttpReply] | None:
         """Compress a reply if its caller wants that: small ones at once, in place; for large ones a future is returned."""
+        if b"accept-encoding" not in request.fields:
+            return None
         # tritonclient.http.aio asks for gzip with every request, and undoes it in answers to inferences alone.
         is_plain = request.path.startswith(b"/v2") and not (reply.status == 200 and request.path.endswith(b"/infer"))
         wanted = None if is_plain else encoding.accepted(request.fields, len(reply.body))
@@ -187,7 +210,7 @@ class HttpService:
             route, method = found.route, _method(request)
             if route.translate and method in route.translate:
                 translation = route.translate[method](request, found.names)
-                return translation.finish(await self._submit(request, translation))
+                return translation.finish(await self._future(request, translation))
             if route.at_once and method in route.at_once:
                 return route.at_once[method](request, found.names)
             assert route.later is not None  # noqa: S101 - _find knows the method
@@ -222,13 +245,20 @@ class HttpService:
             check_media(route.media, request.fields.get(b"content-type"), missing_is_json=self._missing_type_is_json)
         return found
 
-    def _submit(self, request: HttpRequest, translation: Translation) -> asyncio.Future[bytes]:
-        deadline = NEVER
-        seconds = request.timeout_seconds
-        if seconds is not None or translation.timeout_seconds is not None:
-            budget = min(one for one in (seconds, translation.timeout_seconds) if one is not None)
-            deadline = deadline_after(budget, self._clock())
+    def _submit(self, request: HttpRequest, plan: Plan, caller: Caller) -> Pending:
+        translation = plan.translate(request, plan.names)
+        deadline = self._deadline(plan.timeout_seconds, translation)
+        return Pending(self._calls.enter(caller, translation.payload, deadline, plan.sender), translation.finish, plan.face)
+
+    def _future(self, request: HttpRequest, translation: Translation) -> asyncio.Future[bytes]:
+        deadline = self._deadline(request.timeout_seconds, translation)
         return self._calls.submit(translation.payload, key=request.key, deadline=deadline, trace=request.trace, affinity=request.affinity)
+
+    def _deadline(self, seconds: float | None, translation: Translation) -> float:
+        if seconds is None and translation.timeout_seconds is None:
+            return NEVER
+        budget = min(one for one in (seconds, translation.timeout_seconds) if one is not None)
+        return deadline_after(budget, self._clock())
 
     def _told(self, error: BaseException, request: HttpRequest, face: Face) -> HttpReply:
         found = self._routes.find(request.path) if isinstance(error, UnsupportedMedia) and error.reason == "METHOD_NOT_ALLOWED" else None
@@ -241,6 +271,11 @@ class HttpService:
     def _count(self, request: HttpRequest, status: int) -> None:
         key = (request.method, status)
         self.counts[key] = self.counts.get(key, 0) + 1
+
+
+def _plan(request: HttpRequest, translate: Translate, names: PathNames, face: Face) -> Plan:
+    sender = Sender(request.key, request.trace, request.affinity)
+    return Plan(translate=translate, names=names, face=face, sender=sender, timeout_seconds=request.timeout_seconds)
 
 
 def _method(request: HttpRequest) -> str:

@@ -5,25 +5,26 @@ tensors leave here as raw contents, so that what follows has one form to deal wi
 `binary_data`, `binary_data_output`) is consumed here and becomes the `AnswerForm`; everything else is handed on untouched, to be
 judged where gRPC requests are judged.
 
-Clients of one shape send the same JSON again and again in front of their binary tensors. A description that held neither an id nor
-JSON values is kept with its translation, so that the next request is one look-up and one join: 1.5 instead of 11 µs.
+Clients of one shape send the same JSON again and again, but for an id and the values of a tensor (json_holes). What is around those is
+kept with its translation, so that the next request is a look-up, a join and, for JSON values, reading and packing them alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
+
+import orjson
 
 from penstock.contracts.errors import InvalidInput, MalformedBody, NotImplementedHere
 from penstock.contracts.tensors import DataType, datatype_named
 from services.router import oip_wire as wire
+from services.router.json_holes import ID_LIMIT, Cut, cut_out, is_sound
 from services.router.json_tensors import counted, pack
 from services.router.oip_binary import cut, split
 from services.router.strict_json import kind_of, loads_object
 
-ID_LIMIT = 255
-"""Longest request id, in characters."""
 NAMES_LIMIT = 256
 """Most inputs, outputs or parameters that a body may list."""
 _KEPT_DESCRIPTIONS = 1024
@@ -50,16 +51,37 @@ class _Description:
     """What the JSON says: fields of the message up to its tensors, and the tensors themselves as far as they are JSON."""
 
     head: bytes
+    """Behind the id."""
     raws: list[bytes | None]
     """One an input; None stands for the next binary tensor."""
     sizes: list[int]
     """Bytes of each binary tensor."""
     form: AnswerForm
     request_id: str
+    hole: _Hole | None = None
+    """The tensor whose values differ from request to request."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hole:
+    """The first tensor with JSON values."""
+
+    place: int
+    """Among all inputs."""
+    name: str
+    datatype: DataType
+    shape: tuple[int, ...]
+
+    def pack(self, values: bytes) -> bytes | None:
+        """Return the tensor's bytes; None when reading the whole document must tell what is wrong."""
+        try:
+            return pack(self.name[:40], self.datatype, self.shape, orjson.loads(values))
+        except (orjson.JSONDecodeError, InvalidInput):
+            return None
 
 
 class OipJson:
-    """Translates requests and remembers the descriptions of binary ones."""
+    """Translates requests and remembers their descriptions."""
 
     def __init__(self) -> None:
         """Start with nothing remembered."""
@@ -80,10 +102,14 @@ class OipJson:
             RequestTooLarge: JSON values that would expand beyond the limit.
         """
         document, tail = split(body, length)
-        found = self._kept.get(document)
-        if found is None:
-            found = _describe(loads_object(document))
-            self._keep(document, found)
+        pieces = cut_out(document)
+        found = self._kept.get(pieces.key)
+        request_id, given = pieces.identity, None
+        if found is not None and found.hole is not None:
+            given = found.hole.pack(pieces.values)
+        if found is None or (given is None and found.hole is not None):
+            found = self._read(document, pieces)
+            request_id, given = found.request_id, None
         views = cut(tail, found.sizes)
         raws: list[bytes | memoryview]
         if len(views) == len(found.raws):
@@ -91,14 +117,24 @@ class OipJson:
         else:
             binary = iter(views)
             raws = [next(binary) if raw is None else raw for raw in found.raws]
-        return wire.infer_request((wire.address(model, version), found.head), raws), found.form, found.request_id
+        if given is not None and found.hole is not None:
+            raws[found.hole.place] = given
+        return wire.infer_request((wire.address(model, version), wire.identity(request_id), found.head), raws), found.form, request_id
 
-    def _keep(self, document: bytes, found: _Description) -> None:
-        if len(document) > _KEPT_BYTES or found.request_id or not found.raws or any(raw is not None for raw in found.raws):
-            return
+    def _read(self, document: bytes, pieces: Cut) -> _Description:
+        """Read a document in full, and keep what it says if the next one can be told by it."""
+        given = loads_object(document)
+        found = _describe(given)
+        inputs = _list_of(given, "inputs")
+        if len(pieces.key) > _KEPT_BYTES or not inputs or not is_sound(pieces, document, given, inputs):
+            return found
         if len(self._kept) >= _KEPT_DESCRIPTIONS:
             self._kept.clear()
-        self._kept[document] = found
+        hole = _hole_of(found, inputs)
+        # Values that will be others next time are not held.
+        raws = found.raws if hole is None else [b"" if place == hole.place else raw for place, raw in enumerate(found.raws)]
+        self._kept[pieces.key] = replace(found, hole=hole, raws=raws, request_id="")
+        return found
 
 
 def parameters_of(given: Any, where: str) -> dict[str, wire.Parameter]:
@@ -146,12 +182,20 @@ def _describe(document: _Object) -> _Description:
     by_output: dict[str, bool] = {}
     inputs = [_input(one, raws, sizes) for one in _list_of(document, "inputs")]
     outputs = [_output(one, by_output, default_is_binary=default_is_binary) for one in _list_of(document, "outputs", is_optional=True)]
-    head = b"".join([wire.identity(request_id), wire.parameters(given) if given else b"", *inputs, *outputs])
+    head = b"".join([wire.parameters(given) if given else b"", *inputs, *outputs])
     form = AnswerForm(default_is_binary, by_output or None) if default_is_binary or by_output else _ALL_JSON
     return _Description(head=head, raws=raws, sizes=sizes, form=form, request_id=request_id)
 
 
 _ALL_JSON = AnswerForm()
+
+
+def _hole_of(found: _Description, inputs: list[_Object]) -> _Hole | None:
+    place = next((place for place, raw in enumerate(found.raws) if raw is not None), None)
+    if place is None:
+        return None
+    one = inputs[place]
+    return _Hole(place, one["name"], datatype_named(one["datatype"], field="datatype"), tuple(one["shape"]))
 
 
 def _input(one: _Object, raws: list[bytes | None], sizes: list[int]) -> bytes:

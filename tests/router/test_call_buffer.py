@@ -4,7 +4,7 @@ import time
 import pytest
 
 from penstock.contracts.errors import Draining, InvalidInput, Overloaded
-from services.router.call_buffer import CallBuffer
+from services.router.call_buffer import CallBuffer, Sender
 
 
 async def test_calls_of_one_turn_of_the_loop_make_one_wave():
@@ -99,3 +99,54 @@ async def test_columns_of_different_lengths_are_a_mistake_that_shows():
     buffer.submit(b"a")
     with pytest.raises(ValueError, match="shorter"):
         buffer.respond_many(buffer.recv_wave(10).call_ids, [])
+
+
+class Told:
+    """A caller that keeps what it is told, and may break at it."""
+
+    def __init__(self, *, breaks=False):
+        self.told = []
+        self._breaks = breaks
+
+    def set_result(self, result, /):
+        self.told.append(result)
+        if self._breaks:
+            raise RuntimeError("a caller's own mistake")
+
+    def set_exception(self, exception, /):
+        self.set_result(exception)
+
+
+def test_a_caller_that_needs_no_future_is_told_at_once():
+    buffer, one, other, error = CallBuffer(), Told(), Told(), InvalidInput("no")
+    buffer.enter(one, b"a", 5.0, Sender(key="k"))
+    buffer.enter(other, b"b", 6.0, Sender())
+    wave = buffer.recv_wave(10)
+    buffer.respond_many(wave.call_ids[:1], [b"A"])
+    buffer.fail_many(wave.call_ids[1:], [error])
+
+    assert (wave.payloads, wave.keys, wave.deadlines) == ([b"a", b"b"], ["k", None], [5.0, 6.0])
+    assert (one.told, other.told) == ([b"A"], [error])
+
+
+def test_a_caller_that_breaks_does_not_keep_others_from_their_answers():
+    buffer, callers = CallBuffer(), [Told(breaks=True), Told(), Told(breaks=True), Told()]
+    for caller in callers:
+        buffer.enter(caller, b"a", 5.0, Sender())
+    call_ids = buffer.recv_wave(10).call_ids
+    buffer.respond_many(call_ids[:2], [b"A", b"B"])
+    buffer.fail_many(call_ids[2:], [InvalidInput("no")] * 2)
+
+    assert [len(caller.told) for caller in callers] == [1, 1, 1, 1]
+    assert buffer.in_flight == 0
+
+
+def test_a_caller_that_left_is_told_nothing():
+    buffer, caller = CallBuffer(), Told()
+    call_id = buffer.enter(caller, b"a", 5.0, Sender())
+    buffer.leave(call_id)
+    buffer.leave(call_id)
+    wave = buffer.recv_wave(10)
+    buffer.respond_many(wave.call_ids, [b"A"])
+
+    assert (wave.call_ids, wave.cancelled, caller.told) == ([call_id], [call_id], [])

@@ -61,7 +61,7 @@ async def test_a_pipelining_caller_does_not_keep_others_waiting():
     async with serving() as stand:
         begun: list[int] = []
         begin = stand.front.service.begin
-        stand.front.service.begin = lambda request: begun.append(1) or begin(request)  # type: ignore[method-assign]
+        stand.front.service.begin = lambda *given: begun.append(1) or begin(*given)  # type: ignore[method-assign]
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         flood = asyncio.ensure_future(stand.raw(LIVE * 5000, until_close=False, answers=5000))
         await until(lambda: begun)
