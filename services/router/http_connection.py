@@ -152,17 +152,18 @@ class HttpConnection(HttpToolsProtocol):
         pending, request = self._pending, self._served
         self._pending = None
         if pending is not None and request is not None and not self._is_ending and not self.transport.is_closing():
-            self._compress(request, self._service.finish(request, pending, payload))
+            self._send(request, self._service.finish(request, pending, payload))
 
     def set_exception(self, exception: ServingError, /) -> None:
         """Take the refusal of what is pending and write it."""
         pending, request = self._pending, self._served
         self._pending = None
         if pending is not None and request is not None and not self._is_ending and not self.transport.is_closing():
-            self._compress(request, self._service.fail(request, pending, exception))
+            self._send(request, self._service.fail(request, pending, exception))
 
-    def _compress(self, request: HttpRequest, reply: HttpReply) -> None:
-        later = self._service.compressed_later(request, reply)
+    def _send(self, request: HttpRequest, reply: HttpReply) -> None:
+        """Write a reply, compressed if its caller wants that."""
+        later = self._service.compressed_later(request, reply) if b"accept-encoding" in request.fields else None
         if later is None:
             self._reply(reply)
         else:

@@ -73,7 +73,6 @@ class HttpReader:
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._problem: ServingError | None = None
         self._known: Head | None = None
-        self._delivered = 0
         self._last: HttpRequest | None = None
         """The request that the parser delivered last, from the piece that is being read."""
         self._read_bytes = 0
@@ -85,8 +84,7 @@ class HttpReader:
         self._method = ""
         self._keep_alive = True
         self._parts: list[bytes] = []
-        self._body_bytes = 0
-        self._chunks = 0
+        self._body_bytes = self._chunks = self._delivered = 0
 
     def feed(self, data: bytes) -> None:
         """Read on; complete requests are delivered before this returns.

@@ -126,8 +126,6 @@ class HttpService:
 
     def compressed_later(self, request: HttpRequest, reply: HttpReply) -> asyncio.Future[HttpReply] | None:
         """Compress a reply if its caller wants that: small ones at once, in place; for large ones a future is returned."""
-        if b"accept-encoding" not in request.fields:
-            return None
         # tritonclient.http.aio asks for gzip with every request, and undoes it in answers to inferences alone.
         is_plain = request.path.startswith(b"/v2") and not (reply.status == 200 and request.path.endswith(b"/infer"))
         wanted = None if is_plain else encoding.accepted(request.fields, len(reply.body))

@@ -25,7 +25,8 @@ def response_head(reply: HttpReply, request_id: str, default_lines: bytes, *, is
         default_lines: headers of every answer, ready-made.
         is_last: whether the connection ends after this answer.
     """
-    more = b"".join([b"%s: %s\r\n" % header for header in reply.headers]) if reply.headers else b""
+    headers = reply.headers
+    more = b"" if not headers else b"%s: %s\r\n" % headers[0] if len(headers) == 1 else _lines(headers)
     return b"%s%sx-request-id: %s\r\n%s%scontent-length: %d\r\n\r\n" % (
         _opening(reply.status, reply.content_type),
         default_lines,
@@ -34,3 +35,7 @@ def response_head(reply: HttpReply, request_id: str, default_lines: bytes, *, is
         b"connection: close\r\n" if is_last else b"",
         len(reply.body),
     )
+
+
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join([b"%s: %s\r\n" % header for header in headers])

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 ID_LIMIT = 255
 """Longest request id, in characters."""
+_TEXT = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+"""What stands for itself in a JSON text, and prints."""
 _PLAIN = frozenset({int, float, bool})
 _ID, _DATA = b'{"id"', b'"data"'
 
@@ -36,10 +38,10 @@ def cut_out(document: bytes) -> Cut:
         id_begin = document.find(b'"', len(_ID)) + 1
         id_end = document.find(b'"', id_begin)
         given = document[id_begin:id_end]
-        identity = given.decode("latin-1")
-        if id_end < 0 or b"\\" in given or not given.isascii() or not identity.isprintable() or len(given) > ID_LIMIT:
+        if id_end < 0 or len(given) > ID_LIMIT or given.translate(None, _TEXT):
             id_begin = id_end = 0
-            identity = ""
+        else:
+            identity = given.decode("ascii")
     begin = end = len(document)
     place = document.find(_DATA, id_end)
     if place >= 0:

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -112,6 +112,31 @@ def pack_flat(name: str, datatype: DataType, flat: Sequence[Any]) -> bytes:
     except (struct.error, OverflowError):
         raise _out_of_range(name, datatype, flat) from None
     return packed if datatype is not DataType.BF16 else _as_bf16(name, packed)
+
+
+class Packing(NamedTuple):
+    """Packs flat tensors of one kind, and leaves it to `pack` to say what is wrong with one."""
+
+    kinds: frozenset[type[object]]
+    form: struct.Struct
+    elements: int
+
+    def pack(self, flat: Sequence[Any]) -> bytes | None:
+        """Return the wire bytes; None when `pack` would refuse the values."""
+        if len(flat) != self.elements or not self.kinds.issuperset(map(type, flat)):
+            return None
+        try:
+            return self.form.pack(*flat)
+        except (struct.error, OverflowError):
+            return None
+
+
+def packing(datatype: DataType, shape: tuple[int, ...]) -> Packing | None:
+    """Return the quick way to pack flat values; None for data types that have none."""
+    if datatype in (DataType.BOOL, DataType.BYTES, DataType.BF16):
+        return None
+    count = element_count(shape)
+    return Packing(_KINDS[datatype], _struct(_FORMAT[datatype], count), count)
 
 
 def array_of(name: str, datatype: DataType, shape: tuple[int, ...], raw: Buffer) -> AnyArray:

@@ -21,7 +21,7 @@ from penstock.contracts.errors import InvalidInput, MalformedBody, NotImplemente
 from penstock.contracts.tensors import DataType, datatype_named
 from services.router import oip_wire as wire
 from services.router.json_holes import ID_LIMIT, Cut, cut_out, is_sound
-from services.router.json_tensors import counted, pack
+from services.router.json_tensors import Packing, counted, pack, packing
 from services.router.oip_binary import cut, split
 from services.router.strict_json import kind_of, loads_object
 
@@ -68,15 +68,13 @@ class _Hole:
 
     place: int
     """Among all inputs."""
-    name: str
-    datatype: DataType
-    shape: tuple[int, ...]
+    packing: Packing
 
     def pack(self, values: bytes) -> bytes | None:
         """Return the tensor's bytes; None when reading the whole document must tell what is wrong."""
         try:
-            return pack(self.name[:40], self.datatype, self.shape, orjson.loads(values))
-        except (orjson.JSONDecodeError, InvalidInput):
+            return self.packing.pack(orjson.loads(values))
+        except orjson.JSONDecodeError:
             return None
 
 
@@ -131,6 +129,8 @@ class OipJson:
         if len(self._kept) >= _KEPT_DESCRIPTIONS:
             self._kept.clear()
         hole = _hole_of(found, inputs)
+        if hole is None and pieces.values:
+            return found
         # Values that will be others next time are not held.
         raws = found.raws if hole is None else [b"" if place == hole.place else raw for place, raw in enumerate(found.raws)]
         self._kept[pieces.key] = replace(found, hole=hole, raws=raws, request_id="")
@@ -195,7 +195,8 @@ def _hole_of(found: _Description, inputs: list[_Object]) -> _Hole | None:
     if place is None:
         return None
     one = inputs[place]
-    return _Hole(place, one["name"], datatype_named(one["datatype"], field="datatype"), tuple(one["shape"]))
+    quick = packing(datatype_named(one["datatype"], field="datatype"), tuple(one["shape"]))
+    return None if quick is None else _Hole(place, quick)
 
 
 def _input(one: _Object, raws: list[bytes | None], sizes: list[int]) -> bytes:

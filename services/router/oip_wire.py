@@ -85,6 +85,7 @@ def wanted(name: str, given: Mapping[str, Parameter]) -> bytes:
     return _field(_OUTPUT, _field(b"\x0a", name.encode()) + (parameters(given, b"\x12") if given else b""))
 
 
+@lru_cache(maxsize=4096)
 def raw_head(length: int) -> bytes:
     """Return what stands before a tensor's bytes."""
     return _RAW + varint(length)
@@ -105,6 +106,8 @@ _kept_tensor = lru_cache(maxsize=4096)(_tensor)
 
 def infer_request(head: Iterable[bytes], raws: Sequence[bytes | memoryview]) -> bytes:
     """Return the message: its head, field by field in order, and its tensors."""
+    if len(raws) == 1:
+        return b"".join((*head, raw_head(len(raws[0])), raws[0]))
     return b"".join([*head, *contents(raws)])
 
 
