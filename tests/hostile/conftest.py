@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.hostile.control_plane import Controller, attacked_controller
 from tests.hostile.stand import Target, attacked
-from tests.kafka_broker import Broker
 from tests.router.grpc_face import ENGINES
 
 
@@ -20,7 +19,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="package")
-def controller(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+def controller(session_ports: Callable[[int], list[int]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
     """Return one controller for all rows of the control plane."""
-    with attacked_controller(tmp_path_factory.mktemp("c"), kafka) as running:
+    with attacked_controller(tmp_path_factory.mktemp("c"), session_ports(1)[0]) as running:
         yield running

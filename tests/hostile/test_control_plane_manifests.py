@@ -12,7 +12,7 @@ from penstock.v1 import controller_pb2 as pb
 from tests.controller.test_manifests import ID1, ID2, ID3, ID42, OTHERS, ours
 from tests.hostile.control_plane import Controller, Row, is_refused, refused_by_grpc, refused_by_http
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 TOO_LARGE = {"5 MB", "5 MB of JSON", "10,000 levels", "10,000 levels of JSON", "30,000 values", "30,000 values of JSON", "1,000 documents"}
 NO_MESSAGE = {"a lone surrogate"}

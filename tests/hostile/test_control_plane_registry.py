@@ -13,7 +13,7 @@ import pytest
 from penstock.v1 import controller_pb2 as pb
 from tests.hostile.control_plane import Controller, Row, is_refused
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 SHA = "a" * 64
 NOT_FOUND, STATE = "NOT_FOUND", "FAILED_PRECONDITION"

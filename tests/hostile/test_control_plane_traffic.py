@@ -11,7 +11,7 @@ from penstock.v1 import controller_pb2 as pb
 from penstock.v1 import routes_pb2
 from tests.hostile.control_plane import Controller, Row, is_refused
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 SHARES = "/deployments/fraud/traffic"
 INVALID, NOT_FOUND, STATE = "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"
