@@ -23,6 +23,7 @@ from penstock.contracts.topics import ROUTERS, ROUTES, WORKERS
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis import telemetry
 from services.chassis.atomic_file import write_atomically
+from services.chassis.certificates import CertificateWatch
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
 from services.chassis.heartbeat import beating
@@ -116,11 +117,12 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         intake = await enter(_startable(registering(settings, clock)))
         served = _served(deciding, catalogue, observed, intake, settings)
         callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode(), require_keys=settings.require_keys)
-        metrics = MetricsServer(shown(registry(*process_metrics(start, traces))))
+        certificates = await enter(_certificates(settings).watching(clock))
+        metrics = MetricsServer(shown(registry(certificates, *process_metrics(start, traces))))
         await enter(metrics.opened(settings.state_dir / "metrics" / f"{settings.controller_id}.sock", settings.scrape))
-        grpc_port = await enter(_startable(serving_grpc(f"{settings.host}:{settings.grpc_port}", served, callers)))
+        grpc_port = await enter(_startable(serving_grpc(f"{settings.host}:{settings.grpc_port}", served, callers, settings.tls)))
         app = rest_app(served, callers, version("penstock"))
-        http_port = await enter(_startable(serving_rest(app, settings.host, settings.http_port)))
+        http_port = await enter(_startable(serving_rest(app, settings.host, settings.http_port, settings.tls)))
         stack.enter_context(_ready(settings, {"grpc": grpc_port, "http": http_port}))
         await enter(running(start.config.follow(clock), name="config"))
         log.info("controller_ready", controller=settings.controller_id, grpc_port=grpc_port, http_port=http_port)
@@ -237,6 +239,10 @@ async def _startable(opening: AbstractAsyncContextManager[T]) -> AsyncGenerator[
         except ServingError as error:
             raise CannotStart(error.message) from error
         yield part
+
+
+def _certificates(settings: ControllerSettings) -> CertificateWatch:
+    return CertificateWatch({"faces": settings.tls_certificate, "callers": settings.tls_client_authorities})
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
 from services.chassis.logs import Level
 from services.chassis.metrics_server import ScrapeSettings
+from services.chassis.tls_files import TlsFiles
 
 
 class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
@@ -25,6 +27,11 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     """0 takes a free port."""
     http_port: int = Field(default=8010, ge=0, le=65535)
     """0 takes a free port."""
+    tls_certificate: Path | None = None
+    """PEM file; with `tls_key` both faces speak TLS."""
+    tls_key: Path | None = None
+    tls_client_authorities: Path | None = None
+    """PEM file of the authorities that callers' certificates must come from; none asks callers for no certificate."""
     bus: BusSettings = BusSettings()
     """Kafka: what is decided goes out there, and what is observed comes in."""
     database: str = ""
@@ -48,6 +55,22 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     """Where this process alone shows its metrics over TCP."""
     log_level: Level = "info"
     """Least level that is logged."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Refuse half a TLS setting."""
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.tls_client_authorities is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_authorities needs tls_certificate and tls_key")
+        return self
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """What its faces identify themselves with; None serves in the clear."""
+        if self.tls_certificate is None or self.tls_key is None:
+            return None
+        return TlsFiles(certificate_chain=self.tls_certificate, private_key=self.tls_key, client_authorities=self.tls_client_authorities)
 
     @property
     def database_url(self) -> str:

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from penstock.contracts.errors import Internal, MalformedBody, ServingError
 from penstock.v1 import controller_pb2 as pb
 from services.chassis.grpc_status import trailers_of
+from services.chassis.tls_files import TlsFiles, server_credentials
 from services.controller.callers import Caller
 from services.controller.rights import RIGHTS, Operation, needs_operator
 
@@ -43,11 +44,13 @@ class Callers(Protocol):
 
 
 @asynccontextmanager
-async def serving_grpc(target: str, operations: Mapping[str, Operation], callers: Callers) -> AsyncGenerator[int]:
+async def serving_grpc(
+    target: str, operations: Mapping[str, Operation], callers: Callers, tls: TlsFiles | None = None
+) -> AsyncGenerator[int]:
     """Serve every method of the service at `host:port` and give out the port.
 
     Raises:
-        OSError: the port cannot be bound.
+        OSError: the port cannot be bound, or a certificate cannot be read.
         ValueError: a method has no operation, or nobody knows who may call it.
     """
     if missing := _METHODS.keys() - (operations.keys() & RIGHTS.keys()):
@@ -55,7 +58,7 @@ async def serving_grpc(target: str, operations: Mapping[str, Operation], callers
     server = grpc.aio.server(options=(("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES), ("grpc.so_reuseport", 0)))
     server.add_registered_method_handlers(SERVICE, {name: _method(name, operations[name], callers) for name in _METHODS})
     try:
-        port = server.add_insecure_port(target)
+        port = server.add_insecure_port(target) if tls is None else server.add_secure_port(target, server_credentials(tls))
     except RuntimeError as error:
         message = f"cannot listen on {target}: {error}"
         raise OSError(message) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
+import ssl
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 
@@ -12,6 +13,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from penstock.contracts.errors import InvalidInput
 from penstock.v1 import controller_pb2 as pb
+from services.chassis.certificates import CertificateFiles, server_side
+from services.chassis.tls_files import TlsFiles
 from services.controller import rest_bodies as bodies
 from services.controller import rest_views_front as views
 from services.controller.grpc_front import Callers
@@ -52,15 +55,23 @@ def rest_app(operations: Mapping[str, Operation], callers: Callers, version: str
 
 
 @asynccontextmanager
-async def serving_rest(app: FastAPI, host: str, port: int) -> AsyncGenerator[int]:
+async def serving_rest(app: FastAPI, host: str, port: int, tls: TlsFiles | None = None) -> AsyncGenerator[int]:
     """Serve while the block lasts, and give out the port.
 
     Raises:
-        OSError: the port cannot be bound.
+        OSError: the port cannot be bound, or a certificate cannot be used.
     """
     # No log of URLs: what a caller puts into a query may be a key, although no key is read there.
     config = uvicorn.Config(
-        app, host=host, port=port, log_config=None, access_log=False, lifespan="off", server_header=False, backlog=BACKLOG
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        backlog=BACKLOG,
+        ssl_context_factory=_tls_factory(tls),
     )
     config.load()
     listening = config.bind_socket() if port else None
@@ -77,6 +88,13 @@ async def serving_rest(app: FastAPI, host: str, port: int) -> AsyncGenerator[int
     finally:
         server.should_exit = True
         await serving
+
+
+def _tls_factory(tls: TlsFiles | None) -> Callable[..., ssl.SSLContext] | None:
+    if tls is None:
+        return None
+    files = CertificateFiles(certificate=tls.certificate_chain, key=tls.private_key, authorities=tls.client_authorities)
+    return lambda *_: server_side(files)
 
 
 class _Server(uvicorn.Server):

@@ -29,6 +29,7 @@ from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
 from services.chassis.telemetry import Telemetry
+from services.chassis.tls_files import TlsFiles
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
 from services.router.asking import AskingWorkers
@@ -47,7 +48,7 @@ from services.router.http_front import HttpOptions, open_http
 from services.router.http_head import HttpLimits
 from services.router.inference import Inference
 from services.router.late_bus_loop import bus_side, metrics_of_bus, routes_by_bus, workers_of
-from services.router.link_tls import certificate_watch, link_tls
+from services.router.link_tls import certificate_watch, controller_tls, link_tls
 from services.router.metrics import router_metrics
 from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
@@ -63,7 +64,6 @@ from services.router.shared_answers import SharedAnswers
 from services.router.statistics import ControlClient, Statistics
 from services.router.tenants import Tenants
 from services.router.tenants_file import TenantsFile
-from services.router.tls_files import TlsFiles
 from services.router.trace_control import SamplingControl
 from services.router.tracing import RequestTracer
 from services.router.understanding import Understanding
@@ -168,7 +168,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     shared.ask_workers = AskingWorkers(inference, dispatch, clock.now, tracer)
     if routes is not None:
         _assist(inference, observing, Surroundings(table, understanding, dispatch, shared.cache, clock.now), routes)
-    controllers = ControllerLink([Addresses(grpc=one.grpc, http=one.http) for one in settings.controllers])
+    controllers = ControllerLink([Addresses(grpc=one.grpc, http=one.http) for one in settings.controllers], controller_tls(settings))
     return Core(
         table=table,
         dispatch=dispatch,

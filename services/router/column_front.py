@@ -21,9 +21,9 @@ import structlog
 from penstock.contracts.errors import DeadlineExceeded, Draining, Overloaded, RequestTooLarge, ServingError
 from penstock.oip.v2.services import INFERENCE_SERVICE
 from services.chassis.grpc_status import trailers_of
+from services.chassis.tls_files import TlsFiles
 from services.router.front import Wave
 from services.router.grpc_metadata import WATCHED, read_metadata
-from services.router.tls_files import TlsFiles
 
 MODULE = "penstock_front"
 MODEL_INFER = f"/{INFERENCE_SERVICE}/ModelInfer"

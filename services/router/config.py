@@ -74,6 +74,12 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """Operators' public keys (TOML, see operator_keys.py); none means that nobody may change a route past the controller."""
     controllers: tuple[ControllerAddresses, ...] = ()
     """Where the mesh's controllers listen; none makes everything that needs one a refusal."""
+    controller_authorities: Path | None = None
+    """PEM file of the authorities that controllers' certificates must come from, under the names that `controllers` has: calls to them
+    speak TLS then."""
+    controller_certificate: Path | None = None
+    """PEM file of the certificate that this router shows to controllers."""
+    controller_key: Path | None = None
     grpc_engine: Engine = Engine.AUTO
     """What serves ModelInfer; auto takes `penstock-front` where it is installed, else `pygrpc-native` (without TLS), else `grpcio`."""
     grpc_connection_seconds: float = Field(default=300.0, ge=0, le=86_400)

@@ -19,6 +19,7 @@ import httpx2
 import structlog
 
 from penstock.contracts.errors import NotImplementedHere, Unavailable
+from services.chassis.certificates import CertificateFiles, named_client_side
 
 SERVICE = "penstock.v1.Controller"
 
@@ -74,25 +75,65 @@ class HttpAnswer:
 
 
 class _Controller:
-    def __init__(self, addresses: Addresses) -> None:
+    """One controller and the lines to it, which are made anew when the files of their certificates change."""
+
+    def __init__(self, addresses: Addresses, tls: CertificateFiles | None) -> None:
         self.addresses = addresses
-        self.channel = grpc.aio.insecure_channel(addresses.grpc, CHANNEL_OPTIONS)
+        self._tls = tls
+        self._stamps = tls.stamps() if tls is not None else ()
+        self._lines = _Lines(addresses, tls)
+        self._left: list[_Lines] = []
+
+    @property
+    def lines(self) -> _Lines:
+        """The lines for a new call; those before stay open for the calls that are on them."""
+        if self._tls is not None:
+            try:
+                stamps = self._tls.stamps()
+                if stamps != self._stamps:
+                    self._left, self._lines, self._stamps = [*self._left, self._lines], _Lines(self.addresses, self._tls), stamps
+                    log.info("tls_files_reloaded", certificate_chain=str(self._tls.certificate))
+            except OSError as error:  # as they do not fit for a moment: the old ones go on
+                log.warning("tls_files_unreadable", reason=str(error))
+        return self._lines
+
+    async def close(self) -> None:
+        await asyncio.gather(*(one.close() for one in (*self._left, self._lines)))
+
+
+class _Lines:
+    def __init__(self, addresses: Addresses, tls: CertificateFiles | None) -> None:
         # It logs every URL, and what a caller puts into a query may be a key.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
-        timeout = httpx2.Timeout(LONGEST_SECONDS, connect=CONNECT_SECONDS)
-        self.http = httpx2.AsyncClient(base_url=f"http://{addresses.http}", timeout=timeout, trust_env=False, follow_redirects=False)
+        verify = named_client_side(tls) if tls is not None else True  # first: files that do not fit open nothing
+        self.channel = _channel(addresses.grpc, tls)
+        self.http = httpx2.AsyncClient(
+            base_url=f"http{'s' if tls else ''}://{addresses.http}",
+            timeout=httpx2.Timeout(LONGEST_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=False,
+            follow_redirects=False,
+            verify=verify,
+        )
 
     async def close(self) -> None:
         await self.channel.close()
         await self.http.aclose()
 
 
+def _channel(target: str, tls: CertificateFiles | None) -> grpc.aio.Channel:
+    if tls is None:
+        return grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+    authorities, key, chain = (path.read_bytes() if path is not None else None for path in (tls.authorities, tls.key, tls.certificate))
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(authorities, key, chain), CHANNEL_OPTIONS)
+
+
 class ControllerLink:
     """Passes calls on to the controller that leads; enter it to open, leave it to close."""
 
-    def __init__(self, addresses: Sequence[Addresses]) -> None:
-        """Keep where the controllers are; none makes every call a refusal."""
+    def __init__(self, addresses: Sequence[Addresses], tls: CertificateFiles | None = None) -> None:
+        """Keep where the controllers are, none makes every call a refusal; and what they are called with over TLS."""
         self._addresses = addresses
+        self._tls = tls
         self._controllers: list[_Controller] = []
 
     @property
@@ -102,7 +143,7 @@ class ControllerLink:
 
     async def __aenter__(self) -> Self:
         """Open connections lazily."""
-        self._controllers = [_Controller(one) for one in self._addresses]
+        self._controllers = [_Controller(one, self._tls) for one in self._addresses]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -118,7 +159,7 @@ class ControllerLink:
         """
         refusal: Refusal | None = None
         for one in self._in_order():
-            call: Any = one.channel.unary_unary(f"/{SERVICE}/{method}")
+            call: Any = one.lines.channel.unary_unary(f"/{SERVICE}/{method}")
             try:
                 # Shielded: a cancelled unary call of grpc.aio never gives its memory back (grpc#43360), so the call ends by itself.
                 return await asyncio.shield(call(payload, metadata=metadata, timeout=timeout_seconds))
@@ -137,7 +178,7 @@ class ControllerLink:
             Refusal: what the controller said.
         """
         for one in self._in_order():
-            call: Any = one.channel.stream_unary(f"/{SERVICE}/{method}")
+            call: Any = one.lines.channel.stream_unary(f"/{SERVICE}/{method}")
             try:
                 return await asyncio.shield(call(payloads, metadata=metadata, timeout=timeout_seconds))
             except grpc.aio.AioRpcError as error:
@@ -157,7 +198,7 @@ class ControllerLink:
         last = "none is known"
         for one in self._in_order():
             try:
-                answer = await asyncio.shield(one.http.request(method, path, headers=dict(fields), content=body))
+                answer = await asyncio.shield(one.lines.http.request(method, path, headers=dict(fields), content=body))
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 last = f"{one.addresses.http}: {error}"
                 self._demote(one)

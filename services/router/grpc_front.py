@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from services.chassis.clock import Clock
+from services.chassis.tls_files import TlsFiles
 from services.router.call_buffer import CallBuffer
 from services.router.column_front import MODULE, ColumnFront, ColumnFrontOptions
 from services.router.config import RouterSettings
@@ -25,7 +26,6 @@ from services.router.grpc_engine import CannotServe, Engine, engine_for
 from services.router.grpcio_front import GrpcioFront, GrpcioOptions
 from services.router.health_servicer import HealthServicer
 from services.router.oip_servicer import OipServicer
-from services.router.tls_files import TlsFiles
 
 MESSAGE_LIMIT_BYTES = 64 << 20
 OPEN_CALLS_LIMIT = 16_384

@@ -18,13 +18,13 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from penstock.contracts.errors import ServingError
 from penstock.contracts.oip_reflection import REFLECTED_SERVICES, MethodFinder, reflection_pool
+from services.chassis.tls_files import TlsFiles, server_credentials
 from services.router.call_buffer import CallBuffer
 from services.router.front import Wave
 from services.router.grpc_errors import AdministratorsOnly, ErrorTranslation, MethodHandler
 from services.router.grpc_logs import silence_callers
 from services.router.grpc_service import Service
 from services.router.tenants import Tenants
-from services.router.tls_files import TlsFiles, server_credentials
 
 MESSAGE_LIMIT_BYTES = 64 << 20
 REFLECTION_SERVICES = ("grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection")

@@ -32,6 +32,7 @@ import structlog
 import uvicorn
 
 from penstock.contracts.errors import ServingError
+from services.chassis.tls_files import TlsFiles
 from services.router.call_buffer import OPEN_CALLS_LIMIT, CallBuffer
 from services.router.control import Control
 from services.router.front import Wave
@@ -41,7 +42,6 @@ from services.router.http_routes import Routes
 from services.router.http_service import HttpService
 from services.router.http_surface import http_surface
 from services.router.http_tls import RenewedCertificate
-from services.router.tls_files import TlsFiles
 
 _BACKLOG = 2048
 _SWEEP_SECONDS = 0.25

@@ -9,7 +9,7 @@ import ssl
 
 import structlog
 
-from services.router.tls_files import TlsFiles
+from services.chassis.tls_files import TlsFiles
 
 log = structlog.get_logger(__name__)
 

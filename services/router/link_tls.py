@@ -1,4 +1,4 @@
-"""TLS towards workers, for links over TCP, and when this router's certificates end."""
+"""TLS towards workers, for links over TCP, and towards controllers, and when this router's certificates end."""
 
 from __future__ import annotations
 
@@ -23,6 +23,28 @@ def link_tls(settings: RouterSettings) -> FollowedTls | None:
         raise CannotStart(f"certificates of links: {error}") from None
 
 
+def controller_tls(settings: RouterSettings) -> CertificateFiles | None:
+    """Return what controllers are called with; None without authorities.
+
+    Raises:
+        CannotStart: a file cannot be used, or the setting is half of one.
+    """
+    if (settings.controller_certificate is None) != (settings.controller_key is None):
+        raise CannotStart("controller_certificate and controller_key go together")
+    if settings.controller_certificate is not None and settings.controller_authorities is None:
+        raise CannotStart("controller_certificate needs controller_authorities: without them controllers are called in the clear")
+    files = CertificateFiles(
+        certificate=settings.controller_certificate, key=settings.controller_key, authorities=settings.controller_authorities
+    )
+    if files.authorities is None:
+        return None
+    try:
+        named_client_side(files)
+    except OSError as error:
+        raise CannotStart(f"certificates towards controllers: {error}") from None
+    return files
+
+
 def certificate_watch(settings: RouterSettings) -> CertificateWatch:
     """Return what says when certificates end."""
     return CertificateWatch(
@@ -31,5 +53,7 @@ def certificate_watch(settings: RouterSettings) -> CertificateWatch:
             "callers": settings.tls_client_authorities,
             "links": settings.link_certificate,
             "workers": settings.link_authorities,
+            "controller_calls": settings.controller_certificate,
+            "controllers": settings.controller_authorities,
         }
     )

@@ -16,8 +16,8 @@ import grpc.aio
 import pytest
 
 from penstock.contracts.errors import GrpcCode, Overloaded
+from services.chassis.tls_files import TlsFiles
 from services.router.column_front import MODULE, ColumnFront, ColumnFrontOptions
-from services.router.tls_files import TlsFiles
 from tests.hostile import http2
 from tests.hostile.http2 import END_HEADERS, HEADERS, NO_WINDOW, Wire, connected, frame, grpc_headers
 from tests.router.front_cases import MODEL_INFER, Reader, Refusal, answer_to, grpc_client, id_of, request

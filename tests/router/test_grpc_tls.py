@@ -13,9 +13,9 @@ import trustme
 from penstock.contracts.errors import GrpcCode
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.oip.v2.inference_pb2_grpc import GRPCInferenceServiceStub
+from services.chassis.tls_files import TlsFiles
 from services.router.grpc_engine import Engine
 from services.router.grpc_front import GrpcOptions
-from services.router.tls_files import TlsFiles
 from tests.router.front_cases import UNBOUNDED, request
 from tests.router.grpc_face import ENGINES, opened, refused, stream
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trustme
 
+from services.chassis.tls_files import TlsFiles
 from services.router.http_front import HttpOptions
-from services.router.tls_files import TlsFiles
 from tests.router.http_raw import LIVE, ids, infer, until
 from tests.router.http_stand import on_uvloop, serving
 
