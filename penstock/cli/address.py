@@ -1,8 +1,8 @@
 """Which server a command means. Pure: the environment and the running serves are passed in.
 
-The first that is there decides: `--grpc`, `--url`, PENSTOCK_GRPC, PENSTOCK_URL, the newest running `penstock serve` of this user,
-127.0.0.1:8001. Commands speak gRPC; an http address therefore stands for the server whose HTTP face it is: a running serve with that
-address says its gRPC port, for others it is taken to be the next one (8000 → 8001), as the metrics' port follows that of gRPC.
+The first that is there decides: `--grpc`, `--url`, PENSTOCK_GRPC, PENSTOCK_URL, the newest running `penstock serve` or `penstock up` of
+this user, 127.0.0.1:8001. Commands speak gRPC; an http address therefore stands for the server whose HTTP face it is: a running serve with
+that address says its gRPC port, for others it is taken to be the next one (8000 → 8001), as the metrics' port follows that of gRPC.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class BadAddress(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningServe:
-    """A `penstock serve` of this user, as it describes itself; addresses are `host:port`."""
+    """A `penstock serve` of this user, or a mesh of `penstock up`, as it describes itself; addresses are `host:port`."""
 
     process_id: int
     grpc: str
@@ -36,6 +36,13 @@ class RunningServe:
     started_time: float
     """Seconds since the epoch."""
     is_tls: bool = False
+    mesh: str = ""
+    """Name of the mesh, where it is one of `penstock up`."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"the mesh {self.mesh!r} of `penstock up`" if self.mesh else "`penstock serve`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +90,7 @@ def choose(named: Named, environment: Mapping[str, str], serves: Sequence[Runnin
             return _by_url(url, serves, origin)
     if serves:
         newest = max(serves, key=lambda serve: serve.started_time)
-        origin = f"the running `penstock serve`, process {newest.process_id}"
+        origin = f"{newest.title if newest.mesh else f'the running {newest.title}'}, process {newest.process_id}"
         return _of(newest, origin, is_named=False)
     return ServerAddress(grpc=DEFAULT_GRPC, metrics=_next_port(DEFAULT_GRPC), origin="the default", is_named=False)
 

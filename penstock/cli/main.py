@@ -91,7 +91,7 @@ program = LazyGroup(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     no_args_is_help=True,
     help="Serve machine-learning models, ask them, and see how they are doing.",
-    epilog="`penstock COMMAND --help` says more. Commands that ask a server find the running `penstock serve` by themselves.",
+    epilog="`penstock COMMAND --help` says more. Commands that ask a server find the running `serve` or `up` by themselves.",
     params=[
         click.Option(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version and exit."

@@ -23,6 +23,14 @@ OF_WORKERS = {
     "process_resident_memory_bytes": ("process", "memory_bytes"),
 }
 """Metrics that tell of workers: the label that holds the name, and what the value is here."""
+OF_REDIS = {
+    "penstock_redis_used": "routers",
+    "penstock_redis_up": "reachable_by",
+    "penstock_quotas_shared": "quotas_shared_by",
+    "penstock_result_cache_shared": "answers_shared_by",
+    "penstock_redis_times_away_total": "times_away",
+}
+"""Metrics that tell how routers see Redis, and what the value is here: routers, but for the last."""
 
 Version = tuple[str, str]
 """Model and version."""
@@ -38,6 +46,8 @@ class Look:
     """Cumulative counts by upper bound in seconds."""
     workers: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     """By worker and the names of OF_WORKERS, as far as they are shown."""
+    redis: dict[str, float] = field(default_factory=dict[str, float])
+    """By the names of OF_REDIS, as far as they are shown; routers without a Redis show hardly any."""
 
     @property
     def answered(self) -> float:
@@ -74,6 +84,9 @@ def look_at(samples: Iterable[Sample]) -> Look:
             bounds[bound] = bounds.get(bound, 0.0) + sample.value
         elif sample.name in OF_WORKERS:
             _add_worker(look, sample)
+        elif sample.name in OF_REDIS:
+            fact = OF_REDIS[sample.name]
+            look.redis[fact] = look.redis.get(fact, 0.0) + sample.value
     return look
 
 

@@ -1,4 +1,4 @@
-"""The running `penstock serve` processes of this user, from the records that they keep while they run.
+"""The running `penstock serve` and `penstock up` processes of this user, from the records that they keep while they run.
 
 A record is `<runtime folder>/serves/<process id>.json`; it counts for nothing once its process is gone, or when the process id belongs to
 somebody else by now. Only folders and files of this user count: the fall-back lies in /tmp, where anybody may have put something.
@@ -48,6 +48,7 @@ def _record(document: dict[str, Any]) -> RunningServe:
         repository=str(document["repository"]),
         started_time=float(document["started_time"]),
         is_tls=bool(document.get("is_tls")),
+        mesh=str(document.get("mesh") or ""),
     )
 
 

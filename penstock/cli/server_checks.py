@@ -31,7 +31,7 @@ def judge_port(port: int, listener: Listener | None, serves: Sequence[RunningSer
         return fine(check, "free")
     serve = next((serve for serve in serves for one in (serve.http, serve.grpc, serve.metrics) if one.endswith(f":{port}")), None)
     if serve is not None:
-        return fine(check, f"`penstock serve`, process {serve.process_id}")
+        return fine(check, f"{serve.title}, process {serve.process_id}")
     return warning(
         check, f"taken by {listener}", f"end it, or choose another one: penstock serve REPOSITORY {USUAL_PORTS[port]} {port + 1000}"
     )

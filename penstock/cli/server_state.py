@@ -12,7 +12,7 @@ from penstock.cli import terminal
 from penstock.cli.address import ServerAddress
 from penstock.cli.metrics_page import MetricsMissing, fetch
 from penstock.cli.model_views import Document, ServerIdentity, VersionEntry
-from penstock.cli.rates import Look, Rate, Version, between
+from penstock.cli.rates import OF_REDIS, Look, Rate, Version, between
 from penstock.cli.server_client import identity_of, versions_of
 from penstock.cli.table import NOTHING, facts, table
 from penstock.client import Client
@@ -40,12 +40,14 @@ class ServerState:
         return {
             "server": {"name": self.identity.name, "version": self.identity.version, "grpc": self.address.grpc},
             "process_id": serve.process_id if serve else None,
-            "repository": serve.repository if serve else None,
+            "repository": serve.repository if serve and not serve.mesh else None,
+            "mesh": (serve.mesh or None) if serve else None,
             "is_ready": self.is_ready,
             "versions_by_state": dict(self._states()),
             "versions": [self._version_document(entry) for entry in self.versions],
             "workers": [{"worker": name, **_whole(known)} for name, known in self._workers()],
             "requests": {"answered": int(self.look.answered), "failed": int(self.look.failed)} if self.look else None,
+            "redis": self._redis(),
             "rate": _rate_document(self.rates.get(("", ""))),
             "metrics_problem": self.metrics_problem or None,
         }
@@ -69,10 +71,14 @@ class ServerState:
         serve, look, rate = self.address.serve, self.look, self.rates.get(("", ""))
         found: list[tuple[str, Any]] = [("server", f"{self.identity.name} {self.identity.version} at {self.address}")]
         if serve is not None:
-            found.append(("repository", serve.repository))
+            found.append(("mesh", serve.mesh) if serve.mesh else ("repository", serve.repository))
         found += [("ready", self.is_ready), ("versions", _counted(self._states()))]
         if look is not None:
             found.append(("requests", f"{look.answered:,.0f} answered, {look.failed:,.0f} refused or failed since the start"))
+        if (redis := self._redis()) is not None:
+            found.append(("redis", _redis_text(redis)))
+        elif look is not None and serve is not None and serve.mesh:
+            found.append(("redis", "none: every router has its own part of quotas"))
         if rate is not None:
             found.append(("now", _flow(rate)))
         return [*found, ("metrics", self.metrics_problem)] if self.metrics_problem else found
@@ -98,6 +104,11 @@ class ServerState:
 
     def _workers(self) -> list[tuple[str, dict[str, float]]]:
         return sorted(self.look.workers.items()) if self.look else []
+
+    def _redis(self) -> dict[str, int] | None:
+        """Return how routers see Redis; None when they have none, or nobody tells."""
+        known = self.look.redis if self.look else {}
+        return {fact: int(known.get(fact, 0.0)) for fact in OF_REDIS.values()} if known.get("routers") else None
 
     def _states(self) -> Counter[str]:
         return Counter(entry.state for entry in self.versions)
@@ -136,6 +147,17 @@ def _worker_row(name: str, known: Mapping[str, float]) -> tuple[object, ...]:
 
 def _whole(known: Mapping[str, float]) -> Document:
     return {fact: bool(value) if fact == "is_running" else int(value) for fact, value in known.items()}
+
+
+def _redis_text(known: Mapping[str, int]) -> str:
+    routers, reached, away = known["routers"], known["reachable_by"], known["times_away"]
+    parts = [f"reachable by {reached} of {routers} router{'s' * (routers != 1)}"]
+    if reached < routers:
+        parts[0] += ", given up by the rest, which go on by themselves"
+    parts.append(f"quotas shared by {known['quotas_shared_by']}, cached answers by {known['answers_shared_by']}")
+    if away:
+        parts.append(f"given up {away} time{'s' * (away != 1)} since the start")
+    return "; ".join(parts)
 
 
 def _rate_document(rate: Rate | None) -> Document | None:

@@ -206,6 +206,7 @@ def redis_metrics(client: RedisClient) -> tuple[Collected, ...]:
     """Return the collectors."""
     counters = client.counters
     return (
+        Asked("penstock_redis_used", "Processes that have a Redis to use.", lambda: 1),
         Asked("penstock_redis_up", "Processes that take Redis for well.", lambda: int(client.is_there)),
         Asked("penstock_redis_asked", "Pipelines sent to Redis.", lambda: counters.asked, is_counter=True),
         Asked("penstock_redis_failures", "Pipelines that Redis did not answer in time.", lambda: counters.failures, is_counter=True),

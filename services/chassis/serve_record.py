@@ -33,6 +33,8 @@ class ServeRecord:
     is_tls: bool = False
     repository: str
     """Folder of models, or what stands for it."""
+    mesh: str = ""
+    """Name of the mesh of `penstock up`; empty for `penstock serve`."""
     state_dir: Path
     started_time: float
     """Seconds since the epoch."""
@@ -47,6 +49,7 @@ class ServeRecord:
             "metrics": self.metrics,
             "is_tls": self.is_tls,
             "repository": self.repository,
+            "mesh": self.mesh,
             "state_dir": str(self.state_dir),
             "started_time": self.started_time,
         }

@@ -72,6 +72,7 @@ async def _mesh(settings: StackSettings, servers: Servers, around: Surroundings,
         grpc=f"{HOST}:{ports['grpc']}",
         metrics=f"{HOST}:{ports['metrics']}",
         repository=f"the mesh {settings.name!r}",
+        mesh=settings.name,
         state_dir=folder,
         started_time=time.time(),
     )

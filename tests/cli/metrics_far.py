@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from services.chassis.metrics import CounterFamily, GaugeFamily, HistogramFamily, registry
+from services.chassis.metrics import Asked, CounterFamily, GaugeFamily, HistogramFamily, registry
 
 
 def prometheus_text(shown: CollectorRegistry) -> str:
@@ -25,6 +25,8 @@ class FarMetrics:
     status: int = 200
     looks: int = 0
     address: str = ""
+    redis: dict[str, int] = field(default_factory=dict)
+    """Gauges about Redis, of all routers together."""
 
     def __post_init__(self) -> None:
         self.requests = CounterFamily("penstock_requests", "Requests.", ("model", "version", "tenant", "code"))
@@ -36,7 +38,8 @@ class FarMetrics:
         self.looks += 1
         self.requests.of("doubling", "2", "a", "OK").value += self.step
         self.latency.of("doubling", "2").add(1000, self.step)
-        return prometheus_text(registry(self.requests, self.latency, self.links))
+        of_redis = [Asked(name, "About Redis.", lambda value=value: value) for name, value in self.redis.items()]
+        return prometheus_text(registry(self.requests, self.latency, self.links, *of_redis))
 
 
 @contextmanager

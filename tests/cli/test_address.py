@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from penstock.cli.address import BadAddress, Named, RunningServe, ServerAddress, choose
@@ -38,6 +40,12 @@ def test_of_several_serves_the_newest_is_meant():
 
     assert (found.grpc, found.metrics) == ("127.0.0.1:9205", "127.0.0.1:9209")
     assert str(found) == "127.0.0.1:9205 (the running `penstock serve`, process 2)"
+
+
+def test_a_mesh_is_called_by_its_name():
+    found = chosen(serves=(replace(serve(3), mesh="local"),))
+
+    assert str(found) == "127.0.0.1:9005 (the mesh 'local' of `penstock up`, process 3)"
     assert not found.is_named
 
 

@@ -149,6 +149,29 @@ def test_a_running_serve_is_found_without_a_word(run: Run, far: FarServer, metri
     assert metrics.looks == 1
 
 
+def test_a_mesh_is_told_from_a_serve_and_shows_how_its_routers_see_redis(run: Run, far: FarServer, metrics: FarMetrics, own_folder: Path):
+    write_record(own_folder, os.getpid(), grpc=far.target, metrics=metrics.address, repository="the mesh 'local'", mesh="local")
+    metrics.redis = {"penstock_redis_used": 3, "penstock_redis_up": 2, "penstock_quotas_shared": 2, "penstock_result_cache_shared": 1}
+    shown = run("status").output
+    found = json.loads(run("status", "-o", "json").output)
+
+    assert f"at {far.target} (the mesh 'local' of `penstock up`, process {os.getpid()})" in shown
+    assert "mesh      local" in shown
+    assert "reachable by 2 of 3 routers, given up by the rest, which go on by themselves; quotas shared by 2, cached answers by 1" in shown
+    assert (found["mesh"], found["repository"]) == ("local", None)
+    assert found["redis"] == {"routers": 3, "reachable_by": 2, "quotas_shared_by": 2, "answers_shared_by": 1, "times_away": 0}
+
+
+def test_a_mesh_without_redis_says_so_and_a_serve_does_not(run: Run, far: FarServer, metrics: FarMetrics, own_folder: Path):
+    write_record(own_folder, os.getpid(), grpc=far.target, metrics=metrics.address, mesh="local")
+    of_mesh = run("status").output
+    write_record(own_folder, os.getpid(), grpc=far.target, metrics=metrics.address)
+
+    assert "redis     none: every router has its own part of quotas" in of_mesh
+    assert "redis" not in run("status").output
+    assert json.loads(run("status", "-o", "json").output)["redis"] is None
+
+
 def test_the_server_says_who_it_is(far: FarServer):
     with Client(far.target) as client:
         found = identity_of(client)

@@ -229,6 +229,10 @@ async def test_the_whole_stack_keeps_what_it_was_given_over_a_kill(terminal: Ter
     assert list(second) == ["redis", "postgres", "kafka", "temporal"]
 
 
+def looked(terminal: Terminal) -> dict[str, Any]:
+    return json.loads(terminal.run("status", "-o", "json"))
+
+
 @pytest.mark.timeout(4 * LONG_SECONDS)
 def test_the_mesh_over_the_servers_deploys_and_answers_and_leaves_nobody_behind(terminal: Terminal):
     sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("rows", 1)) for name in ("x", "y")]
@@ -246,7 +250,11 @@ def test_the_mesh_over_the_servers_deploys_and_answers_and_leaves_nobody_behind(
         with Client(router[1]) as client:
             until(lambda: client.is_ready("scaled"))
             answer = client.predict("scaled", np.ones((1, 1), np.float32)).outputs["y"].tolist()
+        # Without an address: it finds the mesh by itself.
+        until(lambda: looked(terminal)["redis"]["quotas_shared_by"] == 2)
+        status = looked(terminal)
 
     assert answer == [[2.0]]
+    assert (status["mesh"], status["repository"], status["redis"]["routers"]) == ("local", None, 2)
     assert {"kafka", "controller", "router-0", "router-1", "worker-0"} <= set(document["servers"])
     assert all(is_gone(entry["pid"]) for entry in document["servers"].values())
