@@ -7,7 +7,8 @@ before they could know, with `connection: close`; those without a request are cl
 a request may just be on its way.
 
 Measured with wrk on one core, the server on the other, behind it a loop that answers every call at once, one row of 8 FP32 values
-(2026-11-22, two shared EPYC cores: the best of several runs; the same machine under load gives a third of it):
+(2026-11-22, two shared EPYC cores: the best of several runs; the same machine under load gives a third of it). OIP is cheaper by
+now, see docs/decisions (what an HTTP client repeats is read once):
 
 | requests/s at 16 / 64 connections | |
 |---|---|
