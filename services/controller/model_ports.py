@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,10 @@ class Versions(Protocol):
 
     async def get(self, model: str, version: str) -> Version | None:
         """Return the version of that name."""
+        ...
+
+    async def named(self, model: str, versions: Collection[str]) -> Mapping[str, Version]:
+        """Return those of a model's versions that are there, by name."""
         ...
 
     async def of(self, model: str) -> tuple[Version, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from penstock.contracts.errors import AlreadyExists, Conflict, InvalidInput, ModelNotFound, NotFound, VersionNotFound
@@ -131,6 +132,19 @@ async def known_version(unit: Unit, model: str, version: str) -> Version:
         await known_model(unit, model)
         raise VersionNotFound(f"model {model!r} has no version {version[:80]!r}")
     return held
+
+
+async def known_versions(unit: Unit, model: str, versions: Iterable[str]) -> Mapping[str, Version]:
+    """Return the versions of those names, in the order of the names.
+
+    Raises:
+        ModelNotFound, VersionNotFound: one of them is not there.
+    """
+    names = sorted(set(versions))
+    if not names:
+        return {}
+    held = await unit.versions.named(model, names)
+    return {name: held.get(name) or await known_version(unit, model, name) for name in names}
 
 
 async def _describe(writing: Writing, held: Model | None, name: str, description: Description) -> Made[Model]:

@@ -11,11 +11,11 @@ from penstock.contracts.errors import Conflict
 from penstock.contracts.routes import WHOLE, Backend, Route
 from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing, check_revision
 from services.controller.ports import Unit
-from services.controller.registry import known_version
+from services.controller.registry import known_versions
 from services.controller.route_values import RouteRevision
 from services.controller.route_writing import held_route
 from services.controller.traffic import next_revision
-from services.controller.traffic_checks import check_answering
+from services.controller.traffic_checks import check_deployed
 from services.controller.traffic_plan import previous, shares
 
 SEARCHED_REVISIONS = 200
@@ -79,6 +79,9 @@ async def _target(unit: Unit, held: RouteRevision, route: Route, to_version: str
             raise Conflict(f"version {to_version!r} of {held.model!r} has all the traffic already", reason="ROLLBACK_TARGET")
         mine = next((backend for backend in route.backends if backend.version == to_version), None)
         return (replace(mine or Backend(version=to_version, weight_basis_points=0), weight_basis_points=WHOLE),)
+    if route.previous:
+        return route.previous
+    # A route that was written before routes said so, or whose model's traffic ended in between.
     before = previous(await unit.routes.history(held.model, SEARCHED_REVISIONS, before=held.revision), route)
     if before is None or before.route is None:
         raise Conflict(f"model {held.model!r} never had other shares than now: there is nothing to go back to", reason="ROLLBACK_TARGET")
@@ -86,7 +89,8 @@ async def _target(unit: Unit, held: RouteRevision, route: Route, to_version: str
 
 
 async def _check_target(unit: Unit, model: str, backends: tuple[Backend, ...]) -> None:
-    for version in shares(backends):
-        if (await known_version(unit, model, version)).healthy_time is None:
+    known = await known_versions(unit, model, shares(backends))
+    for version, held in known.items():
+        if held.healthy_time is None:
             raise Conflict(f"version {version!r} of model {model!r} was never healthy: name another one", reason="ROLLBACK_TARGET")
-    await check_answering(unit, model, shares(backends))
+    await check_deployed(unit, model, known)

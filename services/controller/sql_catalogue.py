@@ -21,7 +21,7 @@ from services.controller import sql_schema as schema
 from services.controller.ledger_values import Lease
 from services.controller.ports import Unit
 from services.controller.sql_engine import WRITES
-from services.controller.sql_ledger import SqlAudit, SqlKeptAnswers, SqlLeases, SqlOutbox
+from services.controller.sql_ledger import Ends, SqlAudit, SqlKeptAnswers, SqlLeases, SqlOutbox
 from services.controller.sql_models import SqlAliases, SqlDeployments, SqlModels, SqlVersions
 from services.controller.sql_routes import SqlAssignments, SqlRoutes
 from services.controller.sql_tenants import SqlKeys, SqlSettings, SqlTenants
@@ -90,6 +90,7 @@ def database_time(dialect: str) -> ColumnElement[float]:
 
 async def _unit(connection: AsyncConnection, *, writes: bool) -> Unit:
     time, lease = await _time_and_lease(connection, writes=writes)
+    ends = Ends(connection)
     return Unit(
         time=time,
         lease=lease,
@@ -102,8 +103,8 @@ async def _unit(connection: AsyncConnection, *, writes: bool) -> Unit:
         tenants=SqlTenants(connection),
         keys=SqlKeys(connection),
         settings=SqlSettings(connection),
-        audit=SqlAudit(connection),
-        outbox=SqlOutbox(connection, time),
+        audit=SqlAudit(connection, ends),
+        outbox=SqlOutbox(connection, ends, time),
         kept_answers=SqlKeptAnswers(connection),
         leases=SqlLeases(connection),
     )

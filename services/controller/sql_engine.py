@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from penstock.contracts.errors import InvalidInput
+from services.controller.sqlite_connection import connected
 
 WRITES = "penstock_writes"
 """Execution option of a connection whose transaction is to write."""
@@ -65,7 +66,7 @@ def open_engine(url: str, password: str = "") -> AsyncEngine:
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=BUSY_SECONDS)
+    engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=BUSY_SECONDS, connect_args={"async_creator_fn": connected})
     event.listen(engine.sync_engine, "connect", _configure)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine

@@ -4,34 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.controller import sql_schema as schema
 from services.controller.ledger_values import AuditHead, AuditQuery, AuditRecord, KeptAnswer, Lease, OutboxRow
 from services.controller.sql_tables import Rows
 
+_HEAD = select(schema.audit_head.c.number, schema.audit_head.c.hash).subquery()
+_NEWEST = select(func.max(schema.outbox.c.sequence).label("sequence")).subquery()
+# The head has a row or none, the other side one always: together they are one.
+_ENDS = select(_NEWEST.c.sequence, _HEAD.c.number, _HEAD.c.hash).select_from(_NEWEST).outerjoin(_HEAD, true())
+_MOVED = update(schema.audit_head)
+_FIRST = insert(schema.audit_head)
+
+
+class Ends:
+    """Where the audit's chain and the outbox end, in one transaction: read together and once, for nobody else adds to them meanwhile."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        """Keep the connection; nothing is read before it is asked for."""
+        self._connection = connection
+        self._head: AuditHead | None = None
+        self._sequence = 0
+
+    async def head(self) -> AuditHead:
+        """Return the newest record of the audit."""
+        return self._head or await self._read()
+
+    async def sequence(self) -> int:
+        """Return the newest number of the outbox; 0 when there is none."""
+        await self.head()
+        return self._sequence
+
+    async def add_record(self, head: AuditHead) -> None:
+        """Make a record the newest one of the audit."""
+        place = {"number": head.number, "hash": head.hash}
+        moved = await self._connection.execute(_MOVED, place)
+        if moved.rowcount == 0:
+            await self._connection.execute(_FIRST, place | {"id": 1})
+        await self.head()
+        self._head = head
+
+    async def next_sequence(self) -> int:
+        """Take the next number of the outbox."""
+        self._sequence = await self.sequence() + 1
+        return self._sequence
+
+    async def _read(self) -> AuditHead:
+        row = (await self._connection.execute(_ENDS)).one()
+        self._sequence = row.sequence or 0
+        self._head = AuditHead() if row.number is None else AuditHead(number=row.number, hash=row.hash)
+        return self._head
+
 
 class SqlAudit:
     """The chain of audit records."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        """Keep the connection."""
+    def __init__(self, connection: AsyncConnection, ends: Ends) -> None:
+        """Keep the connection, and where the chain ends."""
         self._rows = Rows(connection, schema.audit, AuditRecord)
+        self._ends = ends
 
     async def head(self) -> AuditHead:
         """Return where the chain ends."""
-        columns = schema.audit_head.c
-        row = (await self._rows.connection.execute(select(columns.number, columns.hash))).one_or_none()
-        return AuditHead() if row is None else AuditHead(number=row.number, hash=row.hash)
+        return await self._ends.head()
 
     async def add(self, record: AuditRecord) -> None:
         """Add a record that follows the head."""
         await self._rows.add(record)
-        place = {"number": record.number, "hash": record.hash}
-        moved = await self._rows.connection.execute(update(schema.audit_head).values(place))
-        if moved.rowcount == 0:
-            await self._rows.connection.execute(insert(schema.audit_head).values(place | {"id": 1}))
+        await self._ends.add_record(AuditHead(number=record.number, hash=record.hash))
 
     async def after(self, number: int, limit: int) -> tuple[AuditRecord, ...]:
         """Return records after that one, oldest first."""
@@ -51,15 +93,15 @@ class SqlAudit:
 class SqlOutbox:
     """Messages to publish, in order: writers follow one another, so the order of the numbers is the order of the commits."""
 
-    def __init__(self, connection: AsyncConnection, time: float) -> None:
-        """Keep the connection and the time of the transaction."""
+    def __init__(self, connection: AsyncConnection, ends: Ends, time: float) -> None:
+        """Keep the connection, where the outbox ends, and the time of the transaction."""
         self._rows = Rows(connection, schema.outbox, OutboxRow)
+        self._ends = ends
         self._time = time
 
     async def add(self, topic: str, key: str, encode: Callable[[int], bytes | None]) -> int:
         """Add a message made from its own number, and return the number."""
-        newest = await self._rows.connection.scalar(select(func.max(schema.outbox.c.sequence)))
-        sequence = (newest or 0) + 1
+        sequence = await self._ends.next_sequence()
         await self._rows.add(OutboxRow(sequence=sequence, topic=topic, key=key, value=encode(sequence), created_time=self._time))
         return sequence
 

@@ -53,8 +53,9 @@ async def _write_ahead(connection: AsyncConnection) -> None:
     attempts = int(BUSY_SECONDS / SWITCH_SECONDS)
     for attempt in range(attempts):
         try:
-            await driver.execute("PRAGMA journal_mode=WAL")
-            return
+            # Closed at once: a statement that is left open keeps an old state of the file, and who has one is refused without a wait.
+            async with driver.execute("PRAGMA journal_mode=WAL"):
+                return
         except sqlite3.OperationalError:
             if attempt == attempts - 1:
                 raise

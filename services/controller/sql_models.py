@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -50,6 +50,12 @@ class SqlVersions:
         """Return the version of that name."""
         columns = schema.versions.c
         return await self._rows.one(columns.model == model, columns.version == version)
+
+    async def named(self, model: str, versions: Collection[str]) -> Mapping[str, Version]:
+        """Return those of a model's versions that are there, by name."""
+        columns = schema.versions.c
+        asked = self._rows.query().where(columns.model == model, columns.version.in_(versions))
+        return {held.version: held for held in await self._rows.many(asked)}
 
     async def of(self, model: str) -> tuple[Version, ...]:
         """Return a model's versions, oldest first."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from penstock.contracts.errors import Conflict, InvalidInput, NotFound
 from penstock.contracts.routes import WHOLE, FallbackKind, Route
+from services.controller.model_values import Version
 from services.controller.ports import Unit
-from services.controller.registry import check_deployable, known_version
+from services.controller.registry import check_deployable, known_versions
 from services.controller.signature_gaps import signature_gaps
 
 SYSTEM_TENANT = ""
@@ -21,11 +22,20 @@ async def check_answering(unit: Unit, model: str, versions: Iterable[str]) -> No
         VersionNotFound: one is not registered.
         Conflict: one is failed or deleted, or has no active deployment.
     """
-    named = sorted(set(versions))
-    for version in named:
-        check_deployable(await known_version(unit, model, version))
+    if known := await known_versions(unit, model, versions):
+        await check_deployed(unit, model, known)
+
+
+async def check_deployed(unit: Unit, model: str, versions: Mapping[str, Version]) -> None:
+    """Refuse registered versions that nobody could answer for; all that have no deployment are named at once.
+
+    Raises:
+        Conflict: one is failed or deleted, or has no active deployment.
+    """
+    for version in versions.values():
+        check_deployable(version)
     active = {each.version for each in await unit.deployments.of(model) if each.may_answer}
-    missing = [version for version in named if version not in active]
+    missing = [name for name in versions if name not in active]
     if missing:
         raise Conflict(
             f"no deployment of model {model!r} is active for {', '.join(map(repr, missing))}: deploy it and wait until it is ready",
@@ -40,8 +50,7 @@ async def check_known(unit: Unit, model: str, versions: Iterable[str]) -> None:
     Raises:
         ModelNotFound, VersionNotFound: one is not registered.
     """
-    for version in sorted(set(versions)):
-        await known_version(unit, model, version)
+    await known_versions(unit, model, versions)
 
 
 async def check_tenants(unit: Unit, tenants: Iterable[str]) -> None:
@@ -66,12 +75,13 @@ async def check_fallback(unit: Unit, route: Route) -> None:
     whole = [backend.version for backend in route.backends if backend.weight_basis_points == WHOLE]
     if back := [version for version in steps if version in whole]:
         raise InvalidInput(f"version {back[0]!r} has all the traffic and cannot be its own fallback", field="fallback")
+    if not steps:
+        return
     await check_answering(unit, route.model, steps)
+    known = await known_versions(unit, route.model, [*steps, *(backend.version for backend in route.backends)])
     for version in steps:
-        stand_in = await known_version(unit, route.model, version)
         for backend in route.backends:
-            asked = await known_version(unit, route.model, backend.version)
-            if gaps := signature_gaps(asked.signature, stand_in.signature):
+            if gaps := signature_gaps(known[backend.version].signature, known[version].signature):
                 raise Conflict(
                     f"version {version!r} cannot stand in for {backend.version!r} of model {route.model!r}: {'; '.join(gaps)}",
                     details=gaps,
