@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from penstock.contracts.routes import Route
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 from services.controller.deployment_values import Deployment, DeploymentStatus
-from services.controller.fleet import budget_of, gpu_type_of, memory_need
+from services.controller.fleet import budget_of, gpu_type_of, memory_need, replicas_by_version
 from services.controller.placement_values import Condition, Purpose, Wanted, WorkerView
 from services.controller.route_values import AssignmentRevision, RouteRevision
 from services.controller.traffic_plan import previous, route_versions, shares
@@ -46,6 +46,7 @@ class Picture:
 
 def wanted_of(picture: Picture) -> tuple[Wanted, ...]:
     """Return every deployment with what it is held for."""
+    replicas = replicas_by_version(picture.workers)
     return tuple(
         Wanted(
             deployment_id=each.id,
@@ -55,17 +56,13 @@ def wanted_of(picture: Picture) -> tuple[Wanted, ...]:
             config_json=each.config_json,
             purpose=_purpose(each, picture),
             replicas=each.replicas,
-            memory_bytes=_memory_need(each, picture),
+            memory_bytes=memory_need(each, picture.memory[each.id], replicas.get((each.model, each.version), ())),
             gpu_type=each.gpu_type,
             used_time=_used_time(each, picture),
             since_time=each.changed_time,
         )
         for each in picture.deployments
     )
-
-
-def _memory_need(deployment: Deployment, picture: Picture) -> int:
-    return memory_need(deployment, picture.memory[deployment.id], picture.workers)
 
 
 def views_of(picture: Picture) -> tuple[WorkerView, ...]:

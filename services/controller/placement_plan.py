@@ -52,10 +52,15 @@ class _Drawing:
     def __init__(self, workers: Iterable[WorkerView]) -> None:
         self._sites = [Site(view) for view in sorted(workers, key=lambda view: view.worker_id)]
         self._nowhere: list[Placement] = []
+        # By deployment, and in the order of the workers: of a thousand models each stands on a few of many workers.
+        self._at: dict[str, list[Site]] = {}
+        for site in self._sites:
+            for name in site.given:
+                self._at.setdefault(name, []).append(site)
 
     def keep(self, wanted: Wanted, now: float) -> None:
         """Leave replicas where they are; those that cannot stay are to leave."""
-        there = [site for site in self._sites if _is_assigned(site, wanted)]
+        there = self._sites_of(wanted)
         for site in there:
             note_former(site, wanted)
         if wanted.purpose is Purpose.DRAIN:
@@ -63,7 +68,7 @@ class _Drawing:
                 self._drain(site, wanted, now)
             return
         for site in sorted(there, key=lambda site: _worth(site, wanted)):
-            count = sum(wanted.deployment_id in other.held for other in self._sites)
+            count = sum(wanted.deployment_id in other.held for other in there)
             why = _cause_to_leave(site, wanted, count)
             has_failed = site.condition(wanted) is Condition.FAILED and wanted.deployment_id not in site.former
             if not site.view.draining and has_failed:
@@ -76,15 +81,15 @@ class _Drawing:
 
     def roll(self, wanted: Wanted) -> None:
         """Have the next worker change to what is wanted now, if the ones before are through."""
-        name = wanted.deployment_id
-        stale = [site for site in self._sites if name in site.held and name in site.former]
+        name, there = wanted.deployment_id, self._sites_of(wanted)
+        stale = [site for site in there if name in site.held and name in site.former]
         for site in stale:
             if not site.serves(wanted):
                 _change(site, wanted, "nothing serves there yet")
-        fresh = [site for site in self._sites if name in site.held and name not in site.former]
+        fresh = [site for site in there if name in site.held and name not in site.former]
         is_ready = any(site.condition(wanted) is Condition.READY for site in fresh)
         is_coming = any(site.condition(wanted) is not Condition.READY for site in fresh)
-        has_failed = any(name in site.failed for site in self._sites)
+        has_failed = any(name in site.failed for site in there)
         left = [site for site in stale if name in site.former]
         if not left or is_coming or (has_failed and not is_ready):
             return
@@ -103,7 +108,7 @@ class _Drawing:
 
     def fill(self, wanted: Wanted) -> None:
         """Find workers for the replicas that are missing."""
-        for _ in range(wanted.replicas - sum(wanted.deployment_id in site.held for site in self._sites)):
+        for _ in range(wanted.replicas - sum(wanted.deployment_id in site.held for site in self._sites_of(wanted))):
             candidates = [site for site in self._sites if site.may_hold(wanted)]
             site = self._roomiest(wanted, candidates) or self._make_room(wanted, candidates)
             if site is None:
@@ -111,15 +116,17 @@ class _Drawing:
                 continue
             action = Action.LOAD if wanted.purpose in (Purpose.SERVE, Purpose.ASKED) else Action.STANDBY
             site.held[wanted.deployment_id] = wanted, _placed(wanted, site, action, f"most room: {_size(site.room)} before it")
+            self._note_site(wanted, site)
 
     def let_go(self, wanted: Wanted) -> None:
         """Unload what leaves once enough others are ready, or where it does not run anyway."""
         if wanted.purpose is Purpose.DRAIN:
             return
-        ready = sum(wanted.deployment_id in site.held and site.condition(wanted) is Condition.READY for site in self._sites)
-        fresh = [site for site in self._sites if wanted.deployment_id in site.held.keys() - site.former.keys() - site.twice]
+        there = self._sites_of(wanted)
+        ready = sum(wanted.deployment_id in site.held and site.condition(wanted) is Condition.READY for site in there)
+        fresh = [site for site in there if wanted.deployment_id in site.held.keys() - site.former.keys() - site.twice]
         changed = sum(site.condition(wanted) is Condition.READY for site in fresh)
-        for site in self._sites:
+        for site in there:
             if wanted.deployment_id in site.failed and site.serves(wanted) and changed >= wanted.replicas:
                 del site.failed[wanted.deployment_id]
                 self._nowhere.append(_placed(wanted, site, Action.UNLOAD, "it could not change, and others are ready"))
@@ -144,6 +151,16 @@ class _Drawing:
                 sorted(everything, key=lambda each: (order.get(each.deployment_id, len(order)), each.worker_id, each.action.value))
             ),
         )
+
+    def _sites_of(self, wanted: Wanted) -> list[Site]:
+        """Return the workers that held it, or are to."""
+        return self._at.get(wanted.deployment_id, [])
+
+    def _note_site(self, wanted: Wanted, site: Site) -> None:
+        there = self._at.setdefault(wanted.deployment_id, [])
+        # It may have stood there and have been evicted.
+        if not any(one is site for one in there):
+            there.append(site)
 
     def _drain(self, site: Site, wanted: Wanted, now: float) -> None:
         if now - wanted.since_time < DRAIN_SECONDS:
@@ -176,10 +193,6 @@ class _Drawing:
         return f"a replica needs {_size(wanted.memory_bytes)}, the most room is {_size(max(site.room for site in candidates))}"
 
 
-def _is_assigned(site: Site, wanted: Wanted) -> bool:
-    return any(replica.deployment_id == wanted.deployment_id for replica in site.view.assigned)
-
-
 def _change(site: Site, wanted: Wanted, reason: str) -> None:
     del site.former[wanted.deployment_id]
     action = Action.LOAD if wanted.purpose is Purpose.SERVE else Action.STANDBY
@@ -190,7 +203,7 @@ def _worth(site: Site, wanted: Wanted) -> tuple[int, int, str]:
     # What is ready stays before what is coming; what was told to drain already leaves first.
     rank = {Condition.READY: 0, Condition.COMING: 1, Condition.FAILED: 3}
     condition = site.view.replicas.get((wanted.model, wanted.version))
-    drains = any(one.deployment_id == wanted.deployment_id and one.holding is Holding.DRAINING for one in site.view.assigned)
+    drains = site.given[wanted.deployment_id].holding is Holding.DRAINING
     return int(drains), 2 if condition is None else rank[condition], site.view.worker_id
 
 

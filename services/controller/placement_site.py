@@ -21,6 +21,13 @@ class Site:
     twice: set[str] = field(default_factory=set[str])
     """What is there twice for a while: as it was, and as it is to be."""
 
+    given: dict[str, AssignedReplica] = field(init=False)
+    """What it is assigned now, by deployment."""
+
+    def __post_init__(self) -> None:
+        """Sort what it is assigned by deployment."""
+        self.given = {replica.deployment_id: replica for replica in reversed(self.view.assigned)}
+
     @property
     def every(self) -> tuple[tuple[Wanted, Placement], ...]:
         """All that counts for its memory."""
@@ -43,14 +50,15 @@ class Site:
 
     def may_hold(self, wanted: Wanted) -> bool:
         """Whether a replica could be placed there, memory aside."""
-        is_free = not any(each.deployment_id == wanted.deployment_id for each, _ in self.every)
+        name = wanted.deployment_id
+        is_free = name not in self.held and name not in self.failed and name not in self.leaving
         failed = self.view.replicas.get((wanted.model, wanted.version)) is Condition.FAILED
         return is_free and not failed and not self.view.draining and wanted.gpu_type in ("", self.view.gpu_type)
 
 
 def note_former(site: Site, wanted: Wanted) -> None:
     """Compare what a worker was assigned of a deployment with what is wanted now."""
-    given = next(replica for replica in site.view.assigned if replica.deployment_id == wanted.deployment_id)
+    given = site.given[wanted.deployment_id]
     if (given.digest, given.config_json) != (wanted.digest, wanted.config_json):
         site.former[wanted.deployment_id] = given
     elif site.serves(wanted) and site.condition(wanted) is not Condition.READY:
