@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench import generators, plot, report
 from bench.arena import Arena
+from bench.catalogue import catalogue
 from bench.figures import Figures
 from bench.hop import added_latency
 from bench.lifecycle import lifecycle
@@ -40,6 +41,7 @@ PARTS: Mapping[str, Callable[[Arena], None]] = {
     "lifecycle": lifecycle,
     "rollback": rollback,
     "static": static,
+    "catalogue": catalogue,
 }
 """In the order in which they run."""
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -10,115 +10,101 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
-from penstock.contracts.routes import WHOLE, Backend, Route
-from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
+from bench.catalogue_filling import Fleet, filled
+from penstock.contracts.routes import WHOLE
 from services.controller.changes import Changes, Intent
-from services.controller.deployment_values import Deployment, DeploymentSpec, DeploymentStatus
+from services.controller.deployment_values import DeploymentSpec
 from services.controller.deployments import Deployments
 from services.controller.lease import LeaseKeeping
 from services.controller.live import Live
-from services.controller.model_values import Model, Version
 from services.controller.placement import PlacementRounds
 from services.controller.rollback import Rollback
-from services.controller.route_values import RouteRevision
 from services.controller.sql_catalogue import SqlCatalogue
 from services.controller.sql_engine import open_engine
 from services.controller.sql_migrations import migrate
 from services.controller.traffic import Traffic
 
 BENCH = Intent(actor="bench")
-WORKERS = 20
-TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1, 30]}
-SIGNATURE = {"inputs": [TENSOR], "outputs": [TENSOR]}
-MANIFEST = {"files": [{"path": "version/model.onnx", "sha256": "a" * 64, "size": 12345}], "kind": "onnx", "schema": 1}
+Write = Callable[[int], Awaitable[object]]
 
 
-class Fleet:
-    """Workers without a limit that hold what they are to hold."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What so many writes took."""
 
-    def __init__(self, models: int) -> None:
-        held = [(f"model-{number:05}", version) for number in range(models) for version in ("1", "2")]
-        self._known = tuple(_worker(number, held[number::WORKERS]) for number in range(WORKERS))
+    milliseconds: tuple[float, ...]
+    """Of each, in ascending order."""
+    cpu_milliseconds: float
+    """Of this process, for one write."""
+    seconds: float
+    """Of all."""
 
-    def workers(self) -> tuple[WorkerStatus, ...]:
-        """Return all of them."""
-        return self._known
-
-
-def _worker(number: int, held: Sequence[tuple[str, str]]) -> WorkerStatus:
-    replicas = tuple(
-        ReplicaStatus(replica_id=index, model=model, version=version, state=ReplicaState.READY, memory_bytes=1 << 20)
-        for index, (model, version) in enumerate(held)
-    )
-    return WorkerStatus(worker_id=f"worker-{number:03}", instance_id=f"{number}", link_address="", replicas=replicas)
+    def quantile(self, share: float) -> float:
+        """Return the milliseconds within which a share of the writes was done."""
+        return self.milliseconds[min(len(self.milliseconds) - 1, int(len(self.milliseconds) * share))]
 
 
-async def main(models: int, writes: int, url: str) -> None:
-    """Fill a catalogue, measure, and print."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A catalogue that this process may write."""
+
+    catalogue: SqlCatalogue
+    epoch: int
+    """Of the lease."""
+
+
+class Writes:
+    """Changes that no two times are the same, over all models in turn."""
+
+    def __init__(self, changes: Changes, models: int) -> None:
+        """Keep the arguments; the models are those of `filled`."""
+        self._traffic = Traffic(changes)
+        self._rollback = Rollback(changes)
+        self._models = models
+
+    async def weights(self, number: int) -> None:
+        """Give a model's two versions other shares."""
+        candidate = 100 + number // self._models % 5_000
+        await self._traffic.set_weights(self._name(number), {"1": WHOLE - candidate, "2": candidate}, BENCH)
+
+    async def roll_back(self, number: int) -> None:
+        """Put a model's shares back."""
+        await self._rollback.roll_back(self._name(number), "", BENCH)
+
+    async def both(self, number: int) -> None:
+        """Give other shares and put them back, in turn."""
+        await (self.roll_back if number % 2 else self.weights)(number // 2)
+
+    def _name(self, number: int) -> str:
+        return f"model-{number % self._models:05}"
+
+
+@asynccontextmanager
+async def catalogue_of(url: str, models: int) -> AsyncGenerator[Held]:
+    """Open a catalogue of so many models, to write in.
+
+    Raises:
+        SystemExit: somebody else writes there.
+    """
     engine = open_engine(url)
-    await migrate(engine)
-    catalogue = SqlCatalogue(engine)
-    lease = await LeaseKeeping(catalogue, holder="bench", life_seconds=3600).claim(None)
-    if lease is None:
-        sys.exit("another controller holds the lease of this catalogue")
-    changes = Changes(catalogue, epoch=lambda: lease.epoch, committed=lambda: None)
-    await _filled(catalogue, models)
-    traffic, rollback, fleet = Traffic(changes), Rollback(changes), Fleet(models)
-    rounds = PlacementRounds(changes, fleet)
-
-    async def weights(number: int) -> None:
-        candidate = 100 + number // models % 5_000
-        await traffic.set_weights(f"model-{number % models:05}", {"1": WHOLE - candidate, "2": candidate}, BENCH)
-
-    async def roll_back(number: int) -> None:
-        await rollback.roll_back(f"model-{number % models:05}", "", BENCH)
-
-    async def deploy(number: int) -> None:
-        spec = DeploymentSpec(model=f"model-{number % models:05}", version="3")
-        await Deployments(changes, fleet).create(spec, replace(BENCH, dry_run=True))
-
-    print(f"{engine.dialect.name}, {models} models, {writes} writes of each kind; milliseconds")
-    print(f"{'':34}{'p50':>9}{'p99':>9}{'worst':>9}{'CPU':>9}{'a second':>10}")
-    await _measured("weights, one after the other", writes, 1, weights)
-    await _measured("rollback, one after the other", writes, 1, roll_back)
-    await _measured("weights, eight at a time", writes, 8, lambda number: weights(number + 7 * models))
-    await _measured("deployment, dry run", min(writes, models), 1, deploy)
-    await _measured("placement, first round", 1, 1, lambda _: rounds.round())
-    await _measured("placement, round without change", 5, 1, lambda _: rounds.round())
-    await _measured("newest route of every model", 5, 1, lambda _: Live(catalogue).routes())
-    await engine.dispose()
+    try:
+        await migrate(engine)
+        catalogue = SqlCatalogue(engine)
+        lease = await LeaseKeeping(catalogue, holder="bench", life_seconds=3600).claim(None)
+        if lease is None:
+            sys.exit("another controller holds the lease of this catalogue")
+        await filled(catalogue, models)
+        yield Held(catalogue=catalogue, epoch=lease.epoch)
+    finally:
+        await engine.dispose()
 
 
-async def _filled(catalogue: SqlCatalogue, models: int) -> None:
-    """Write models past the use cases, a hundred a transaction."""
-    for start in range(0, models, 100):
-        async with catalogue.writing() as unit:
-            for number in range(start, min(start + 100, models)):
-                name = f"model-{number:05}"
-                await unit.models.add(Model(name=name, created_time=unit.time, changed_time=unit.time))
-                for version in ("1", "2", "3"):
-                    await unit.versions.add(_version(name, version, unit.time))
-                for version in ("1", "2"):
-                    held = Deployment(id=f"{name}-{version}", model=name, version=version, status=DeploymentStatus.ACTIVE)
-                    await unit.deployments.add(held)
-                for revision, share in ((1, 0), (2, 50)):
-                    await unit.routes.add(_route(name, revision, share))
-
-
-def _version(model: str, version: str, now: float) -> Version:
-    return Version(model=model, version=version, digest=version * 64, manifest=MANIFEST, signature=SIGNATURE, healthy_time=now)
-
-
-def _route(model: str, revision: int, share: int) -> RouteRevision:
-    backends = (Backend(version="1", weight_basis_points=WHOLE - share), Backend(version="2", weight_basis_points=share))
-    route = Route(model=model, backends=backends, revision=revision)
-    return RouteRevision(model=model, revision=revision, route=route, action="bench", actor="bench")
-
-
-async def _measured(what: str, count: int, together: int, work: Callable[[int], Awaitable[object]]) -> None:
+async def measured(count: int, together: int, work: Write) -> Spent:
+    """Do so many pieces of work, so many at a time."""
     times: list[float] = []
 
     async def lane(first: int) -> None:
@@ -129,10 +115,36 @@ async def _measured(what: str, count: int, together: int, work: Callable[[int], 
 
     begun, worked = time.perf_counter(), time.process_time()
     await asyncio.gather(*(lane(first) for first in range(together)))
-    rate, each = count / (time.perf_counter() - begun), (time.process_time() - worked) * 1000 / count
-    times.sort()
-    middle, high = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
-    print(f"{what:34}{middle:9.2f}{high:9.2f}{times[-1]:9.2f}{each:9.2f}{rate:10.0f}", flush=True)
+    cpu = (time.process_time() - worked) * 1000 / count
+    return Spent(milliseconds=tuple(sorted(times)), cpu_milliseconds=cpu, seconds=time.perf_counter() - begun)
+
+
+async def main(models: int, writes: int, url: str) -> None:
+    """Fill a catalogue, measure, and print."""
+    async with catalogue_of(url, models) as held:
+        changes = Changes(held.catalogue, epoch=lambda: held.epoch, committed=lambda: None)
+        made, fleet = Writes(changes, models), Fleet(models)
+        rounds = PlacementRounds(changes, fleet)
+
+        async def deploy(number: int) -> None:
+            spec = DeploymentSpec(model=f"model-{number % models:05}", version="3")
+            await Deployments(changes, fleet).create(spec, replace(BENCH, dry_run=True))
+
+        print(f"{url.partition(':')[0]}, {models} models, {writes} writes of each kind; milliseconds")
+        print(f"{'':34}{'p50':>9}{'p99':>9}{'worst':>9}{'CPU':>9}{'a second':>10}")
+        await _shown("weights, one after the other", writes, 1, made.weights)
+        await _shown("rollback, one after the other", writes, 1, made.roll_back)
+        await _shown("weights, eight at a time", writes, 8, lambda number: made.weights(number + 7 * models))
+        await _shown("deployment, dry run", min(writes, models), 1, deploy)
+        await _shown("placement, first round", 1, 1, lambda _: rounds.round())
+        await _shown("placement, round without change", 5, 1, lambda _: rounds.round())
+        await _shown("newest route of every model", 5, 1, lambda _: Live(held.catalogue).routes())
+
+
+async def _shown(what: str, count: int, together: int, work: Write) -> None:
+    spent = await measured(count, together, work)
+    quantiles = f"{spent.quantile(0.5):9.2f}{spent.quantile(0.99):9.2f}{spent.milliseconds[-1]:9.2f}"
+    print(f"{what:34}{quantiles}{spent.cpu_milliseconds:9.2f}{count / spent.seconds:10.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,10 @@ GOALS = (
     Goal(figure="rollback.unconfirmed", most=0),
     Goal(figure="static_stability.failed_requests", most=0),
     Goal(figure="static_stability.converge_seconds", most=10.0),
+    Goal(figure="routes.replay_1000_seconds", most=3.0),
+    Goal(figure="routes.lookup_growth", most=1.5, note="1,000 models to 10: the caches of a processor hold fewer of them"),
+    Goal(figure="catalogue.write_p99_ms", most=50.0, note="1,000 models"),
+    Goal(figure="catalogue.write_growth", most=1.25, note="1,000 models to 10"),
 )
 
 

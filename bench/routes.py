@@ -4,7 +4,8 @@
 
 Figures: `routes.replay_1000_seconds` (a new reader, from nothing to every route compiled and in force; the goal is below 3), and
 `routes.choice_nanoseconds` (one choice of a split by key, in a loop of its own; a route without a choice costs nothing, it is recognised
-with the model's name).
+with the model's name), and `routes.lookup_<models>_nanoseconds` (the way from a model's name to its deployment; `routes.lookup_growth` is
+the ratio of 1,000 models to 10).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bench.figures import Figures
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import Backend, Route, single
 from penstock.contracts.topics import Topic
+from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import Delivery
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
@@ -27,11 +29,14 @@ from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
 from services.chassis.operator_keys import OperatorKeys
 from services.chassis.process import running
 from services.mesh.plan import Plan
+from services.mesh.route_table import RouteTable
 from services.router.routes_in_force import RoutesInForce
 from services.stack.topic_catalogue import make_topics
 
 ROUTES = 1000
+FEW_ROUTES = 10
 CHOICES = 200_000
+LOOKUPS = 100_000
 
 
 async def replay(bus: BusSettings, figures: Figures, rounds: int) -> None:
@@ -66,6 +71,36 @@ def choice(figures: Figures, rounds: int) -> None:
         figures.add("routes.choice_nanoseconds", seconds / CHOICES * 1e9, "ns")
 
 
+def lookups(figures: Figures, rounds: int) -> None:
+    """Measure how a call finds its deployment, among few models and among many: all of them in turn."""
+    few, many = _table(FEW_ROUTES), _table(ROUTES)
+    for _ in range(rounds):
+        less, more = _lookup(few, FEW_ROUTES), _lookup(many, ROUTES)
+        figures.add(f"routes.lookup_{FEW_ROUTES}_nanoseconds", less, "ns")
+        figures.add(f"routes.lookup_{ROUTES}_nanoseconds", more, "ns")
+        figures.add("routes.lookup_growth", more / less, "ratio")
+
+
+def _table(models: int) -> RouteTable:
+    """Return what a router knows of so many models, each of which one worker holds."""
+    names = [f"model-{number}" for number in range(models)]
+    table = RouteTable({name: Plan(single(name, "1", revision=1)) for name in names})
+    replicas = tuple(
+        ReplicaStatus(replica_id=number, model=name, version="1", state=ReplicaState.READY) for number, name in enumerate(names)
+    )
+    table.apply("w", WorkerStatus(worker_id="w", instance_id="1", link_address="", revision=1, replicas=replicas))
+    return table
+
+
+def _lookup(table: RouteTable, models: int) -> float:
+    """Return the nanoseconds of this thread that one lookup takes; the names are made anew, as those that a call brings."""
+    names = [f"model-{number % models}" for number in range(LOOKUPS)]
+    began_at = time.thread_time()
+    for name in names:
+        table.resolve(name, "", b"some-user-0017", "tenant")
+    return (time.thread_time() - began_at) / LOOKUPS * 1e9
+
+
 def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.routes", description=__doc__)
@@ -75,6 +110,7 @@ def main() -> int:
     figures = Figures()
     asyncio.run(replay(BusSettings(bootstrap_servers=options.bootstrap_servers), figures, options.rounds))
     choice(figures, options.rounds)
+    lookups(figures, options.rounds)
     for name, figure in figures.by_name.items():
         sys.stdout.write(f"{name}: {figure.median:.4g} {figure.unit}\n")
     return 0
