@@ -199,6 +199,8 @@ class Dispatch:
                 self._enter(part, link, replica_id, now)
             if part is chunk or not chunk.left:
                 return
+        for lane, _, _ in lanes:
+            door.note_refusal(lane, now)
         self.counters.shed_requests += chunk.left
         self._refuse(chunk, door.refusal(chunk, lanes[0][0], now))
 

@@ -25,6 +25,13 @@ MARGIN = 1.15
 """An answer is expected after this many times what was predicted."""
 MARGIN_SECONDS = 0.001
 """And later by this: two links, two loops."""
+LASTING_MARGIN = 1.5
+"""The same where requests have been refused for LASTING_SECONDS: whoever waits longest is late after the least hitch, and the executions
+are lost; a shorter queue costs nothing while there is always somebody who comes next. With 1.15 a seventh of what was executed came too
+late, with 1.5 a twentieth; 2 was no better (3 times the capacity, deadlines of 30 ms, 2 busy vCPUs, November 2026)."""
+LASTING_SECONDS = 0.05
+OVER_SECONDS = 0.1
+"""An overload is over when nothing was refused for so long."""
 CALM = 4.0
 """A deadline so many times as far away as the answer makes the question superfluous for others like it, for CALM_SECONDS."""
 CALM_SECONDS = 0.01
@@ -41,10 +48,22 @@ def is_pressed(chunk: Chunk, lane: Lane, now: float) -> bool:
         return False
     if now < lane.calm_until and ahead + rows <= lane.calm_rows and patience >= lane.calm_seconds:
         return False
-    seconds = lane.seconds(ahead, rows, now) * MARGIN + MARGIN_SECONDS
+    seconds = lane.seconds(ahead, rows, now) * margin(lane, now) + MARGIN_SECONDS
     if CALM * seconds <= patience:
         lane.calm_until, lane.calm_rows, lane.calm_seconds = now + CALM_SECONDS, 2 * (ahead + rows), CALM * seconds
     return seconds > patience
+
+
+def margin(lane: Lane, now: float) -> float:
+    """Return how many times what was predicted an answer is expected after."""
+    return LASTING_MARGIN if lane.refused_from + LASTING_SECONDS <= now < lane.refused_until else MARGIN
+
+
+def note_refusal(lane: Lane, now: float) -> None:
+    """Note that a request was refused because this lane, too, would answer it too late."""
+    if now >= lane.refused_until:
+        lane.refused_from = now
+    lane.refused_until = now + OVER_SECONDS
 
 
 def count_shares(lane: Lane, chunks: Iterable[Chunk], now: float) -> None:
@@ -62,17 +81,20 @@ def count_shares(lane: Lane, chunks: Iterable[Chunk], now: float) -> None:
 
 def fitting(chunk: Chunk, lane: Lane, now: float) -> list[int]:
     """Return the open positions of a chunk whose answers may be expected in time, in their order."""
-    rows, tenants, shares = chunk.template.rows, chunk.tenants, lane.shares
+    rows, tenants, shares, factor = chunk.template.rows, chunk.tenants, lane.shares, margin(lane, now)
     ahead = lane.ahead(chunk.rank)
     kept: list[int] = []
     taken: Counter[int] = Counter()
     for position in chunk.open_positions():
         before = ahead + len(kept) * rows
         tenant = tenants[position] if tenants else 0
-        if len(shares) > (tenant in shares):
+        others, own = len(shares) - (tenant in shares), shares[tenant] + taken[tenant]
+        if others:
             before = min(before, _in_turns(shares, tenant, taken[tenant], lane))
         patience = chunk.deadlines[position] - now - MARGIN_SECONDS
-        if lane.seconds(before, rows, now) * MARGIN <= patience or not (kept or lane.rows):
+        # It is not they who overtake the queue, nor they who have less than an equal share of it, that make it long.
+        lengthens = before >= lane.rows and (not others or own * (others + 1) >= lane.rows)
+        if lane.seconds(before, rows, now) * (factor if lengthens else MARGIN) <= patience or not (kept or lane.rows):
             kept.append(position)
             taken[tenant] += rows
     return kept

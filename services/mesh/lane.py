@@ -49,6 +49,8 @@ class Lane:
         "calm_until",
         "levels",
         "others",
+        "refused_from",
+        "refused_until",
         "row_limit",
         "rows",
         "shares",
@@ -67,6 +69,8 @@ class Lane:
         self.calm_until = self.calm_seconds = 0.0
         self.calm_rows = 0
         """Up to so many rows nobody with more patience than this needs to be looked at until then (door.py)."""
+        self.refused_from = self.refused_until = 0.0
+        """Since when requests are refused for this lane, and until when that counts as lasting (door.py)."""
         self.shares: Counter[int] = Counter()
         """Rows of this router by tenant, as counted last (door.py)."""
         self.shares_until = 0.0

@@ -147,6 +147,8 @@ class Play:
         if self.scene.has_door and door.is_pressed(chunk, lane, self.now):
             door.count_shares(lane, self.open[router].values(), self.now)
             kept = door.split(chunk, door.fitting(chunk, lane, self.now))
+            if kept is not chunk:
+                door.note_refusal(lane, self.now)
             for position in chunk.open_positions() if kept is not chunk else ():
                 requests[position].ended_at, requests[position].is_refused_at_the_door = self.now, True
             if kept is None:

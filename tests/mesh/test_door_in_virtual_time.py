@@ -6,6 +6,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from services.mesh import door
 from services.mesh.door import MARGIN, MARGIN_SECONDS
 from tests.mesh.queueing import LINK_SECONDS, Asked, Play, Scene
 
@@ -129,6 +130,24 @@ def test_after_a_worker_stood_still_everything_is_as_it_was(row_limit: int, fact
     play.run()
 
     assert play.in_time(1.5, 2.5) >= min(0.99 * len(play.of(1.5, 2.5)), 0.95 * play.scene.capacity)
+
+
+def late_of_a_hitch(at: float) -> int:
+    """Count who was let in around a hitch of 8 ms during three times the capacity, and not answered in time."""
+    play = Play(Scene())
+    play.stall(at, 0.008)
+    play.ask(3.0 * play.scene.capacity, SECONDS)
+    play.run()
+    let_in = [one for one in play.of(at - 0.1, at + 0.1) if not one.is_refused_at_the_door]
+    assert len(let_in) > 50
+    return sum(not one.is_answered or one.ended_at - one.at > play.scene.deadline_seconds for one in let_in)
+
+
+def test_in_an_overload_that_lasts_a_hitch_makes_nobody_late(monkeypatch: pytest.MonkeyPatch):
+    assert late_of_a_hitch(1.0) == 0
+
+    monkeypatch.setattr(door, "LASTING_MARGIN", MARGIN)
+    assert late_of_a_hitch(1.0) > 0
 
 
 def test_a_tenant_who_floods_does_not_close_the_door_to_another():

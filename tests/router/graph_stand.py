@@ -133,7 +133,7 @@ async def graph_standing(folder: Path) -> AsyncIterator[GraphStand]:
     async with standing([worker], [worker.status(*held)]) as stand:
         runs = graphs_of(stand.dispatch, time.monotonic)
         async with runs.open():
-            with pumping((runs.calls,), stand.inference):
+            with pumping((runs.calls,), stand.inference, stand.dispatch):
                 yield GraphStand(stand, worker, runs, held)
     worker.kill()
 
