@@ -19,7 +19,7 @@ from penstock.client.control import Control
 from penstock.client.options import ClientOptions
 from penstock.client.retry import RetryPolicy
 from penstock.client.uploads import files_of, send
-from penstock.contracts.errors import Unavailable
+from penstock.contracts.errors import InvalidInput, Unavailable
 from penstock.contracts.topics import TOPICS
 from services.stack.kafka_broker import Kafka
 from services.stack.postgres_database import DATABASE, USER, Postgres
@@ -81,13 +81,28 @@ class Mesh:
 
     def register(self, control: Control, version: str, factor: float, model: str = MODEL) -> None:
         """Send and register a version that multiplies by `factor`."""
+        self.send(control, version, scaled(factor), model)
+
+    def send(self, control: Control, version: str, content: bytes, model: str = MODEL) -> None:
+        """Send and register a version, a file of ONNX."""
         place = self.folder / f"{model}-{version}"
         place.mkdir()
-        (place / "model.onnx").write_bytes(scaled(factor))
+        (place / "model.onnx").write_bytes(content)
         files = files_of(place)
-        for file in files:
-            send(control, file)
-        control.register(model, version, [file.sent for file in files])
+
+        def is_registered() -> bool:
+            try:
+                for file in files:
+                    send(control, file)
+                control.register(model, version, [file.sent for file in files])
+            except InvalidInput as refusal:
+                # Another controller has taken over since the upload, which the one before keeps: it is sent again.
+                if refusal.reason != "BAD_UPLOAD":
+                    raise
+                return False
+            return True
+
+        until(is_registered, pause_seconds=0.1)
 
     def deploy(self, control: Control, version: str, model: str = MODEL) -> str:
         """Deploy a version; return the deployment's id when it is active."""

@@ -20,11 +20,9 @@ from services.controller.documents import Difference, canonical, differences, di
 from services.controller.ledger_values import AuditRecord, KeptAnswer
 from services.controller.ports import Catalogue, Unit
 from services.controller.secrecy import audit_text, redacted_text
+from services.controller.write_freeze import check_not_frozen
 
 T = TypeVar("T")
-
-WRITES_FROZEN = "writes_frozen"
-"""Setting that stops every change but emergencies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +161,8 @@ class Changes:
         epoch = self._fence(unit)
         if kept := await _kept(unit, intent, command):
             return kept
-        await _check_not_frozen(unit, command)
+        if not command.is_emergency:
+            await check_not_frozen(unit)
         writing = Writing(unit, intent, command.action, epoch)
         made = await work(writing)
         changed = differences(made.before, made.after)
@@ -281,12 +280,6 @@ async def _keep(unit: Unit, intent: Intent, command: Command[T], outcome: Outcom
         created_time=unit.time,
     )
     await unit.kept_answers.add(kept)
-
-
-async def _check_not_frozen(unit: Unit, command: Command[T]) -> None:
-    frozen = await unit.settings.get(WRITES_FROZEN)
-    if frozen is not None and frozen.value and not command.is_emergency:
-        raise Conflict("an operator has frozen all writes: rollbacks, kill switches and freezes still work", reason="WRITES_FROZEN")
 
 
 def _digest(intent: Intent, command: Command[T]) -> str:

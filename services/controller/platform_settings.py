@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from services.controller.changes import WRITES_FROZEN, Changes, Command, Intent, Made, Outcome, Writing, check_revision
+from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing, check_revision
 from services.controller.tenant_values import Setting
+from services.controller.write_freeze import WRITES_FROZEN
 
 
 class PlatformSettings:

@@ -9,12 +9,13 @@ import pytest
 from penstock.contracts.errors import AlreadyExists, Conflict, InvalidInput, ModelNotFound, NotFound, VersionNotFound
 from penstock.contracts.routes import WHOLE, FallbackKind, KeySource
 from services.controller.applying import Applied, Applying
-from services.controller.changes import WRITES_FROZEN, Outcome
+from services.controller.changes import Outcome
 from services.controller.deployment_values import DeploymentStatus
 from services.controller.model_values import Version
 from services.controller.registry import Description
 from services.controller.tenancy import Tenancy, TenantUpdate
 from services.controller.tenant_values import Setting
+from services.controller.write_freeze import WRITES_FROZEN
 from tests.controller.stand import ANN, DIGEST, Stand
 
 CANARY = """

@@ -8,8 +8,8 @@ from penstock.contracts.errors import InvalidInput, TenantForbidden
 from penstock.contracts.route_records import RouteRecord, route_to_bytes, supersedes
 from penstock.contracts.routes import WHOLE, single
 from services.controller.break_glass import BreakGlass
-from services.controller.changes import WRITES_FROZEN
 from services.controller.tenant_values import Setting
+from services.controller.write_freeze import WRITES_FROZEN
 from tests.controller.stand import ANN, Stand
 
 

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from penstock.contracts.errors import AlreadyExists, Conflict, RevisionConflict, Unavailable
 from penstock.contracts.topics import ROUTES
-from services.controller.changes import WRITES_FROZEN, Changes, Command, Intent, Made, Sides, Writing
+from services.controller.changes import Changes, Command, Intent, Made, Sides, Writing
 from services.controller.ledger_values import Lease
 from services.controller.model_values import Model
+from services.controller.platform_settings import PlatformSettings
 from services.controller.registry import Description
 from services.controller.tenant_values import Setting
+from services.controller.write_freeze import PAGE_RECORDS, WRITES_FROZEN
 from tests.controller.stand import ANN, Stand
 
 COMMAND = Command(action="model.test", answer=Model, subject="model/m", request={"text": "a"})
@@ -150,6 +153,24 @@ async def test_frozen_writes_are_refused_and_emergencies_are_not(stand: Stand):
 
     assert refusal.value.reason == "WRITES_FROZEN"
     assert [record.outcome for record in await stand.audit()] == ["WRITES_FROZEN", "done"]
+
+
+async def test_a_frozen_write_is_told_who_froze_them_and_why_whoever_tried_to_since(stand: Stand):
+    settings = PlatformSettings(stand.changes)
+    await settings.freeze_writes(frozen=True, intent=replace(ANN, why="first"))
+    await settings.freeze_writes(frozen=False, intent=ANN)
+    frozen = await settings.freeze_writes(frozen=True, intent=Intent(actor="eve", why="the audit of token=hunter2hunter2"))
+    for _ in range(PAGE_RECORDS + 1):
+        with pytest.raises(RevisionConflict):
+            await settings.freeze_writes(frozen=False, intent=replace(ANN, expected_revision=1))
+
+    with pytest.raises(Conflict) as refusal:
+        await stand.changes.make(ANN, COMMAND, add_model)
+
+    assert frozen.change is not None
+    since = datetime.fromtimestamp(frozen.change.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert refusal.value.message.startswith(f"all writes are frozen since {since} by eve, 'the audit of token=(redacted)': ")
+    assert "`penstock freeze --writes --off`" in refusal.value.message
 
 
 async def test_numbers_of_messages_go_on_after_the_published_ones_are_forgotten(stand: Stand):

@@ -7,8 +7,8 @@ import pytest
 
 from penstock.contracts.errors import Conflict, NotFound, RevisionConflict, ServingError
 from penstock.contracts.routes import WHOLE
-from services.controller.changes import WRITES_FROZEN
 from services.controller.tenant_values import Setting
+from services.controller.write_freeze import WRITES_FROZEN
 from tests.controller.stand import ANN, Stand
 
 

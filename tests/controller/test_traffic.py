@@ -7,11 +7,11 @@ import pytest
 
 from penstock.contracts.errors import Conflict, InvalidInput, ModelNotFound, NotFound, RevisionConflict, ServingError, VersionNotFound
 from penstock.contracts.routes import WHOLE, Backend, FallbackKind, FallbackStep, KeySource, KillSwitch, RoutingKey, Shadow
-from services.controller.changes import WRITES_FROZEN
 from services.controller.model_values import Version, VersionState
 from services.controller.registry import Description
 from services.controller.tenant_values import Setting, Tenant
 from services.controller.traffic import Edge, RouteUpdate
+from services.controller.write_freeze import WRITES_FROZEN
 from tests.controller.stand import ANN, DIGEST, Stand
 
 
