@@ -33,7 +33,7 @@ from services.worker.batcher import Batcher
 from services.worker.batchers import Batchers
 from services.worker.config import WorkerSettings
 from services.worker.control_servicer import ControlServicer, serving_control
-from services.worker.crash_book import CrashBook
+from services.worker.crash_book import CrashBook, note_proved
 from services.worker.desires import Desires
 from services.worker.ending import Ending
 from services.worker.execution_spans import SpanTracer
@@ -107,6 +107,7 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         await overrides.caught_up()
         if bus is not None:
             await enter(bus.following(settings, core.reconciler.look_now))
+            await enter(running(note_proved(crashes, core.replicas.statuses, clock), name="proved-versions"))
         await enter(running(core.reconciler.run(), name="reconciler"))
         servicer = ControlServicer(core.reconciler if bus is None else bus.desires, core.replicas, core.board)
         control_address = await enter(serving_control(servicer, state / "control" / f"{settings.worker_id}.sock"))

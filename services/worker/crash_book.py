@@ -3,15 +3,19 @@
     a life ends by its own fault → the next one reads the black box → the ledger judges → given up, and reported as such
 
 Nobody supervises the workers of a mesh but what starts them again, which knows nothing of versions; so a worker judges its own deaths.
-Only a process that died by its own fault leaves a trace of that (its crash file, or a verdict in the black box); one that was killed from
-outside does not, and no version is blamed for it. A version counts as given up for as long as it is assigned as it was: with another
-configuration, or assigned anew, it is tried again.
+A process that died by its own fault leaves a trace of that: its crash file, or a verdict in the black box. One that was killed (SIGKILL)
+leaves the black box alone, and nobody tells the kernel, which takes back memory that a version asked for, from a person. Such a death
+counts when it happened to exactly one version, while that was loaded or warmed up, or ran before it had ever proved itself here: before it
+was ready for a minute on end with these files and this configuration. Who proved itself is blamed by a trace only, however often its
+worker is killed under load. A version counts as given up for as long as it is assigned as it was: with another configuration, or assigned
+anew, it is tried again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +23,22 @@ import structlog
 
 from penstock.contracts.assignments import AssignedReplica
 from penstock.contracts.names import ModelVersion
+from penstock.contracts.worker_status import ReplicaStatus
 from services.chassis.atomic_file import write_atomically
 from services.chassis.blackbox import crash_file, read_blackbox
+from services.chassis.clock import Clock
 from services.chassis.crash_ledger import CRASHES, Crash, CrashLedger
 from services.chassis.last_words import LastWords, Phase, Suspect
 
 WINDOW_SECONDS = 600.0
 """Time within which so many crashes count: whatever starts processes again waits longer each time."""
+
+PROOF_SECONDS = 60.0
+"""How long a version has to be ready on end to have proved itself."""
+
+LOOK_SECONDS = 5.0
+
+KILLED = "killed without a word (SIGKILL), as the kernel does when memory is short"
 
 Key = tuple[str, str]
 """Model and version."""
@@ -41,6 +54,7 @@ class CrashBook:
         self._path = path
         self._crashes: list[dict[str, Any]] = []
         self._given_up: dict[Key, tuple[str, str]] = {}
+        self._proved: dict[Key, str] = {}
         try:
             self._restore(json.loads(path.read_bytes()))
         except FileNotFoundError:
@@ -51,7 +65,7 @@ class CrashBook:
     def learn(self, box: Path, now_time: float) -> None:
         """Take into account how the life before this one ended, by its black box; call it before the box is opened anew."""
         words = read_blackbox(box)
-        cause = words.reason if words.verdict is not None else _fatal_error(crash_file(box))
+        cause = words.reason if words.verdict is not None else _fatal_error(crash_file(box)) or self._silent_death(words)
         if not cause and words.verdict is None:
             return
         ledger = CrashLedger(limit=CRASHES, window_seconds=WINDOW_SECONDS)
@@ -78,23 +92,49 @@ class CrashBook:
             # What crashed was assigned as it was when the first assignment after the crash came.
             if key in digests and digest in ("", digests[key])
         }
-        if kept != self._given_up:
-            self._given_up = kept
+        proved = {key: digest for key, digest in self._proved.items() if digests.get(key) == digest}
+        if (kept, proved) != (self._given_up, self._proved):
+            self._given_up, self._proved = kept, proved
             self._save()
+
+    def note(self, replicas: Iterable[ReplicaStatus], now_time: float) -> None:
+        """Take down which of the versions that this worker holds have proved themselves."""
+        ready = {(one.model, one.version): one.digest for one in replicas if one.is_ready and now_time - one.changed_time >= PROOF_SECONDS}
+        if not ready.items() <= self._proved.items():
+            self._proved |= ready
+            self._save()
+
+    def _silent_death(self, words: LastWords) -> str:
+        """Return how a life ended that left no trace but what it was busy with; empty when that tells nothing."""
+        if len(words.suspects) != 1:
+            return ""
+        (suspect,) = words.suspects
+        is_proved = (suspect.version.model, suspect.version.version) in self._proved
+        return "" if suspect.phase is Phase.RUNNING and is_proved else KILLED
 
     def _restore(self, document: dict[str, Any]) -> None:
         self._crashes = [one for one in document["crashes"] if _crash_of(one)]
         self._given_up = {(one["model"], one["version"]): (one["reason"], one["digest"]) for one in document["given_up"]}
+        self._proved = {(one["model"], one["version"]): one["digest"] for one in document.get("proved", ())}
 
     def _save(self) -> None:
         given_up = [
             {"model": model, "version": version, "reason": reason, "digest": digest}
             for (model, version), (reason, digest) in self._given_up.items()
         ]
+        proved = [{"model": model, "version": version, "digest": digest} for (model, version), digest in self._proved.items()]
+        document = {"crashes": self._crashes, "given_up": given_up, "proved": proved}
         try:
-            write_atomically(self._path, json.dumps({"crashes": self._crashes, "given_up": given_up}).encode())
+            write_atomically(self._path, json.dumps(document).encode())
         except OSError as error:
             log.warning("crash_book_not_written", path=str(self._path), reason=str(error))
+
+
+async def note_proved(book: CrashBook, replicas: Callable[[], Iterable[ReplicaStatus]], clock: Clock) -> None:
+    """Have the book take down what proves itself, until cancelled."""
+    while True:
+        await clock.sleep(LOOK_SECONDS)
+        book.note(replicas(), time.time())
 
 
 def _fatal_error(path: Path) -> str:
