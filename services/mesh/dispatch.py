@@ -27,7 +27,7 @@ from services.mesh.dispatch_counters import DispatchCounters
 from services.mesh.fleet import Fleet
 from services.mesh.lane import Lane
 from services.mesh.link import Link
-from services.mesh.link_target import target_of
+from services.mesh.link_target import Targets
 from services.mesh.quarantine import Quarantine, judge, unknown_casualties
 from services.mesh.refusals import no_room, nobody
 from services.mesh.retry_budget import RetryBudget
@@ -59,7 +59,8 @@ class Dispatch:
         self._clock = clock
         self._random = random
         self._budget = RetryBudget()
-        self._fleet = Fleet(lambda status: Link(target_of(status, tls), self, router_id=router_id, clock=clock))
+        targets = Targets(tls)
+        self._fleet = Fleet(lambda status: Link(targets.of(status), self, router_id=router_id, clock=clock))
         self._links = self._fleet.links
         self._chunks: dict[int, Chunk] = {}
         self._homes: dict[int, Link] = {}

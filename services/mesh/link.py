@@ -140,7 +140,7 @@ class Link(asyncio.Protocol):
             self._closed.clear()
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    await self._connect()
+                    await self.target.connect(self)
                 await self._stay()
                 failures = 0
             except (OSError, TimeoutError) as error:
@@ -149,18 +149,6 @@ class Link(asyncio.Protocol):
                 self._disconnect()
             await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
             failures += 1
-
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        kind, _, place = self.target.address.partition(":")
-        if kind == "unix":
-            await loop.create_unix_connection(lambda: self, place)
-        else:
-            host, _, port = place.rpartition(":")
-            tls = self.target.tls.context() if self.target.tls is not None else None
-            # The certificate of an impostor at the worker's address carries another name.
-            name = self.target.worker_id if tls is not None and tls.check_hostname else None
-            await loop.create_connection(lambda: self, host, int(port), ssl=tls, server_hostname=name)
 
     async def _stay(self) -> None:
         while not self._closed.is_set():

@@ -1,11 +1,13 @@
-"""Where a link goes."""
+"""Where a link goes, and how it gets there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from penstock.contracts.worker_status import WorkerStatus
+from services.mesh.lookup import Lookup
 
 if TYPE_CHECKING:
     from services.chassis.certificates import FollowedTls
@@ -20,13 +22,48 @@ class LinkTarget:
     address: str
     """unix:/path or tcp:host:port."""
     tls: FollowedTls | None = None
+    lookup: Lookup = field(default_factory=Lookup)
+
+    async def connect(self, link: asyncio.Protocol) -> None:
+        """Connect a link, to the first of the worker's addresses that takes it.
+
+        Raises:
+            OSError, TimeoutError: none does, or its name cannot be looked up.
+        """
+        loop = asyncio.get_running_loop()
+        kind, _, place = self.address.partition(":")
+        if kind == "unix":
+            await loop.create_unix_connection(lambda: link, place)
+            return
+        host, _, port = place.rpartition(":")
+        tls = self.tls.context() if self.tls is not None else None
+        # The certificate of an impostor at the worker's address carries another name.
+        name = None if tls is None else self.worker_id if tls.check_hostname else host
+        refusal: OSError | None = None
+        for address in await self.lookup.addresses(host):
+            try:
+                await loop.create_connection(lambda: link, address, int(port), ssl=tls, server_hostname=name)
+            except OSError as error:
+                refusal = error
+            else:
+                return
+        raise refusal or OSError(f"{host[:80]!r} has no address")
 
 
-def target_of(status: WorkerStatus, tls: FollowedTls | None) -> LinkTarget:
-    """Return where a worker says that it listens; `tls` is for what is not on this machine."""
-    return LinkTarget(
-        worker_id=status.worker_id,
-        instance_id=status.instance_id,
-        address=status.link_address,
-        tls=tls if status.link_address.startswith("tcp:") else None,
-    )
+class Targets:
+    """Says where workers listen; what is known of their names is known to all their links."""
+
+    def __init__(self, tls: FollowedTls | None) -> None:
+        """Keep the certificates for what is not on this machine."""
+        self._tls = tls
+        self._lookup = Lookup()
+
+    def of(self, status: WorkerStatus) -> LinkTarget:
+        """Return where a worker says that it listens."""
+        return LinkTarget(
+            worker_id=status.worker_id,
+            instance_id=status.instance_id,
+            address=status.link_address,
+            tls=self._tls if status.link_address.startswith("tcp:") else None,
+            lookup=self._lookup,
+        )

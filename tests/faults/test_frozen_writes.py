@@ -52,9 +52,12 @@ class Way:
         found: list[tuple[str, str]] = []
 
         def is_answered() -> bool:
-            found.extend(ask(name) for name in self.processes)
-            found[:] = [(reason, words) for reason, words in found if reason not in AWAY]
-            return bool(found)
+            for name in self.processes:
+                reason, words = ask(name)
+                if reason not in AWAY:
+                    found.append((reason, words))
+                    return True
+            return False
 
         until(is_answered, pause_seconds=0.1)
         reason, words = found[0]
