@@ -100,6 +100,8 @@ class Mesh:
                 if refusal.reason != "BAD_UPLOAD":
                     raise
                 return False
+            except Unavailable:
+                return False
             return True
 
         until(is_registered, pause_seconds=0.1)

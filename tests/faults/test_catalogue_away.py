@@ -20,7 +20,7 @@ from penstock.contracts.routes import RoutingKey
 from tests.faults.figures import record
 from tests.faults.test_mesh import RATE, traffic
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 
 ACKNOWLEDGED = 12
 REASON = "CATALOGUE_UNAVAILABLE"

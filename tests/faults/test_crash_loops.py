@@ -23,7 +23,7 @@ from tests.faults.figures import record
 from tests.faults.test_mesh import RATE, running
 
 __all__ = ["running"]
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 
 WORKER, GPU = "worker-mortal", "mortal"
 LETHAL = "v5"

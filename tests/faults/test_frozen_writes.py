@@ -27,7 +27,7 @@ from tests.faults.test_break_glass import Glass, glass
 from tests.faults.test_mesh import RATE, traffic
 
 __all__ = ["glass"]
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 
 WHY = "the release of the quarter"
 TENANT = "frozen-writes"
