@@ -132,11 +132,9 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         if bus is not None:
             stack.callback(bus.reports.begin_drain)
         stack.enter_context(_ready(settings, {"http": http.port, "grpc": grpc.port}))
+        _tune()
         await enter(running(start.config.follow(clock), name="config"))
         await enter(running(tenants_file.follow(clock), name="tenants"))
-        # What the imports made lives as long as the process. Walking it took a quarter of this process's time under overload, tens of
-        # milliseconds at once.
-        gc.freeze()
         log.info("router_ready", router=settings.router_id, http_port=http.port, grpc_port=grpc.port)
         yield Hooks(reload=lambda: (start.config.reload(), tenants_file.reload()))
 
@@ -277,3 +275,10 @@ def _tls(settings: RouterSettings) -> TlsFiles | None:
     return TlsFiles(
         certificate_chain=settings.tls_certificate, private_key=settings.tls_key, client_authorities=settings.tls_client_authorities
     )
+
+
+def _tune() -> None:
+    """Set the interpreter up for a loop that must not stop."""
+    # What the imports made lives as long as the process: walking it took a quarter of this process's time under overload, tens of
+    # milliseconds at once.
+    gc.freeze()
