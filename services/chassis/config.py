@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import structlog
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from services.chassis.clock import Clock
@@ -201,7 +201,7 @@ def _environment_tree(kind: type[Settings], environment: Mapping[str, str], prob
         return {}
     named = {name.removeprefix(prefix): name for name in environment if name.startswith(prefix)}
     known = {field.upper() for field in kind.model_fields}
-    files = {rest: name for rest, name in named.items() if _is_file_of(rest, known)}
+    files = {rest: name for rest, name in named.items() if _is_file_of(rest, kind)}
     environment = _with_files(environment, tuple(files.values()), problems)
     unknown = [name for rest, name in named.items() if rest not in files and rest.split("__")[0].upper() not in known]
     problems.extend(f"environment {name}: no such setting" for name in unknown)
@@ -214,12 +214,22 @@ def _environment_tree(kind: type[Settings], environment: Mapping[str, str], prob
         return {}
 
 
-def _is_file_of(rest: str, known: set[str]) -> bool:
-    return rest not in known and rest.endswith("_FILE") and rest.removesuffix("_FILE") in known
+def _is_file_of(rest: str, kind: type[BaseModel]) -> bool:
+    return rest.endswith("_FILE") and not _is_setting(rest, kind) and _is_setting(rest.removesuffix("_FILE"), kind)
+
+
+def _is_setting(rest: str, kind: type[BaseModel]) -> bool:
+    """Whether a name of the environment is that of a setting, or of one within: `REDIS__PASSWORD`."""
+    head, _, within = rest.partition("__")
+    for name, field in kind.model_fields.items():
+        if name.upper() == head:
+            inner = field.annotation
+            return not within or (isinstance(inner, type) and issubclass(inner, BaseModel) and _is_setting(within, inner))
+    return False
 
 
 def _with_files(environment: Mapping[str, str], files: tuple[str, ...], problems: list[str]) -> Mapping[str, str]:
-    """Return the environment with what stands in files beside it."""
+    """Return the environment with what stands in files in place of their names."""
     read: dict[str, str] = {}
     for name in files:
         plain = name.removesuffix("_FILE")
@@ -230,7 +240,7 @@ def _with_files(environment: Mapping[str, str], files: tuple[str, ...], problems
             read[plain] = Path(environment[name]).read_text("utf-8").rstrip("\r\n")
         except (OSError, ValueError) as error:
             problems.append(f"environment {name}: {getattr(error, 'strerror', None) or 'the file is no UTF-8 text'}: {environment[name]}")
-    return {**environment, **read}
+    return {**{name: value for name, value in environment.items() if name not in files}, **read}
 
 
 def _merged(trees: list[Tree]) -> Tree:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from services.chassis.breaker import Breaker, BreakerPolicy
 from services.chassis.clock import Clock
@@ -48,9 +48,13 @@ class RedisSettings(BaseModel):
     username: str = ""
     """Of an ACL; empty is the default user."""
     password: str = Field(default="", repr=False)
-    """Give it by the environment."""
+    """Give it by the environment, or as the file that REDIS__PASSWORD_FILE names there."""
     authorities: Path | None = None
     """PEM file of the authorities that a `rediss://` server's certificate must come from; none takes the machine's."""
+    certificate: Path | None = None
+    """PEM file of the certificate that is shown to a `rediss://` server which asks for one."""
+    key: Path | None = None
+    """PEM file of its key."""
     timeout_seconds: float = Field(default=0.02, gt=0, le=30)
     """Longest wait for replies."""
     connect_seconds: float = Field(default=0.1, gt=0, le=30)
@@ -70,6 +74,15 @@ class RedisSettings(BaseModel):
         if parts.username or parts.password:
             raise ValueError("must hold no user or password: set redis.username and redis.password")
         return value
+
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """Refuse half a TLS setting, and one that would not be used: what is meant to be secret would go in the clear."""
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        if (self.authorities or self.certificate) and not self.url.startswith("rediss://"):
+            raise ValueError("authorities, certificate and key are for a rediss:// url")
+        return self
 
     @property
     def is_set(self) -> bool:
@@ -221,7 +234,8 @@ def _client(settings: RedisSettings) -> Any:
     from redis.asyncio.retry import Retry  # noqa: PLC0415  as above
     from redis.backoff import NoBackoff  # noqa: PLC0415  as above
 
-    tls: dict[str, Any] = {"ssl_ca_certs": str(settings.authorities)} if settings.authorities is not None else {}
+    files = {"ssl_ca_certs": settings.authorities, "ssl_certfile": settings.certificate, "ssl_keyfile": settings.key}
+    tls: dict[str, Any] = {name: str(path) for name, path in files.items() if path is not None}
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         settings.url,
         username=settings.username or None,

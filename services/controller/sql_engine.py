@@ -1,7 +1,7 @@
 """Opens the database of a URL: SQLite by default, PostgreSQL by the same code.
 
     sqlite+aiosqlite:////var/lib/penstock/catalogue.db       a file; every commit reaches the disk
-    postgresql+asyncpg://penstock@127.0.0.1:5432/penstock
+    postgresql+asyncpg://penstock@127.0.0.1:5432/penstock    `?sslmode=…` and its kin: sql_tls.py
 
 A process that is stopped in the middle of a write holds the write lock. PostgreSQL takes it away; the file lock of SQLite stays until the
 process goes on or is killed, as whoever shares one file between two controllers has to know.
@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from penstock.contracts.errors import InvalidInput
+from services.controller.sql_tls import without_tls_words
 from services.controller.sqlite_connection import connected
 
 WRITES = "penstock_writes"
@@ -42,7 +43,7 @@ def open_engine(url: str, password: str = "") -> AsyncEngine:
     """Return an engine that connects at its first use; `password` stands in for one that the URL does not hold.
 
     Raises:
-        InvalidInput: the URL names no database that is supported.
+        InvalidInput: the URL names no database that is supported, or certificates that cannot be used.
     """
     parsed = make_url(url)
     if password and not parsed.password:
@@ -50,12 +51,14 @@ def open_engine(url: str, password: str = "") -> AsyncEngine:
     if parsed.drivername == "sqlite+aiosqlite":
         return _sqlite(parsed)
     if parsed.drivername == "postgresql+asyncpg":
+        parsed, tls = without_tls_words(parsed)
         return create_async_engine(
             parsed,
             pool_size=POOL_SIZE,
             pool_pre_ping=True,
             pool_timeout=BUSY_SECONDS,
             connect_args={
+                **tls,
                 "timeout": BUSY_SECONDS,
                 "command_timeout": BUSY_SECONDS,
                 # A process that is stopped inside a transaction holds the writers' lock: the server ends it, and the next one may write.

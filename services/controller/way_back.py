@@ -90,7 +90,7 @@ async def make_administrator(catalogue: Catalogue, wanted: Wanted) -> tuple[str,
 
 async def _on_the_machine(settings: ControllerSettings, wanted: Wanted) -> tuple[str, ApiKey]:
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = open_engine(settings.database_url)
+    engine = open_engine(settings.database_url, settings.database_password)
     try:
         await migrate(engine)
         return await make_administrator(SqlCatalogue(engine), wanted)

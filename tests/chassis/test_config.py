@@ -155,6 +155,7 @@ async def test_a_changed_file_is_reloaded_and_an_unchanged_one_is_not(tmp_path: 
 
 def test_a_setting_may_stand_in_a_file_that_the_environment_names(tmp_path: Path):
     assert sample(NAME_FILE=str(written(tmp_path / "name", "from a file\n"))).name == "from a file"
+    assert sample(LIMITS__MAX_ROWS_FILE=str(written(tmp_path / "rows", "7\n"))).limits.max_rows == 7
 
 
 def test_a_file_of_a_setting_that_is_missing_or_one_too_many_is_a_problem(tmp_path: Path):

@@ -125,7 +125,7 @@ async def test_a_password_is_asked_for_and_a_wrong_one_is_no_redis(own: RealServ
         assert password not in repr(settings)
 
 
-async def test_tls_is_spoken_with_whom_the_given_authority_vouches_for(tmp_path: Path, free_port: int):
+async def test_tls_is_spoken_with_whom_the_given_authority_vouches_for_by_whom_the_server_knows(tmp_path: Path, free_port: int):
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     paths = {name: tmp_path / f"{name}.pem" for name in ("authority", "certificate", "key", "stranger")}
@@ -134,23 +134,33 @@ async def test_tls_is_spoken_with_whom_the_given_authority_vouches_for(tmp_path:
     certificate.private_key_pem.write_to_path(str(paths["key"]))
     trustme.CA().cert_pem.write_to_path(str(paths["stranger"]))
     files = ("--tls-cert-file", paths["certificate"], "--tls-key-file", paths["key"], "--tls-ca-cert-file", paths["authority"])
-    options = ("--port", "0", "--tls-port", free_port, "--bind", "127.0.0.1", "--save", "", "--tls-auth-clients", "no", *files)
+    shown = {"certificate": paths["certificate"], "key": paths["key"]}
+    options = ("--port", "0", "--tls-port", free_port, "--bind", "127.0.0.1", "--save", "", "--tls-auth-clients", "yes", *files)
     process = await asyncio.create_subprocess_exec("redis-server", *map(str, options), stdout=asyncio.subprocess.DEVNULL, cwd=tmp_path)
     try:
-        trusting, doubting = (
+        trusting, doubting, nameless = (
             RedisClient(
-                RedisSettings(url=f"rediss://127.0.0.1:{free_port}", authorities=paths[name], timeout_seconds=5.0, connect_seconds=5.0),
+                RedisSettings(
+                    url=f"rediss://127.0.0.1:{free_port}", authorities=paths[name], timeout_seconds=5.0, connect_seconds=5.0, **mine
+                ),
                 SystemClock(),
                 PATIENT,
             )
-            for name in ("authority", "stranger")
+            for name, mine in (("authority", shown), ("stranger", shown), ("authority", {}))
         )
-        async with trusting, doubting:
+        async with trusting, doubting, nameless:
             await answers(trusting)
             assert await doubting.ask(PING) is None
+            assert await nameless.ask(PING) is None
     finally:
         process.kill()
         await process.wait()
+
+
+@pytest.mark.parametrize("half", [{"certificate": "c"}, {"key": "k"}, {"authorities": "a", "url": "redis://h:1"}])
+def test_half_a_tls_setting_is_refused(half: dict[str, str]):
+    with pytest.raises(ValueError, match=r"go together|rediss://"):
+        RedisSettings.model_validate({"url": "rediss://h:1", **half})
 
 
 def test_a_url_with_a_password_or_without_a_host_is_refused():
