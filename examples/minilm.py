@@ -31,7 +31,7 @@ MAX_TOKENS = 256
 
 CONFIG = f"""\
 # The worker turns texts into tokens and vectors into embeddings: callers send BYTES `text` and get FP32 `embedding`.
-max_batch_size = 32
+max_batch_size = 64
 
 [dynamic_batching]
 

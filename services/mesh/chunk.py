@@ -18,6 +18,8 @@ from services.mesh.route_table import Deployment
 
 CHUNK_LIMIT = 64
 """Most requests of a chunk."""
+CHUNK_BYTES = 1 << 20
+"""Most bytes of inputs of a chunk that holds more than one request, where all of them are of one size."""
 
 NO_DEADLINE = float("inf")
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from penstock.contracts.errors import ServingError, error_from
 from penstock.v1 import link_pb2 as pb
+from services.mesh import large_frames
 from services.mesh.chunk import NO_DEADLINE, Answered, Chunk
 
 PROTOCOL_VERSION = 1
@@ -94,34 +95,37 @@ def ping(number: int, now: float) -> bytes:
     return framed(pb.RouterFrame(ping=number, monotonic_microseconds=int(now * 1e6)))
 
 
-def work(chunks: Sequence[Chunk], cancels: Sequence[tuple[int, int]]) -> bytes:
-    """Return a frame of new chunks and of (chunk id, position) pairs to take back."""
-    frame = pb.RouterFrame()
+def work(chunks: Sequence[Chunk], cancels: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Return frames of new chunks and of (chunk id, position) pairs to take back, in pieces to be sent one after the other.
+
+    A large chunk is a frame of its own, whose tensors are not copied: protobuf would copy them three times.
+    """
+    frame, large = pb.RouterFrame(), list[bytes]()
     for chunk in chunks:
-        _add_chunk(frame, chunk)
+        if large_frames.is_large(chunk):
+            large += large_frames.frame(_PREFIX, _describe(pb.Chunk(), chunk), chunk.columns)
+        else:
+            wire = _describe(frame.chunks.add(), chunk)
+            for column in chunk.columns:
+                wire.columns.add(raw=b"".join(column), lengths=large_frames.lengths_of(column))
     for chunk_id, position in cancels:
         frame.cancels.add(chunk_id=chunk_id, index=position)
-    return framed(frame)
+    # A chunk is never taken back in a frame before its own.
+    return [*large, framed(frame)] if cancels or len(frame.chunks) or not large else large
 
 
-def _add_chunk(frame: pb.RouterFrame, chunk: Chunk) -> None:
+def _describe(wire: pb.Chunk, chunk: Chunk) -> pb.Chunk:
+    """Write everything of a chunk but its columns."""
     template = chunk.template
-    wire = frame.chunks.add(
-        chunk_id=chunk.chunk_id,
-        replica_id=chunk.replica_id,
-        priority_class=chunk.priority_class,  # pyright: ignore[reportArgumentType]  # the stub wants the enum's own int type
-        priority_level=chunk.priority_level,
-        count=chunk.size,
-        rows_per_request=template.rows,
-        outputs=template.wire_outputs,
-    )
+    wire.chunk_id = chunk.chunk_id
+    wire.replica_id = chunk.replica_id
+    wire.priority_class = chunk.priority_class  # pyright: ignore[reportAttributeAccessIssue]  # the stub wants the enum's own int type
+    wire.priority_level = chunk.priority_level
+    wire.count = chunk.size
+    wire.rows_per_request = template.rows
+    wire.outputs = template.wire_outputs
     for position, shape in template.wire_inputs:
         wire.inputs.add(input_index=position, shape=shape)
-    for column in chunk.columns:
-        if len(set(map(len, column))) == 1:
-            wire.columns.add(raw=b"".join(column))
-        else:
-            wire.columns.add(raw=b"".join(column), lengths=array("I", map(len, column)).tobytes())
     if chunk.earliest_deadline != NO_DEADLINE:
         wire.deadlines = array("Q", [0 if at == NO_DEADLINE else int(at * 1e6) for at in chunk.deadlines]).tobytes()
     tenants = chunk.tenants
@@ -129,6 +133,7 @@ def _add_chunk(frame: pb.RouterFrame, chunk: Chunk) -> None:
         wire.tenants = array("I", tenants).tobytes()
     for position, traceparent in chunk.traces:
         wire.traces.add(index=position, traceparent=traceparent)
+    return wire
 
 
 def answered(answer: pb.Answer) -> Answered:

@@ -126,12 +126,12 @@ class Link(asyncio.Protocol):
             self.open.pop(chunk.chunk_id, None)
 
     def flush(self) -> None:
-        """Send what is queued as one frame."""
+        """Send what is queued, as one frame but for large chunks."""
         if not (self._pending or self._cancels) or self._transport is None:
             return
         pending, self._pending = self._pending, []
         cancels, self._cancels = self._cancels, []
-        self._transport.write(frames.work([chunk for chunk in pending if chunk.left], cancels))
+        self._transport.writelines(frames.work([chunk for chunk in pending if chunk.left], cancels))
 
     async def run(self) -> None:
         """Connect and keep connected until cancelled."""

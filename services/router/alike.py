@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from services.mesh.chunk import CHUNK_LIMIT, ChunkSink
+from services.mesh.chunk import ChunkSink
 from services.router.admission import Tenant
 from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
 from services.router.layouts import Layout
@@ -80,7 +80,7 @@ class Alike:
         begin = 0
         while begin < len(call_ids):
             chunk, calls = intake.opened.get((learnt, 0)) or intake.open(self._sink, layout.target, learnt, 0)
-            end = begin + CHUNK_LIMIT - len(chunk.deadlines)
+            end = begin + learnt.chunk_limit - len(chunk.deadlines)
             for column, parts in zip(chunk.columns, columns, strict=True):
                 column.extend(parts[begin:end])
             chunk.tenants += numbers[begin:end]

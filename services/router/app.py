@@ -20,6 +20,7 @@ import structlog
 
 from penstock.contracts.errors import NotImplementedHere
 from services.chassis import telemetry
+from services.chassis.allocator import give_back_unused, keep_freed_memory
 from services.chassis.atomic_file import write_atomically
 from services.chassis.blackbox import read_casualties
 from services.chassis.clock import Clock, SystemClock
@@ -133,10 +134,21 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
             stack.callback(bus.reports.begin_drain)
         stack.enter_context(_ready(settings, {"http": http.port, "grpc": grpc.port}))
         _tune()
-        await enter(running(start.config.follow(clock), name="config"))
-        await enter(running(tenants_file.follow(clock), name="tenants"))
+        await enter(_following(start, tenants_file, clock))
         log.info("router_ready", router=settings.router_id, http_port=http.port, grpc_port=grpc.port)
         yield Hooks(reload=lambda: (start.config.reload(), tenants_file.reload()))
+
+
+@asynccontextmanager
+async def _following(start: Start[RouterSettings], tenants: TenantsFile, clock: Clock) -> AsyncGenerator[None]:
+    """Follow the files that may change, and keep freed memory for a while."""
+    keep_freed_memory()
+    async with (
+        running(start.config.follow(clock), name="config"),
+        running(tenants.follow(clock), name="tenants"),
+        running(give_back_unused(), name="memory"),
+    ):
+        yield
 
 
 def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:

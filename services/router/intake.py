@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from penstock.contracts.errors import ServingError
-from services.mesh.chunk import CHUNK_LIMIT, Chunk, ChunkSink
+from services.mesh.chunk import Chunk, ChunkSink
 from services.router.admission import Tenant
 from services.router.calls import Calls
 from services.router.front import Front, Wave
@@ -54,6 +54,6 @@ class Intake:
 
     def close_full(self, chunk: Chunk, learnt: Learnt, level: int) -> None:
         """Cut a chunk that is full."""
-        if len(chunk.deadlines) >= CHUNK_LIMIT:
+        if len(chunk.deadlines) >= learnt.chunk_limit:
             self.cut.append(chunk)
             del self.opened[learnt, level]

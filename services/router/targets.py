@@ -7,10 +7,11 @@ from struct import unpack
 
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Template
+from services.mesh.large_frames import varint
 from services.mesh.plan import Plan
 from services.mesh.route_table import Deployment
 from services.router.outcomes import Outcomes
-from services.router.templates import TemplateBook, varint
+from services.router.templates import TemplateBook
 
 HEADS_PER_TARGET = 1024
 SERVED_BY = "penstock.served_by"

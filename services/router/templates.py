@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.contracts.errors import InvalidInput, NotImplementedHere
 from penstock.contracts.signature import GivenInput, Signature, TensorSpec, check_inputs, check_outputs
 from penstock.contracts.tensors import DataType, check_byte_count
 from penstock.oip.v2 import inference_pb2 as pb
-from services.mesh.chunk import Template
+from services.mesh.chunk import CHUNK_BYTES, CHUNK_LIMIT, Template
+from services.mesh.large_frames import varint
 from services.router.classification import check_count
 from services.router.field_limits import INPUT_LIMIT
 from services.router.typed_contents import raw_of
@@ -39,6 +40,12 @@ class Learnt:
     template: Template
     classes: tuple[int, ...]
     """Number of classes wanted of each wanted output; 0 means the tensor itself."""
+    chunk_limit: int = field(init=False)
+    """Most requests of a chunk."""
+
+    def __post_init__(self) -> None:
+        """Let large tensors travel in small chunks: what a chunk is copied to is then still in the processor's cache."""
+        object.__setattr__(self, "chunk_limit", max(1, min(CHUNK_LIMIT, CHUNK_BYTES // max(1, self.tail_bytes))))
 
     def cut(self, payload: bytes, start: int) -> list[bytes] | None:
         """Return the tensors' bytes of a request whose inputs begin at `start`; None when it is of another kind."""
@@ -151,16 +158,6 @@ class TemplateBook:
         self._by_length[len(payload) - start] = (*known[:7], learnt)
         self._count += 1
         return learnt
-
-
-def varint(number: int) -> bytes:
-    """Return a number as a protobuf varint."""
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def _raw_contents(request: pb.ModelInferRequest, given: Sequence[GivenInput]) -> list[bytes]:

@@ -21,6 +21,7 @@ import structlog
 
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis import telemetry
+from services.chassis.allocator import give_back_unused
 from services.chassis.blackbox import Blackbox, crash_file
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
@@ -108,6 +109,7 @@ async def worker(start: Start[WorkerSettings]) -> AsyncGenerator[Hooks]:
         if bus is not None:
             await enter(bus.following(settings, core.reconciler.look_now))
             await enter(running(note_proved(crashes, core.replicas.statuses, clock), name="proved-versions"))
+        await enter(running(give_back_unused(), name="memory"))
         await enter(running(core.reconciler.run(), name="reconciler"))
         servicer = ControlServicer(core.reconciler if bus is None else bus.desires, core.replicas, core.board)
         control_address = await enter(serving_control(servicer, state / "control" / f"{settings.worker_id}.sock"))

@@ -68,10 +68,11 @@ def _joined(parts: Sequence[Part], index: int, one: TemplateInput, *, reject_non
     shape = one.shape if rows == parts[0].work.rows else (rows, *one.shape[1:])
     if one.is_text:
         return _texts(parts, index, one).reshape(shape)
-    pieces: list[bytes] = []
+    pieces: list[bytes | memoryview] = []
     for part in parts:
         pieces += part.work.columns[index].of(part.positions)
-    raw = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    # One piece of bytes is not copied. A view is: it begins anywhere in a frame, and tensors must be aligned.
+    raw = b"".join(pieces)
     if one.is_checked:
         check_bool_bytes(one.name, raw)
     array = np.frombuffer(raw, one.dtype).reshape(shape)
@@ -86,7 +87,7 @@ def _texts(parts: Sequence[Part], index: int, one: TemplateInput) -> AnyArray:
         column = part.work.columns[index]
         count = prod(part.work.template.inputs[index].shape)
         for position in part.positions:
-            elements += _decoded(one.name, split_bytes(one.name, count, column.one(position)))
+            elements += _decoded(one.name, split_bytes(one.name, count, bytes(column.one(position))))
     array = np.empty(len(elements), dtype=object)
     array[:] = elements
     return array

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from penstock.contracts.errors import InvalidInput, MalformedBody, ServingError
 from penstock.v1 import link_pb2 as pb
+from services.mesh.large_frames import LargeChunk, LargeColumn
 from services.worker.templates import TemplateBook
 from services.worker.work import NO_DEADLINE, AnswerSink, Column, PriorityClass, TemplateInput, Work
 
@@ -15,12 +16,12 @@ _CLASSES = {one.value: one for one in PriorityClass}
 
 
 def decode(
-    chunk: pb.Chunk, templates: TemplateBook, sink: AnswerSink, arrived_at: float, clock_offset_seconds: float
+    carried: pb.Chunk | LargeChunk, templates: TemplateBook, sink: AnswerSink, arrived_at: float, clock_offset_seconds: float
 ) -> tuple[Work, list[tuple[int, ServingError]]]:
     """Return the work and the requests of it that are refused already, each with its error.
 
     Args:
-        chunk: as it came.
+        carried: the chunk as it came.
         templates: those of its deployment.
         sink: who waits for it.
         arrived_at: monotonic seconds.
@@ -29,17 +30,18 @@ def decode(
     Raises:
         InvalidInput: no request of the chunk can be read or run.
     """
+    chunk = carried.head if isinstance(carried, LargeChunk) else carried
     described = tuple([(one.input_index, one.shape) for one in chunk.inputs])
     template = templates.template_of(described, chunk.outputs, chunk.rows_per_request)
-    if len(chunk.columns) != len(template.inputs):
-        raise MalformedBody(f"the chunk carries {len(chunk.columns)} columns for {len(template.inputs)} inputs")
+    if len(carried.columns) != len(template.inputs):
+        raise MalformedBody(f"the chunk carries {len(carried.columns)} columns for {len(template.inputs)} inputs")
     priority_class = _CLASSES.get(chunk.priority_class)
     if priority_class is None:
         raise InvalidInput("the chunk has no priority class", reason="BAD_PARAMETER")
     count, deadlines, packed_tenants, traces = chunk.count, chunk.deadlines, chunk.tenants, chunk.traces
     tenants = _numbers("I", packed_tenants, count) if packed_tenants else None
     has_one_tenant = tenants is None or packed_tenants == packed_tenants[:4] * count
-    columns = tuple([_column(column, one, count) for column, one in zip(chunk.columns, template.inputs, strict=True)])
+    columns = tuple([_column(column, one, count) for column, one in zip(carried.columns, template.inputs, strict=True)])
     work = Work(
         chunk_id=chunk.chunk_id,
         count=count,
@@ -57,8 +59,10 @@ def decode(
     return work, [refusal for column, one in zip(columns, template.inputs, strict=True) if column.ends for refusal in _wrong(column, one)]
 
 
-def _column(column: pb.InputColumn, one: TemplateInput, count: int) -> Column:
+def _column(column: pb.InputColumn | LargeColumn, one: TemplateInput, count: int) -> Column:
     raw, lengths = column.raw, column.lengths
+    if one.is_text or one.is_checked:
+        raw = bytes(raw)  # what looks into them wants bytes
     if not lengths:
         size, rest = divmod(len(raw), count)
         if rest or one.request_bytes not in (None, size):

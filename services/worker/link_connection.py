@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 from penstock.contracts.errors import InvalidInput, ReplicaGone, ServingError
 from penstock.v1 import link_pb2 as pb
 from services.chassis.last_words import mark_of, sender_of
+from services.mesh import large_frames
 from services.mesh.frames import PROTOCOL_VERSION, FrameBuffer, FrameTooLong
 from services.worker.clock_offset import ClockOffset
 from services.worker.link_answers import AnswerFrame
@@ -119,13 +120,8 @@ class LinkConnection(asyncio.Protocol):
             log.info("link_closed", router=self._router, abandoned=sum(work.left for _, work in abandoned.values()))
 
     def data_received(self, data: bytes) -> None:
-        """Take frames; anything that is none ends the connection.
-
-        The only router's work runs and is answered in the same turn of the loop. Where there are several, what the others sent is read
-        first, so that it can join the batches.
-        """
-        is_alone = len(self._connections) == 1
-        if not is_alone:
+        """Take frames. The only router's work is answered in the same turn; of several, all is read first, so that it can join."""
+        if len(self._connections) != 1:
             self._read(data)
             return
         self._turn_end.begin()
@@ -139,7 +135,11 @@ class LinkConnection(asyncio.Protocol):
             for body in self._buffer.feed(data):
                 if self._transport is None or self._transport.is_closing():
                     return
-                self._take(pb.RouterFrame.FromString(body))  # pyright: ignore[reportArgumentType]  # upb reads any buffer
+                large = large_frames.read(body) if self._is_met else None
+                if large is not None:
+                    self._accept(large)
+                else:
+                    self._take(pb.RouterFrame.FromString(body))  # pyright: ignore[reportArgumentType]  # upb reads any buffer
         except (FrameTooLong, DecodeError, ProtocolBroken) as error:
             log.warning("link_broken", router=self._router, error=str(error))
             self._cut()
@@ -218,7 +218,8 @@ class LinkConnection(asyncio.Protocol):
         if microseconds and not self._is_local:
             self._clock_offset.observe(microseconds * 1e-6, self._clock())
 
-    def _accept(self, chunk: pb.Chunk) -> None:
+    def _accept(self, carried: pb.Chunk | large_frames.LargeChunk) -> None:
+        chunk = carried if isinstance(carried, pb.Chunk) else carried.head
         if not 0 < chunk.count <= CHUNK_LIMIT or chunk.chunk_id in self._open:
             raise ProtocolBroken(f"chunk {chunk.chunk_id} has {chunk.count} requests, or its number is in use")
         batcher = self._lookup(chunk.replica_id)
@@ -226,7 +227,7 @@ class LinkConnection(asyncio.Protocol):
             self._refuse(chunk, ReplicaGone("this worker does not hold the replica any more"))
             return
         try:
-            work, refused = decode(chunk, batcher.templates, self, self._clock(), self._clock_offset.seconds)
+            work, refused = decode(carried, batcher.templates, self, self._clock(), self._clock_offset.seconds)
         except InvalidInput as error:
             self._refuse(chunk, error)
             return
@@ -235,9 +236,9 @@ class LinkConnection(asyncio.Protocol):
         if not refused:
             batcher.submit(work)
             return
-        for position, error in dict(refused).items():
+        bad = dict(refused)
+        for position, error in bad.items():
             self.fail(work, (position,), error)
-        bad = {position for position, _ in refused}
         sound = [position for position in range(work.count) if position not in bad]
         if sound:
             batcher.submit(work, sound)

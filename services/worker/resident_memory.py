@@ -8,11 +8,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from services.chassis.allocator import keep_freed_memory
+
 LARGE_BLOCK_BYTES = 8 << 20
 """Smallest block that is mapped by itself."""
-
-_M_MMAP_THRESHOLD = -3
-"""Of malloc.h."""
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STATM = Path("/proc/self/statm")
@@ -36,10 +35,10 @@ def keep_large_blocks_apart() -> None:
     """Make the C library map every large block by itself, so that the weights of an unloaded model go back to the system.
 
     Left alone, glibc raises its threshold to the largest block ever freed (up to 32 MiB) and keeps later ones among small ones: after
-    twelve swaps of a 16 MiB model 16 to 32 MiB stayed resident, with a fixed threshold none. Requests are smaller than that.
+    twelve swaps of a 16 MiB model 16 to 32 MiB stayed resident, with a fixed threshold none. Requests are smaller than that, and what
+    they free is kept until `give_back`: their tensors come and go.
     """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+    keep_freed_memory(mapped_bytes=LARGE_BLOCK_BYTES)
 
 
 def give_back() -> None:

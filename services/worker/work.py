@@ -71,13 +71,14 @@ class Template:
 class Column:
     """One input's bytes of all requests of a chunk, one after the other."""
 
-    raw: bytes
+    raw: bytes | memoryview
+    """A view where it is large and stays in the frame that it came in."""
     ends: Sequence[int] | None
     """End of each request's share in `raw`; None when all shares are equal."""
     size: int
     """Bytes of each request's share when all are equal."""
 
-    def of(self, positions: Sequence[int]) -> list[bytes]:
+    def of(self, positions: Sequence[int]) -> list[bytes | memoryview]:
         """Return the shares of `positions`, joined where they are neighbours and equal."""
         if self.ends is not None:
             return [self.one(position) for position in positions]
@@ -88,7 +89,7 @@ class Column:
             return [raw[positions.start * size : positions.stop * size]]
         return [raw[position * size : (position + 1) * size] for position in positions]
 
-    def one(self, position: int) -> bytes:
+    def one(self, position: int) -> bytes | memoryview:
         """Return one request's share."""
         if self.ends is None:
             return self.raw[position * self.size : (position + 1) * self.size]

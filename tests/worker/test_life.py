@@ -96,7 +96,8 @@ async def test_replaced_files_become_a_new_replica_of_the_same_version(repositor
         await worker.until(lambda status: len(status.replicas) == 1)
 
     by_id = {replica.replica_id: replica.state.name for replica in status.replicas}
-    assert by_id == {old.replica_id: "DRAINING", old.replica_id + 1: "READY"}
+    # Between its successor's readiness and its own drain a status may show both as ready.
+    assert by_id in ({old.replica_id: state, old.replica_id + 1: "READY"} for state in ("DRAINING", "READY"))
 
 
 async def test_touched_files_change_nothing(repository: Path, root: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from penstock.contracts.model_text import TextPlan
 from penstock.contracts.tensors import DataType
 from services.worker.onnx_session import open_session
 from services.worker.session import SessionConfig
-from services.worker.text import PADDING_TOKENS, length_groups, text_session
+from services.worker.text import EXECUTION_TOKENS, length_groups, text_session
 from tests.worker import models
 
 WORDS = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3, "one": 4, "two": 5, "three": 6}
@@ -102,15 +104,29 @@ def test_a_file_that_is_no_tokenizer_is_refused():
         text_session(session()._inner, plan, b"{}")
 
 
+def tokens_of(groups, lengths) -> int:
+    """Count what groups cost: padded tokens, and those that an execution is worth."""
+    return sum(EXECUTION_TOKENS + len(group) * max(lengths[position] for position in group) for group in groups)
+
+
 @given(st.lists(st.integers(0, 512), max_size=80))
-def test_every_text_is_in_one_group_and_padding_is_bounded(lengths):
+def test_every_text_is_in_one_group_and_groups_ascend_in_length(lengths):
     groups = length_groups(lengths)
 
-    assert sorted(position for group in groups for position in group) == list(range(len(lengths)))
-    for group in groups:
-        tokens = sum(lengths[position] for position in group)
-        longest = max(lengths[position] for position in group)
-        assert longest * len(group) - tokens <= max(PADDING_TOKENS, tokens) + longest
+    in_order = [position for group in groups for position in group]
+    assert sorted(in_order) == list(range(len(lengths)))
+    assert [lengths[position] for position in in_order] == sorted(lengths)
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=8))
+def test_no_division_by_length_costs_less(lengths):
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    divisions = []
+    for chosen in product([False, True], repeat=len(order) - 1):
+        cuts = [0, *[place + 1 for place, is_cut in enumerate(chosen) if is_cut], len(order)]
+        divisions.append([order[begin:end] for begin, end in pairwise(cuts)])
+
+    assert tokens_of(length_groups(lengths), lengths) == min(tokens_of(one, lengths) for one in divisions)
 
 
 def test_texts_of_equal_length_run_together():
