@@ -22,6 +22,7 @@ from penstock.contracts.topics import TOPICS
 from services.chassis.bus_settings import BusSettings
 from services.chassis.clock import SystemClock
 from services.chassis.process import running
+from services.controller import interpreter
 from services.controller.changes import Changes
 from services.controller.outbox_bus import KafkaBus
 from services.controller.placement import PlacementRounds
@@ -86,6 +87,7 @@ async def _deciding(held: Held, bus: BusSettings) -> AsyncGenerator[Changes]:
         relay.wake()
         placement.wake()
 
+    interpreter.set_up()
     changes, clock, fleet = _changes(held, committed), SystemClock(), Fleet(MODELS)
     await PlacementRounds(_changes(held), fleet).round()
     placement = PlacementLoop(PlacementRounds(changes, fleet), clock, is_writer=lambda: True)

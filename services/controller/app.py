@@ -33,6 +33,7 @@ from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.operator_keys import OperatorKeys
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
+from services.controller import interpreter
 from services.controller.applying import Applying
 from services.controller.break_glass import BreakGlass
 from services.controller.break_glass_loop import BreakGlassLoop
@@ -104,6 +105,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
     settings, clock = start.config.current, SystemClock()
     if not settings.bus.is_set:
         raise CannotStart("bus.bootstrap_servers is missing: a controller tells routers and workers over Kafka what is decided")
+    interpreter.set_up()
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context

@@ -7,6 +7,7 @@ A round that finds nothing to do writes nothing. What is written is decided agai
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -45,7 +46,7 @@ class PlacementRounds:
     async def plan(self) -> Plan:
         """Return what would be done now, and do nothing."""
         async with self._changes.reading() as unit:
-            return _planned(await self._picture(unit))
+            return await _planned(await self._picture(unit))
 
     async def round(self) -> Plan:
         """Do what is to be done now, and return the plan.
@@ -55,7 +56,7 @@ class PlacementRounds:
         """
         async with self._changes.reading() as unit:
             picture = await self._picture(unit)
-        plan = _planned(picture)
+        plan = await _planned(picture)
         if _moved(picture, plan):
             await self._changes.make(SYSTEM, _ASSIGN, self._assign)
         for step in next_steps(picture.deployments, plan, picture.workers):
@@ -64,7 +65,7 @@ class PlacementRounds:
 
     async def _assign(self, writing: Writing) -> Made[str]:
         picture = await self._picture(writing.unit)
-        plan = _planned(picture)
+        plan = await _planned(picture)
         moved = _moved(picture, plan)
         for worker_id in moved:
             await _write_assignment(writing, picture.assignments.get(worker_id), worker_id, plan)
@@ -119,8 +120,9 @@ async def _histories(unit: Unit, deployments: Sequence[Deployment]) -> Mapping[s
     return histories | {model: await unit.routes.history(model, HISTORY_REVISIONS) for model in sorted(unused)}
 
 
-def _planned(picture: Picture) -> Plan:
-    return plan_placement(wanted_of(picture), views_of(picture), now=picture.time)
+async def _planned(picture: Picture) -> Plan:
+    # In a thread: with a thousand models it takes longer than a write may.
+    return await asyncio.to_thread(lambda: plan_placement(wanted_of(picture), views_of(picture), now=picture.time))
 
 
 def _moved(picture: Picture, plan: Plan) -> Sequence[str]:

@@ -17,6 +17,8 @@ ROUND_SECONDS = 1.0
 """Longest time between two rounds: silence and the end of a drain bring no news of their own."""
 PAUSE_SECONDS = 0.05
 """Shortest time between two rounds: what changes together is planned together."""
+PAUSE_TIMES = 4.0
+"""And so many times what the round took, so that with thousands of models writes go first."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +56,7 @@ class PlacementLoop:
             await self._caught_up()
         while True:
             self._news.clear()
+            begun = self._clock.now()
             if self._is_writer():
                 try:
                     await self._rounds.round()
@@ -62,7 +65,7 @@ class PlacementLoop:
                     log.warning("placement_waits", reason=error.message, code=error.reason)
                 except Exception:
                     log.exception("placement_failed")
-            await self._clock.sleep(PAUSE_SECONDS)
+            await self._clock.sleep(max(PAUSE_SECONDS, PAUSE_TIMES * (self._clock.now() - begun)))
             with suppress(TimeoutError):
                 async with asyncio.timeout(ROUND_SECONDS):
                     await self._news.wait()

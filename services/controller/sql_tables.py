@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -10,6 +11,8 @@ from sqlalchemy import ColumnElement, Insert, Select, Table, insert, select, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
+ROWS_A_TURN = 64
+"""After so many rows others may run: reading all routes of a thousand models takes longer than a write may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,12 @@ class Rows(Generic[T]):
 
     async def many(self, query: Select[Any]) -> tuple[T, ...]:
         """Return the values of a query."""
-        rows = await self.connection.execute(query)
-        return tuple(self._kind(**dict(zip(self._shape.names, row, strict=True))) for row in rows)
+        values: list[T] = []
+        for row in await self.connection.execute(query):
+            values.append(self._kind(**dict(zip(self._shape.names, row, strict=True))))
+            if not len(values) % ROWS_A_TURN:
+                await asyncio.sleep(0)
+        return tuple(values)
 
     async def add(self, value: T) -> None:
         """Insert a value."""
