@@ -9,7 +9,7 @@ as an id for each and a look at it (0.4 µs a request less on the router's path)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -60,17 +60,31 @@ class Sampler:
         is_sampled = parent.is_sampled if self._is_parent_based else parent.trace_id & _LOW_BITS < self._bound
         return parent.child(self._ids) if is_sampled else None
 
-    def passes(self, roots: int) -> bool:
-        """Whether none of the next `roots` calls without a caller's trace is sampled; if so they are decided, otherwise nothing is."""
-        if self._roots_to_pass < roots:
-            return False
-        self._roots_to_pass -= roots
-        return True
+    def sample_all(self, traceparents: Sequence[str | None]) -> Sequence[tuple[int, SpanContext]]:
+        """Decide for many calls at once; return the place and the new span's identity of those that are traced."""
+        count = len(traceparents)
+        if traceparents.count(None) == count:
+            return self._roots(count)
+        decided = [self.should_sample(traceparent) for traceparent in traceparents]
+        return [(place, span) for place, span in enumerate(decided) if span is not None]
+
+    def _roots(self, count: int) -> Sequence[tuple[int, SpanContext]]:
+        sampled: list[tuple[int, SpanContext]] = []
+        place = 0
+        while self._roots_to_pass < count - place:
+            place += int(self._roots_to_pass)
+            sampled.append((place, self._sampled_root()))
+            place += 1
+        self._roots_to_pass -= count - place
+        return sampled
 
     def _root(self) -> SpanContext | None:
         if self._roots_to_pass > 0:
             self._roots_to_pass -= 1
             return None
+        return self._sampled_root()
+
+    def _sampled_root(self) -> SpanContext:
         self._roots_to_pass = self._gap()
         trace_id = self._ids.getrandbits(64) << 64 | self._ids.randrange(self._bound)
         return SpanContext(trace_id or 1, new_span_id(self._ids))

@@ -26,10 +26,9 @@ class RequestTracer:
         """Return the identity of a request's span, by its caller's decision or by ratio; None when it is not sampled."""
         return self._telemetry.sampler.should_sample(traceparent)
 
-    def passes(self, traceparents: Sequence[str | None]) -> bool:
-        """Whether none of these requests is sampled; if so they are decided, otherwise each has to be begun."""
-        count = len(traceparents)
-        return traceparents.count(None) == count and self._telemetry.sampler.passes(count)
+    def begin_all(self, traceparents: Sequence[str | None]) -> Sequence[tuple[int, SpanContext]]:
+        """Decide for many requests at once; return the place and the identity of each span that is sampled."""
+        return self._telemetry.sampler.sample_all(traceparents)
 
     def end(self, context: SpanContext, target: Target, seconds: float, error: ServingError | None) -> None:
         """Hand over the span of a request that ends now and took `seconds`."""

@@ -52,6 +52,21 @@ def test_the_ratio_is_kept():
     assert 800 < kept < 1200
 
 
+@pytest.mark.parametrize("ratio", [0.0, 0.02, 0.5, 1.0])
+@pytest.mark.parametrize("together", [1, 7, 64])
+def test_many_together_are_decided_as_one_by_one(ratio: float, together: int):
+    singly, many = sampler(ratio), sampler(ratio)
+    callers = [TRACE.format(n + 1, f"{n % 2:02}") if n % 11 == 0 and n // 64 % 2 else None for n in range(64 * 7 * 2)]
+    expected = [(place, span) for place, header in enumerate(callers) if (span := singly.should_sample(header)) is not None]
+    found = [
+        (begin + place, span)
+        for begin in range(0, len(callers), together)
+        for place, span in many.sample_all(callers[begin : begin + together])
+    ]
+
+    assert found == expected
+
+
 def test_all_services_keep_the_same_traces():
     header = [TRACE.format(random.Random(n).getrandbits(128), "00") for n in range(200)]
     first, second = (sampler(0.5, is_parent_based=False, seed=seed) for seed in (1, 2))

@@ -145,3 +145,21 @@ async def test_the_ratio_of_traces_is_kept(stand: Stand, worker: FakeWorker):
         await open_stand.front.until(2000)
 
     assert 50 < sum(len(chunk.traces) for chunk in worker.chunks) < 160
+
+
+async def test_a_traced_caller_among_others_is_traced_where_its_rows_are(stand: Stand, worker: FakeWorker):
+    async with standing([worker]) as open_stand:
+        telemetry = Telemetry("router", {"OTEL_TRACES_SAMPLER": "parentbased_always_off"})
+        open_stand.inference._tracer = open_stand.inference._alike._tracer = RequestTracer(telemetry, clock=lambda: 0.0)
+        open_stand.take(*(request([[n, n]]) for n in range(10)))
+        await open_stand.front.until(10)
+        worker.chunks.clear()
+        wave = wave_of([request([[n, n]]) for n in range(70)], first_id=11)
+        wave.traces = [f"00-{n + 1:032x}-00f067aa0ba902b7-01" if n in {3, 66} else None for n in range(70)]
+        open_stand.inference.take(open_stand.front, wave)
+        await open_stand.front.until(80)
+
+    assert [chunk.count for chunk in worker.chunks] == [64, 6]
+    (first,), (second,) = ([(trace.index, trace.traceparent[3:35]) for trace in chunk.traces] for chunk in worker.chunks)
+    assert first == (3, f"{4:032x}")
+    assert second == (2, f"{67:032x}")
