@@ -23,6 +23,8 @@ from penstock.oip.v2 import inference_pb2 as pb
 
 REQUEST_ROWS = 32
 TABULAR_BATCHES = (32, 64, 256)
+TABULAR_CONFIG = "max_batch_size = 256\n\n[dynamic_batching]\n"
+"""The raw loop may take as many rows; what is served takes 64 unless told otherwise."""
 SIDE = 224
 """Height and width of an image: 3 × 224 × 224 × 4 bytes = 602 KB."""
 TREES, DEPTH, TREE_FEATURES = 100, 6, 30
@@ -127,6 +129,7 @@ def _tabular(name: str, path: Path, served_as: str, rows: Floats) -> Workload:
     (answer,) = model.session(path).run(None, {"x": rows})
     feeds = {size: [{"x": np.concatenate([rows] * (size // len(rows)))}] for size in TABULAR_BATCHES}
     request = infer_request(rows, model=served_as)
+    (path.parent.parent / "model.toml").write_text(TABULAR_CONFIG)
     return Workload(name=name, path=path, requests=[request], rows=len(rows), answers=[answer], feeds=feeds, in_flight=64)
 
 
