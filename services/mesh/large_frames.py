@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from penstock.contracts.varint import read_varint, varint
 from penstock.v1 import link_pb2 as pb
 from services.mesh.chunk import Chunk
 
@@ -73,7 +74,7 @@ def read(body: memoryview) -> LargeChunk | None:
     if len(body) <= LARGE_BYTES:
         return None
     try:
-        length, at = _number(body, 1)
+        length, at = read_varint(body, 1)
         if body[0] != CHUNK or at + length != len(body):
             return None
         others: list[memoryview] = []
@@ -107,33 +108,9 @@ def _field(body: memoryview, at: int) -> tuple[int, memoryview, int]:
     tag = body[at]
     if tag > 127 or tag & 7 not in {_VARINT, _BYTES}:
         raise ValueError
-    number, end = _number(body, at + 1)
+    number, end = read_varint(body, at + 1)
     if tag & 7 == _VARINT:
         return tag, body[end:end], end
     if end + number > len(body):
         raise IndexError
     return tag, body[end : end + number], end + number
-
-
-def _number(body: memoryview, at: int) -> tuple[int, int]:
-    """Return a varint and where it ends."""
-    number = shift = 0
-    while True:
-        byte = body[at]
-        at += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, at
-        shift += 7
-        if shift > 63:
-            raise ValueError
-
-
-def varint(number: int) -> bytes:
-    """Return a number as a protobuf varint."""
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

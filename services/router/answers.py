@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from penstock.contracts.tensors import DataType, decode, encode
+from penstock.contracts.varint import varint
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Answered
-from services.mesh.large_frames import varint
 from services.router.calls import Calls
 from services.router.classification import classify
 from services.router.understanding import Understood

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from penstock.contracts.errors import InvalidInput
+from penstock.contracts.varint import read_varint
 
 SMALL_BYTES = 4096
 INPUT_LIMIT = 256
@@ -69,30 +70,17 @@ def fields(payload: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """
     try:
         while at < end:
-            tag, at = _varint(payload, at)
+            tag, at = read_varint(payload, at)
             kind, start = tag & 7, at
             if kind == _LENGTH:
-                length, start = _varint(payload, at)
+                length, start = read_varint(payload, at)
                 at = start + length
             elif kind == _VARINT:
-                _, at = _varint(payload, at)
+                _, at = read_varint(payload, at)
             elif kind in {_EIGHT, _FOUR}:
                 at += 8 if kind == _EIGHT else 4
             else:
                 raise InvalidInput("the message is not a ModelInferRequest: it holds a group", reason="MALFORMED")
             yield tag >> 3, start, at
-    except IndexError:
+    except (IndexError, ValueError):
         return
-
-
-def _varint(payload: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = payload[at]
-        number |= (byte & 127) << shift
-        at += 1
-        if byte < 128:
-            return number, at
-        shift += 7
-        if shift > 63:
-            raise IndexError

@@ -14,10 +14,10 @@ import numpy as np
 import orjson
 
 from penstock.contracts.tensors import DataType
+from penstock.contracts.varint import varint
 from services.router.json_tensors import dumps
 from services.router.oip_answer import Response, parse, render
 from services.router.oip_json import AnswerForm
-from services.router.oip_wire import varint
 
 _KINDS_LIMIT = 1024
 _ALIKE_LIMIT = 8

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass
 
 from penstock.contracts.errors import DeadlineExceeded, Draining, InvalidInput, ServingError
+from penstock.contracts.varint import varint
 from penstock.oip.v2 import inference_pb2 as pb
 from services.chassis.process import running
 from services.router.call_buffer import CallBuffer
@@ -206,17 +207,8 @@ class _Stream:
             return pb.ModelStreamInferResponse(error_message=error.message or error.reason, infer_response=failed).SerializeToString()
         # Protobuf messages merge by concatenation: the answer is passed on, and marked, without being parsed.
         body = answer + _FINAL_BYTES if entry.wants_final else answer
-        return b"".join((_INFER_RESPONSE_TAG, _varint(len(body)), body))
+        return b"".join((_INFER_RESPONSE_TAG, varint(len(body)), body))
 
 
 def _draining() -> Draining:
     return Draining("the server is shutting down: open the stream elsewhere")
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

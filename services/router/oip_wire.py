@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from penstock.contracts.errors import InvalidInput
+from penstock.contracts.varint import varint
 
 Parameter = bool | int | float | str
 _KEPT_NAME = 256
@@ -20,21 +21,6 @@ _KEPT_NAME = 256
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
 _MODEL, _VERSION, _ID, _PARAMETER, _INPUT, _OUTPUT, _RAW = b"\x0a", b"\x12", b"\x1a", b"\x22", b"\x2a", b"\x32", b"\x3a"
-
-
-def varint(number: int) -> bytes:
-    """Return a number from 0 to 2⁶⁴−1 as a protobuf varint."""
-    if number < 0x80:
-        return _SHORT[number]
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-_SHORT = [bytes((number,)) for number in range(0x80)]
 
 
 def address(model: str, version: str) -> bytes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import unpack
 
+from penstock.contracts.varint import varint
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Template
-from services.mesh.large_frames import varint
 from services.mesh.plan import Plan
 from services.mesh.route_table import Deployment
 from services.router.outcomes import Outcomes

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from penstock.contracts.errors import InvalidInput, NotImplementedHere
 from penstock.contracts.signature import GivenInput, Signature, TensorSpec, check_inputs, check_outputs
 from penstock.contracts.tensors import DataType, check_byte_count
+from penstock.contracts.varint import varint
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import CHUNK_BYTES, CHUNK_LIMIT, Template
-from services.mesh.large_frames import varint
 from services.router.classification import check_count
 from services.router.field_limits import INPUT_LIMIT
 from services.router.typed_contents import raw_of

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.contracts.errors import ArtifactCorrupt
+from penstock.contracts.varint import read_varint
 
 MAX_FIELDS = 20_000_000
 """Most fields of one file; more is refused."""
@@ -136,13 +137,13 @@ def _next_field(buffer: bytes | mmap.mmap, position: int, end: int, *, is_attrib
         if run is None:
             raise ValueError("a number is cut off")
         return 0, position, run.end()
-    tag, start = _varint(buffer, position)
+    tag, start = read_varint(buffer, position)
     number, wire_type = tag >> 3, tag & 7
     if wire_type == _LENGTH:
-        length, start = _varint(buffer, start)
+        length, start = read_varint(buffer, start)
         stop = start + length
     elif wire_type == _VARINT:
-        _, stop = _varint(buffer, start)
+        _, stop = read_varint(buffer, start)
         number = 0
     elif wire_type in (_FIXED32, _FIXED64):
         stop = start + (4 if wire_type == _FIXED32 else 8)
@@ -152,19 +153,6 @@ def _next_field(buffer: bytes | mmap.mmap, position: int, end: int, *, is_attrib
     if stop > end:
         raise ValueError(f"a field at byte {position} reaches past its message")
     return number, start, stop
-
-
-def _varint(buffer: bytes | mmap.mmap, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = buffer[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError(f"a number at byte {position} is too long")
 
 
 def _text(buffer: bytes | mmap.mmap, start: int, stop: int) -> str:
