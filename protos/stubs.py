@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto
 
+# The two ignores: a context is declared to be both of grpcio's kinds, whose methods differ in being coroutines, and a stream of requests to
+# be iterable in both ways, because one servicer class may be served by either server.
 _HEAD = '''"""Types of the clients and servicers of {source}."""
 
 from collections.abc import AsyncIterator, Awaitable, Iterator

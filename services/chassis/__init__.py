@@ -11,7 +11,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # structlog.dev imports rich when it finds it, to print to people; no server does, and it would cost each of them 150 ms of its start.
 # A None in sys.modules makes exactly that import fail; afterwards rich can be imported as ever.
 if "rich" not in sys.modules:
-    sys.modules["rich"] = None  # type: ignore[assignment]
+    sys.modules["rich"] = None  # type: ignore[assignment]  # what bars an import, by Python's own rules, and no module
     try:
         importlib.import_module("structlog")
     finally:

@@ -59,6 +59,15 @@ async def worker(tmp_path: Path) -> AsyncIterator[FakeWorker]:
 
 
 @pytest.fixture
+async def workers(tmp_path: Path) -> AsyncIterator[list[FakeWorker]]:
+    """Two of them."""
+    started = [await FakeWorker(tmp_path / f"{number}.sock", f"worker-{number}", f"instance-{number}").start() for number in range(2)]
+    yield started
+    for worker in started:
+        worker.kill()
+
+
+@pytest.fixture
 def routes() -> RoutesInForce:
     """Routes as a router follows them; none yet."""
     return in_force()

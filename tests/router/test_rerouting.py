@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -23,14 +22,6 @@ def half_way(workers: list[FakeWorker], new: ReplicaStatus = NEW):
     loading = replace(NEW, state=ReplicaState.LOADING)
     draining = replace(OLD, state=ReplicaState.DRAINING)
     return [workers[0].status(OLD, loading), workers[1].status(draining, new)]
-
-
-@pytest.fixture
-async def workers(tmp_path: Path) -> AsyncIterator[list[FakeWorker]]:
-    started = [await FakeWorker(tmp_path / f"{number}.sock", f"worker-{number}", f"instance-{number}").start() for number in range(2)]
-    yield started
-    for worker in started:
-        worker.kill()
 
 
 @pytest.fixture

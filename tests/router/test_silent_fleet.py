@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -18,14 +17,6 @@ from tests.router.inference_stand import Stand, request, standing
 async def stand(worker: FakeWorker) -> AsyncIterator[Stand]:
     async with standing([worker]) as built:
         yield built
-
-
-@pytest.fixture
-async def two_workers(tmp_path: Path) -> AsyncIterator[list[FakeWorker]]:
-    started = [await FakeWorker(tmp_path / f"{number}.sock", f"worker-{number}", f"instance-{number}").start() for number in range(2)]
-    yield started
-    for worker in started:
-        worker.kill()
 
 
 async def fall_silent(stand: Stand, worker: FakeWorker) -> Link:
@@ -72,16 +63,16 @@ async def test_who_was_in_flight_is_told_when_it_stays_silent(stand: Stand, work
     assert stand.inference.requests_in_flight == 0
 
 
-async def test_of_several_the_first_who_speaks_answers_for_the_others(two_workers: list[FakeWorker]):
-    async with standing(two_workers) as stand:
-        for worker in two_workers:
+async def test_of_several_the_first_who_speaks_answers_for_the_others(workers: list[FakeWorker]):
+    async with standing(workers) as stand:
+        for worker in workers:
             worker.is_mute = True
         stand.take(*(request([[n, n]]) for n in range(200)))  # chunks of 64, on both
         async with asyncio.timeout(30):
             while not all(link.silence.is_silent for link in stand.dispatch.links):
                 await asyncio.sleep(0.01)
         stand.take(*(request([[n, n]]) for n in range(40)), first_id=201)
-        two_workers[0].speak()
+        workers[0].speak()
         await stand.front.until(240)
 
         assert not stand.front.errors
