@@ -77,25 +77,35 @@ def test_a_wrong_answer_or_an_error_that_overload_does_not_explain_stops_the_run
     check([answer(0.01, SHED), answer(0.01, EXPIRED)], rows())
 
 
-def test_a_closed_loop_measures_from_answer_to_answer_once_it_is_full_and_counts_the_rest_apart():
+def test_a_closed_loop_measures_whole_bursts_once_it_is_full_and_counts_the_rest_apart():
     window = Window(in_flight=2, seconds=1.0)
-    for sent_at, now in [(0.0, 0.5), (0.0, 0.6), (0.5, 0.9), (0.6, 1.7)]:
-        assert not window.is_over
-        window.answered(sent_at, now)
-    window.answered(0.9, 1.8)
+    bursts = [0.5, 0.9, 1.3, 1.7, 2.1]  # two answers each, the second a hundredth later
+    for burst in bursts:
+        for now in (burst, burst + 0.01):
+            window.answered(0.0, now)
 
     assert window.is_over
-    assert (window.begins_at, window.ends_at) == (0.6, 1.7)
-    assert window.taken == [pytest.approx(0.4), pytest.approx(1.1)]
-    assert window.outside == 3
+    assert (window.begin, window.end) == (2, 8)
+    assert window.length == pytest.approx(1.2)
+    assert len(window.taken) / window.length == pytest.approx(2 / 0.4)
+
+
+def test_a_closed_loop_goes_on_until_its_window_is_over():
+    window = Window(in_flight=2, seconds=1.0)
+    for now in (0.5, 0.51, 0.9, 0.91, 1.3, 1.31):
+        window.answered(0.0, now)
+
+    assert not window.is_over
 
 
 def test_a_closed_loop_lasts_longer_rather_than_hold_next_to_nothing():
-    window = Window(in_flight=2, seconds=0.1)
-    for now in (0.5, 0.6, 5.0, 6.0):
+    window = Window(in_flight=2, seconds=0.1, least=4)
+    for now in (0.5, 0.51, 5.0, 5.01, 6.0, 6.01):
         window.answered(0.0, now)
+    assert not window.is_over
+    window.answered(0.0, 7.0)
 
-    assert (len(window.taken), window.ends_at) == (2, 6.0)
+    assert (window.is_over, len(window.taken), window.length) == (True, 4, pytest.approx(5.5))
 
 
 def test_a_server_that_only_fails_ends_the_loop():
