@@ -20,7 +20,7 @@ help: ## Show this list
 
 setup: $(STAMP) ## Install everything from uv.lock into .venv; leaves .venv/bin/penstock
 
-$(STAMP): pyproject.toml uv.lock deploy/setup/bootstrap.sh deploy/setup/front.sh $(FRONT)
+$(STAMP): pyproject.toml uv.lock deploy/setup/bootstrap.sh deploy/setup/front.sh deploy/setup/bytecode.py $(FRONT)
 	@deploy/setup/bootstrap.sh
 	@touch $@
 
@@ -53,6 +53,7 @@ demo: setup ## Build real models, serve them, ask them in every way; then run a 
 	$(BIN)/python -m examples.mesh
 
 bench: setup ## Race against the peers and the limits on one core, write bench/results (about 20 minutes)
+	$(BIN)/python deploy/setup/bytecode.py
 	$(BIN)/python -m bench $(ARGS)
 
 faults: setup ## Break things under load at random, check every answer, write RELIABILITY.md (about 40 minutes, resumable)

@@ -3,7 +3,7 @@
 #
 # Needs Python 3.11 or newer, make and the package registries. A missing or older uv is installed by pip into .cache/uv-venv and
 # nowhere else. Whatever uv is used can be found as .cache/bin/uv afterwards; the packaging tests build with it. Where cargo is there,
-# front.sh adds the gRPC engine in Rust.
+# front.sh adds the gRPC engine in Rust; bytecode.py leaves bytecode of what our processes import.
 set -euo pipefail
 
 readonly UV_PINNED=0.13.9
@@ -71,6 +71,7 @@ main() {
   UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON_DOWNLOADS=never .cache/bin/uv sync \
     --quiet --locked --python "$python" --extra mesh --group dev --group examples
   deploy/setup/front.sh
+  .venv/bin/python deploy/setup/bytecode.py || say 'bytecode could not be left behind: every start compiles what it imports'
   say 'done: .venv/bin/penstock'
 }
 
