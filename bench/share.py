@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -53,14 +54,21 @@ def check(server: Server, workload: Workload) -> None:
 
 
 def _one(arena: Arena, server: Server, workload: Workload, limit: float) -> None:
+    place = f"online.{workload.name}"
     _ask(server, workload, WARM_UP_SECONDS)
+    _share(arena, server, workload, limit, place)
+    arena.figures.add(f"{place}.limit_rows_per_second", limit, "1/s")
+    if workload.wide_in_flight:
+        wide = replace(workload, in_flight=workload.wide_in_flight)
+        _share(arena, server, wide, limit, f"{place}.c{wide.in_flight}")
+
+
+def _share(arena: Arena, server: Server, workload: Workload, limit: float, place: str) -> None:
     counted = server.answered()
     run = _ask(server, workload, arena.seconds)
     compare_counts(server, run, counted, workload.in_flight)
     rows_per_second = run.requests * workload.rows / run.seconds
-    place = f"online.{workload.name}"
     arena.figures.add(f"{place}.rows_per_second", rows_per_second, "1/s")
-    arena.figures.add(f"{place}.limit_rows_per_second", limit, "1/s")
     arena.figures.add(f"{place}.of_limit", rows_per_second / limit, "share")
 
 

@@ -47,6 +47,8 @@ class Workload:
     feeds: Mapping[int, Sequence[Feed]]
     """The raw loop's batches, by size."""
     in_flight: int
+    wide_in_flight: int = 0
+    """For a further figure: so many that the server may sort as many as the raw loop; 0 for none."""
 
 
 def tiny32(folder: Path) -> Workload:
@@ -100,6 +102,7 @@ def sentences(folder: Path) -> Workload:
         answers=[_pooled(loaded.run(None, _padded([one]))[0]) for one in tokens[:4]],
         feeds=feeds,
         in_flight=64,
+        wide_in_flight=SENTENCES,
     )
 
 
