@@ -17,7 +17,9 @@ import structlog
 from prometheus_client.metrics_core import Metric
 
 from services.chassis.clock import Clock
+from services.chassis.key_files import Stamps, check_key, stamps
 from services.chassis.metrics import Merge
+from services.chassis.peer_identity import PeerRule, vetted
 from services.chassis.process import running
 
 LOOK_SECONDS = 10.0
@@ -37,15 +39,18 @@ class CertificateFiles:
     key: Path | None = None
     authorities: Path | None = None
     """Who vouches for the other side."""
+    revocations: Path | None = None
+    """Lists of the certificates that authorities have taken back; with it, an authority without a list in force vouches for nobody."""
+    peers: PeerRule | None = None
+    """Who the other side must be by its certificate, beside being vouched for."""
 
-    def stamps(self) -> tuple[tuple[int, int], ...]:
+    def stamps(self) -> Stamps:
         """Return what changes when a file is replaced.
 
         Raises:
             OSError: a file is not there.
         """
-        paths = (path for path in (self.certificate, self.key, self.authorities) if path is not None)
-        return tuple((stat.st_mtime_ns, stat.st_ino) for stat in (path.stat() for path in paths))
+        return stamps((self.certificate, self.key, self.authorities, self.revocations))
 
 
 class FollowedTls:
@@ -56,11 +61,17 @@ class FollowedTls:
 
         Raises:
             OSError: a file cannot be read, or (`ssl.SSLError`) holds no certificate or key that fit.
+            KeyExposed: others may read the key.
         """
         self._files = files
         self._make = make
         self._stamps = files.stamps()
         self._context = make(files)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the other side has to be who is called: a handshake needs its name then."""
+        return self._context.check_hostname or (self._files.peers is not None and self._files.peers.is_named)
 
     def context(self) -> ssl.SSLContext:
         """Return the context in force."""
@@ -80,8 +91,8 @@ def client_side(files: CertificateFiles) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(files.authorities))
     context.check_hostname = False
     if files.certificate is not None:
-        context.load_cert_chain(files.certificate, files.key)
-    return context
+        _identify(context, files.certificate, files.key)
+    return _strict(context, files)
 
 
 def named_client_side(files: CertificateFiles) -> ssl.SSLContext:
@@ -96,6 +107,7 @@ def server_side(files: CertificateFiles) -> ssl.SSLContext:
 
     Raises:
         OSError: a file cannot be read, or (`ssl.SSLError`) holds no certificate or key that fit.
+        KeyExposed: others may read the key.
     """
     followed = FollowedTls(files, _server_side)
     listening = _server_side(files)
@@ -110,11 +122,26 @@ def server_side(files: CertificateFiles) -> ssl.SSLContext:
 
 def _server_side(files: CertificateFiles) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(str(files.certificate), files.key)
-    if files.authorities is not None:
-        context.load_verify_locations(files.authorities)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
+    if files.certificate is not None:
+        _identify(context, files.certificate, files.key)
+    if files.authorities is None:
+        return context
+    context.load_verify_locations(files.authorities)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return _strict(context, files)
+
+
+def _identify(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    check_key(key or certificate)
+    context.load_cert_chain(certificate, key)
+
+
+def _strict(context: ssl.SSLContext, files: CertificateFiles) -> ssl.SSLContext:
+    """Ask for more than somebody who vouches."""
+    if files.revocations is not None:
+        context.load_verify_locations(files.revocations)
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    return context if files.peers is None else vetted(context, files.peers)
 
 
 class CertificateWatch:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from services.chassis.breaker import Breaker, BreakerPolicy
 from services.chassis.clock import Clock
+from services.chassis.key_files import check_key
 from services.chassis.metrics import Asked, Collected
 from services.chassis.process import CannotStart
 
@@ -123,11 +124,16 @@ class RedisClient:
         self._client: Any = None
 
     async def __aenter__(self) -> Self:
-        """Look whether the package is there; Redis itself may be away.
+        """Look whether the package is there, and the key fit to be used; Redis itself may be away.
 
         Raises:
-            CannotStart: it is not installed.
+            CannotStart: it is not installed, or the key is not there or one that others may read.
         """
+        try:
+            if self._settings.key is not None:
+                check_key(self._settings.key)
+        except OSError as error:
+            raise CannotStart(f"redis.key: {error}") from None
         try:
             import redis.asyncio  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  only a process that has a Redis needs it
         except ImportError:

@@ -9,6 +9,9 @@ from typing import Any
 import grpc
 import structlog
 
+from services.chassis.key_files import check_key, stamps
+from services.chassis.peer_identity import PeerRule
+
 log = structlog.get_logger(__name__)
 
 
@@ -20,6 +23,10 @@ class TlsFiles:
     private_key: Path
     client_authorities: Path | None = None
     """Certificates of the authorities that clients must have theirs from; None asks clients for none."""
+    client_revocations: Path | None = None
+    """Lists of the certificates that those authorities have taken back."""
+    clients: PeerRule | None = None
+    """Who clients must be by their certificates, where the face that has these files asks for that."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -32,6 +39,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
     Raises:
         OSError: a file cannot be read.
+        KeyExposed: others may read the key.
     """
     source = _Source(files)
     return grpc.dynamic_ssl_server_credentials(source.first, source.newest, files.client_authorities is not None)
@@ -42,27 +50,25 @@ class _Source:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._stamps = self._look()
+        self._stamps = stamps(files.paths)
         self.first = self._read()
 
     def newest(self) -> Any:
         """Return the new configuration, None when the files are the old ones; gRPC's threads call this at every handshake."""
         try:
-            stamps = self._look()
-            if stamps == self._stamps:
+            found = stamps(self._files.paths)
+            if found == self._stamps:
                 return None
             fresh = self._read()
         except OSError as error:
             log.warning("tls_files_unreadable", reason=str(error))
             return None
-        self._stamps = stamps
+        self._stamps = found
         log.info("tls_files_reloaded", certificate_chain=str(self._files.certificate_chain))
         return fresh
 
-    def _look(self) -> tuple[tuple[int, int], ...]:
-        return tuple((stat.st_mtime_ns, stat.st_ino) for stat in (path.stat() for path in self._files.paths))
-
     def _read(self) -> grpc.ServerCertificateConfiguration:
+        check_key(self._files.private_key)
         pair = (self._files.private_key.read_bytes(), self._files.certificate_chain.read_bytes())
         authorities = self._files.client_authorities
         return grpc.ssl_server_certificate_configuration([pair], authorities.read_bytes() if authorities is not None else None)

@@ -236,6 +236,8 @@ async def _startable(opening: AbstractAsyncContextManager[T]) -> AsyncGenerator[
     async with AsyncExitStack() as stack:
         try:
             part = await stack.enter_async_context(opening)
+        except CannotStart:
+            raise  # it says itself what to do
         except OSError as error:
             raise CannotStart(f"{error.strerror or error}: choose another address, or stop who holds it") from error
         except ServingError as error:

@@ -11,6 +11,7 @@ from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
 from services.chassis.logs import Level
 from services.chassis.metrics_server import ScrapeSettings
+from services.chassis.peer_identity import TRUST_DOMAIN, Role, rule_of
 from services.chassis.tls_files import TlsFiles
 
 
@@ -32,6 +33,11 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     tls_key: Path | None = None
     tls_client_authorities: Path | None = None
     """PEM file of the authorities that callers' certificates must come from; none asks callers for no certificate."""
+    tls_client_revocations: Path | None = None
+    """PEM file of their lists of revoked certificates, one of each authority."""
+    trust_domain: str = Field(default="", pattern=TRUST_DOMAIN)
+    """Both faces are only for certificates that carry `spiffe://<trust_domain>/router/<id>` or `…/operator/<id>`; empty lets in all that
+    the authorities signed."""
     bus: BusSettings = BusSettings()
     """Kafka: what is decided goes out there, and what is observed comes in."""
     database: str = ""
@@ -63,6 +69,8 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls_client_authorities is not None and self.tls_certificate is None:
             raise ValueError("tls_client_authorities needs tls_certificate and tls_key")
+        if (self.trust_domain or self.tls_client_revocations is not None) and self.tls_client_authorities is None:
+            raise ValueError("trust_domain and tls_client_revocations are about callers' certificates: set tls_client_authorities")
         return self
 
     @property
@@ -70,7 +78,13 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
         """What its faces identify themselves with; None serves in the clear."""
         if self.tls_certificate is None or self.tls_key is None:
             return None
-        return TlsFiles(certificate_chain=self.tls_certificate, private_key=self.tls_key, client_authorities=self.tls_client_authorities)
+        return TlsFiles(
+            certificate_chain=self.tls_certificate,
+            private_key=self.tls_key,
+            client_authorities=self.tls_client_authorities,
+            client_revocations=self.tls_client_revocations,
+            clients=rule_of(self.trust_domain, Role.ROUTER, Role.OPERATOR),
+        )
 
     @property
     def database_url(self) -> str:

@@ -17,6 +17,7 @@ from penstock.v1 import controller_pb2 as pb
 from services.chassis.grpc_status import trailers_of
 from services.chassis.tls_files import TlsFiles, server_credentials
 from services.controller.callers import Caller
+from services.controller.grpc_peers import GrpcPeers
 from services.controller.rights import RIGHTS, Operation, needs_operator
 
 SERVICE = "penstock.v1.Controller"
@@ -55,8 +56,9 @@ async def serving_grpc(
     """
     if missing := _METHODS.keys() - (operations.keys() & RIGHTS.keys()):
         raise ValueError(f"no operation or no right for {', '.join(sorted(missing))}")
+    peers = GrpcPeers(tls)
     server = grpc.aio.server(options=(("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES), ("grpc.so_reuseport", 0)))
-    server.add_registered_method_handlers(SERVICE, {name: _method(name, operations[name], callers) for name in _METHODS})
+    server.add_registered_method_handlers(SERVICE, {name: _method(name, operations[name], callers, peers) for name in _METHODS})
     try:
         port = server.add_insecure_port(target) if tls is None else server.add_secure_port(target, server_credentials(tls))
     except RuntimeError as error:
@@ -69,13 +71,14 @@ async def serving_grpc(
         await server.stop(STOP_SECONDS)
 
 
-def _method(name: str, operation: Operation, callers: Callers) -> Any:
+def _method(name: str, operation: Operation, callers: Callers, peers: GrpcPeers) -> Any:
     streams = _METHODS[name].client_streaming
     request_type = getattr(pb, f"{name}Request")
 
     async def behaviour(request: Any, context: Context) -> bytes:
         arrived_at = time.monotonic()
         try:
+            peers.check(context)
             caller = await callers.of(_key(context), writes=needs_operator(name))
             caller = caller.arriving(arrived_at)
             answer = await operation(caller, _decoded_stream(request_type, request) if streams else _decoded(request_type, request))

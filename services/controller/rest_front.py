@@ -93,7 +93,13 @@ async def serving_rest(app: FastAPI, host: str, port: int, tls: TlsFiles | None 
 def _tls_factory(tls: TlsFiles | None) -> Callable[..., ssl.SSLContext] | None:
     if tls is None:
         return None
-    files = CertificateFiles(certificate=tls.certificate_chain, key=tls.private_key, authorities=tls.client_authorities)
+    files = CertificateFiles(
+        certificate=tls.certificate_chain,
+        key=tls.private_key,
+        authorities=tls.client_authorities,
+        revocations=tls.client_revocations,
+        peers=tls.clients,
+    )
     return lambda *_: server_side(files)
 
 

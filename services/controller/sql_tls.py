@@ -13,11 +13,13 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import URL
 
 from penstock.contracts.errors import InvalidInput
+from services.chassis.key_files import check_key
 
 WORDS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 MODES = ("disable", "require", "verify-ca", "verify-full")
@@ -50,5 +52,6 @@ def _context(mode: str, said: dict[str, str]) -> ssl.SSLContext:
     if mode == "require":
         context.verify_mode = ssl.CERT_NONE
     if "sslcert" in said:
+        check_key(Path(said["sslkey"]))
         context.load_cert_chain(said["sslcert"], said["sslkey"])
     return context

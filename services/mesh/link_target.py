@@ -38,7 +38,7 @@ class LinkTarget:
         host, _, port = place.rpartition(":")
         tls = self.tls.context() if self.tls is not None else None
         # The certificate of an impostor at the worker's address carries another name.
-        name = None if tls is None else self.worker_id if tls.check_hostname else host
+        name = None if self.tls is None else self.worker_id if self.tls.is_named else host
         refusal: OSError | None = None
         for address in await self.lookup.addresses(host):
             try:

@@ -238,6 +238,8 @@ async def _listening(opening: AbstractAsyncContextManager[T], port: int) -> Asyn
     async with AsyncExitStack() as stack:
         try:
             face = await stack.enter_async_context(opening)
+        except CannotStart:
+            raise
         except OSError as error:
             raise CannotStart(
                 f"cannot listen on port {port}: {error.strerror or error}; choose another port or stop who holds it"

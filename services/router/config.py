@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
 from services.chassis.metrics_server import ScrapeSettings
+from services.chassis.peer_identity import TRUST_DOMAIN
 from services.chassis.redis_client import RedisSettings
 from services.router.grpc_engine import Engine
 
@@ -58,6 +59,11 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     link_key: Path | None = None
     link_worker_names: bool = False
     """Whether a worker's certificate must carry its worker id as a DNS name, beside coming from the authorities."""
+    link_revocations: Path | None = None
+    """PEM file of the authorities' lists of revoked certificates, one of each authority."""
+    trust_domain: str = Field(default="", pattern=TRUST_DOMAIN)
+    """Workers' certificates on links must carry `spiffe://<trust_domain>/worker/<worker id>`, those of controllers
+    `spiffe://<trust_domain>/controller/<id>`; empty asks for authorities and names only."""
     bus: BusSettings = BusSettings()
     """Kafka, in the whole mesh; without it routes are what models declare."""
     redis: RedisSettings = RedisSettings()

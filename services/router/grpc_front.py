@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from services.chassis.clock import Clock
+from services.chassis.key_files import check_key
 from services.chassis.tls_files import TlsFiles
 from services.router.call_buffer import CallBuffer
 from services.router.column_front import MODULE, ColumnFront, ColumnFrontOptions
@@ -108,7 +109,10 @@ async def open_grpc(options: GrpcOptions, control: Control, clock: Clock) -> Asy
 
     Raises:
         OSError: the port cannot be bound, a certificate cannot be read, or the engine asked for is not there.
+        KeyExposed: others may read the key; one that is exposed later leaves the one before in force.
     """
+    if options.tls is not None:
+        check_key(options.tls.private_key)
     try:
         engine = options.chosen
     except CannotServe as error:

@@ -33,6 +33,7 @@ import structlog
 import uvicorn
 
 from penstock.contracts.errors import ServingError
+from services.chassis.key_files import check_key
 from services.chassis.tls_files import TlsFiles
 from services.router.call_buffer import OPEN_CALLS_LIMIT, CallBuffer
 from services.router.control import Control
@@ -141,8 +142,11 @@ class HttpFront:
 
         Raises:
             OSError: the port cannot be bound, or a certificate cannot be read.
+            KeyExposed: others may read the key.
         """
         options = self._options
+        if options.tls is not None:
+            check_key(options.tls.private_key)
         self._socket = _bound(options)
         self.port = self._socket.getsockname()[1]
         config = self._server.config

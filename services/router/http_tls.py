@@ -9,6 +9,7 @@ import ssl
 
 import structlog
 
+from services.chassis.key_files import Stamps, check_key, stamps
 from services.chassis.tls_files import TlsFiles
 
 log = structlog.get_logger(__name__)
@@ -26,10 +27,11 @@ class RenewedCertificate:
     def look(self) -> None:
         """Load the files if they have changed since the last look."""
         try:
-            stamps = _stamps(self._files)
-            if stamps == self._stamps:
+            found = _stamps(self._files)
+            if found == self._stamps:
                 return
-            self._stamps = stamps
+            self._stamps = found
+            check_key(self._files.private_key)
             # A pair that does not match would leave the context half renewed, so it is tried on another one first.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(str(self._files.certificate_chain), str(self._files.private_key))
             self._context.load_cert_chain(str(self._files.certificate_chain), str(self._files.private_key))
@@ -39,5 +41,5 @@ class RenewedCertificate:
         log.info("tls_files_reloaded", certificate_chain=str(self._files.certificate_chain))
 
 
-def _stamps(files: TlsFiles) -> tuple[tuple[int, int], ...]:
-    return tuple((stat.st_mtime_ns, stat.st_ino) for stat in (path.stat() for path in (files.certificate_chain, files.private_key)))
+def _stamps(files: TlsFiles) -> Stamps:
+    return stamps((files.certificate_chain, files.private_key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.chassis.certificates import CertificateFiles, CertificateWatch, FollowedTls, client_side, named_client_side
+from services.chassis.peer_identity import Role, rule_of
 from services.chassis.process import CannotStart
 from services.router.config import RouterSettings
 
@@ -11,11 +12,21 @@ def link_tls(settings: RouterSettings) -> FollowedTls | None:
     """Return what links over TCP are made with; None without authorities.
 
     Raises:
-        CannotStart: a file cannot be used.
+        CannotStart: a file cannot be used, or a setting has no other that it needs.
     """
+    if settings.link_authorities is None and settings.link_revocations is not None:
+        raise CannotStart("link_revocations is about certificates of workers: set link_authorities")
+    if settings.trust_domain and settings.link_authorities is None and settings.controller_authorities is None:
+        raise CannotStart("trust_domain is about certificates of workers and controllers: set link_authorities or controller_authorities")
     if settings.link_authorities is None:
         return None
-    files = CertificateFiles(certificate=settings.link_certificate, key=settings.link_key, authorities=settings.link_authorities)
+    files = CertificateFiles(
+        certificate=settings.link_certificate,
+        key=settings.link_key,
+        authorities=settings.link_authorities,
+        revocations=settings.link_revocations,
+        peers=rule_of(settings.trust_domain, Role.WORKER, is_named=True),
+    )
     try:
         # Without names workers are known by the authority that signed them and by the instance id of the handshake.
         return FollowedTls(files, named_client_side if settings.link_worker_names else client_side)
@@ -34,7 +45,10 @@ def controller_tls(settings: RouterSettings) -> CertificateFiles | None:
     if settings.controller_certificate is not None and settings.controller_authorities is None:
         raise CannotStart("controller_certificate needs controller_authorities: without them controllers are called in the clear")
     files = CertificateFiles(
-        certificate=settings.controller_certificate, key=settings.controller_key, authorities=settings.controller_authorities
+        certificate=settings.controller_certificate,
+        key=settings.controller_key,
+        authorities=settings.controller_authorities,
+        peers=rule_of(settings.trust_domain, Role.CONTROLLER),
     )
     if files.authorities is None:
         return None

@@ -11,6 +11,7 @@ from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
 from services.chassis.logs import Level
 from services.chassis.metrics_server import ScrapeSettings
+from services.chassis.peer_identity import TRUST_DOMAIN
 
 
 class ArtefactSettings(BaseModel, extra="forbid", frozen=True):
@@ -73,6 +74,10 @@ class WorkerSettings(Settings, env_prefix="PENSTOCK_WORKER__"):
     """PEM file of its key."""
     link_authorities: Path | None = None
     """PEM file of the authorities that routers' certificates must come from: the links are mutual TLS then."""
+    link_revocations: Path | None = None
+    """PEM file of their lists of revoked certificates, one of each authority."""
+    trust_domain: str = Field(default="", pattern=TRUST_DOMAIN)
+    """Links are only for certificates that carry `spiffe://<trust_domain>/router/<id>`; empty lets in all that the authorities signed."""
     scrape: ScrapeSettings = ScrapeSettings()
     """Where this process alone shows its metrics over TCP."""
     gpu_type: str = Field(default="", max_length=63)
@@ -103,6 +108,8 @@ class WorkerSettings(Settings, env_prefix="PENSTOCK_WORKER__"):
             raise ValueError("link_certificate and link_key go together")
         if self.link_authorities is not None and self.link_certificate is None:
             raise ValueError("link_authorities needs link_certificate and link_key")
+        if (self.trust_domain or self.link_revocations is not None) and self.link_authorities is None:
+            raise ValueError("trust_domain and link_revocations are about certificates of routers: set link_authorities")
         if self.link_host is None and (self.link_certificate is not None or self.link_advertised_host is not None):
             raise ValueError("link_certificate and link_advertised_host are for links over TCP: set link_host")
         return self

@@ -39,7 +39,7 @@ class LinkServer:
 
         Args:
             address: `unix:/path`, made with mode 0600, or `tcp:host:port`; port 0 chooses a free one.
-            tls: for TCP; a context that requires client certificates makes the link mutual.
+            tls: for TCP; a context that requires client certificates makes the link mutual, and it ends the handshake with strangers.
         """
         kind, _, place = address.partition(":")
         loop = asyncio.get_running_loop()

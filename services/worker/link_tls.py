@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 from services.chassis.certificates import CertificateFiles, CertificateWatch, server_side
+from services.chassis.peer_identity import Role, rule_of
 from services.chassis.process import CannotStart
 from services.worker.config import WorkerSettings
 
@@ -17,7 +18,13 @@ def link_tls(settings: WorkerSettings) -> ssl.SSLContext | None:
     """
     if settings.link_certificate is None:
         return None
-    files = CertificateFiles(certificate=settings.link_certificate, key=settings.link_key, authorities=settings.link_authorities)
+    files = CertificateFiles(
+        certificate=settings.link_certificate,
+        key=settings.link_key,
+        authorities=settings.link_authorities,
+        revocations=settings.link_revocations,
+        peers=rule_of(settings.trust_domain, Role.ROUTER),
+    )
     try:
         return server_side(files)
     except OSError as error:

@@ -20,6 +20,7 @@ from services.chassis.certificates import (
     named_client_side,
     server_side,
 )
+from tests.authority import write_key
 
 
 class Side:
@@ -34,7 +35,7 @@ class Side:
         assert self.files.certificate is not None
         assert self.files.key is not None
         self.files.certificate.write_bytes(leaf.cert_chain_pems[0].bytes())
-        self.files.key.write_bytes(leaf.private_key_pem.bytes())
+        write_key(self.files.key, leaf.private_key_pem.bytes())
 
     def trust(self, *authorities: trustme.CA) -> None:
         assert self.files.authorities is not None

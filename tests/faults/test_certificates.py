@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.authority import write_key
 from tests.faults import oracle
 from tests.faults.caller import Caller
 from tests.faults.figures import record
@@ -122,9 +123,7 @@ class Certificates:
         return [word for one in sets for word in ("--set", one)]
 
     def _put(self, name: str, content: bytes) -> None:
-        staged = self.folder / f"{name}.new"
-        staged.write_bytes(content)
-        staged.rename(self.folder / name)
+        write_key(self.folder / name, content)
 
 
 async def refusals(running: World) -> set[str]:

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from penstock import Client, ServingError
+from tests.authority import write_key
 from tests.flows.models import write_repository
 from tests.integration.processes import events, process, until
 
@@ -25,7 +26,7 @@ def certificates(tmp_path: Path) -> dict[str, str]:
         leaf = authority.issue_cert("127.0.0.1")
         # One file serves as certificate chain and as the authorities that are trusted.
         (tmp_path / f"{name}.pem").write_bytes(leaf.cert_chain_pems[0].bytes() + authority.cert_pem.bytes())
-        (tmp_path / f"{name}.key").write_bytes(leaf.private_key_pem.bytes())
+        write_key(tmp_path / f"{name}.key", leaf.private_key_pem.bytes())
     return {path.name: str(path) for path in tmp_path.iterdir() if path.suffix in {".pem", ".key"}}
 
 

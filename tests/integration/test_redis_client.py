@@ -16,6 +16,7 @@ from services.chassis.breaker import BreakerPolicy
 from services.chassis.clock import SystemClock
 from services.chassis.redis_client import RedisClient, RedisSettings
 from services.stack.redis_store import Redis
+from tests.authority import write_key
 
 PATIENT = BreakerPolicy(first_pause_seconds=0.05, longest_pause_seconds=0.2)
 PING = [("PING",)]
@@ -131,7 +132,7 @@ async def test_tls_is_spoken_with_whom_the_given_authority_vouches_for_by_whom_t
     paths = {name: tmp_path / f"{name}.pem" for name in ("authority", "certificate", "key", "stranger")}
     authority.cert_pem.write_to_path(str(paths["authority"]))
     certificate.cert_chain_pems[0].write_to_path(str(paths["certificate"]))
-    certificate.private_key_pem.write_to_path(str(paths["key"]))
+    write_key(paths["key"], certificate.private_key_pem.bytes())
     trustme.CA().cert_pem.write_to_path(str(paths["stranger"]))
     files = ("--tls-cert-file", paths["certificate"], "--tls-key-file", paths["key"], "--tls-ca-cert-file", paths["authority"])
     shown = {"certificate": paths["certificate"], "key": paths["key"]}

@@ -27,6 +27,7 @@ from services.controller.rest_front import rest_app, serving_rest
 from services.router.config import RouterSettings
 from services.router.controller_link import Addresses, ControllerLink, Refusal
 from services.router.link_tls import controller_tls
+from tests.authority import write_key
 
 METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["Controller"].methods]
 MODELS = pb.ListModelsRequest().SerializeToString()
@@ -52,7 +53,7 @@ class Side:
     def issue(self, authority: trustme.CA, *names: str) -> None:
         leaf = authority.issue_cert(*names)
         (self.folder / "chain.pem").write_bytes(leaf.cert_chain_pems[0].bytes())
-        (self.folder / "key.pem").write_bytes(leaf.private_key_pem.bytes())
+        write_key(self.folder / "key.pem", leaf.private_key_pem.bytes())
 
     def trust(self, *authorities: trustme.CA) -> None:
         (self.folder / "ca.pem").write_bytes(b"".join(one.cert_pem.bytes() for one in authorities))

@@ -16,6 +16,7 @@ from penstock.oip.v2.inference_pb2_grpc import GRPCInferenceServiceStub
 from services.chassis.tls_files import TlsFiles
 from services.router.grpc_engine import Engine
 from services.router.grpc_front import GrpcOptions
+from tests.authority import write_key
 from tests.router.front_cases import UNBOUNDED, request
 from tests.router.grpc_face import ENGINES, opened, refused, stream
 
@@ -40,7 +41,7 @@ def tls_files(authority: trustme.CA, tmp_path: Path) -> TlsFiles:
 
 def write_certificate(authority: trustme.CA, folder: Path) -> None:
     issued = authority.issue_cert("localhost")
-    issued.private_key_pem.write_to_path(folder / "key.pem")
+    write_key(folder / "key.pem", issued.private_key_pem.bytes())
     (folder / "chain.pem").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
 
 

@@ -11,6 +11,7 @@ import trustme
 
 from services.chassis.tls_files import TlsFiles
 from services.router.http_front import HttpOptions
+from tests.authority import write_key
 from tests.router.http_raw import LIVE, ids, infer, until
 from tests.router.http_stand import on_uvloop, serving
 
@@ -160,6 +161,5 @@ def certificate(folder: Path) -> TlsFiles:
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")
     for name, blob in (("key.pem", issued.private_key_pem), ("chain.pem", issued.cert_chain_pems[0]), ("ca.pem", authority.cert_pem)):
-        blob.write_to_path(str(folder / f"{name}.new"))
-        (folder / f"{name}.new").rename(folder / name)
+        write_key(folder / name, blob.bytes())
     return TlsFiles(certificate_chain=folder / "chain.pem", private_key=folder / "key.pem")

@@ -1,5 +1,6 @@
 //! Certificates from files, read again when a file changes.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,7 +14,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::options::TlsPaths;
 
-type Stamps = Vec<Option<SystemTime>>;
+type Stamps = Vec<Option<(SystemTime, u32)>>;
 
 /// Gives each connection the newest certificates that could be read.
 pub struct Certificates {
@@ -45,11 +46,16 @@ impl Certificates {
 
 fn look(paths: &TlsPaths) -> Stamps {
     let all = [Some(&paths.certificate_chain), Some(&paths.private_key), paths.client_authorities.as_ref()];
-    all.into_iter().flatten().map(|path| path.metadata().and_then(|found| found.modified()).ok()).collect()
+    let stamp = |path: &std::path::PathBuf| {
+        let found = path.metadata()?;
+        Ok::<_, std::io::Error>((found.modified()?, found.mode()))
+    };
+    all.into_iter().flatten().map(|path| stamp(path).ok()).collect()
 }
 
 fn read(paths: &TlsPaths) -> Result<TlsAcceptor, String> {
     let chain = certificates(&paths.certificate_chain)?;
+    check_key(&paths.private_key)?;
     let key = PrivateKeyDer::from_pem_file(&paths.private_key).map_err(|error| unusable(&paths.private_key, error))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
@@ -68,6 +74,16 @@ fn read(paths: &TlsPaths) -> Result<TlsAcceptor, String> {
     let mut config = builder.with_single_cert(chain, key).map_err(|error| unusable(&paths.private_key, error))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config).into())
+}
+
+/// Refuse a key that others may read, by the rule of services/chassis/key_files.py: 0600, or 0640 where it is root's.
+fn check_key(path: &Path) -> Result<(), String> {
+    let found = path.metadata().map_err(|error| unusable(path, error))?;
+    let (mode, allowed) = (found.mode() & 0o777, if found.uid() == 0 { 0o740 } else { 0o700 });
+    if mode & !allowed == 0 {
+        return Ok(());
+    }
+    Err(unusable(path, format!("others may read this private key (mode {mode:04o}): chmod 600 {}", path.display())))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
