@@ -56,6 +56,10 @@ class GrpcioOptions:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", int(self.reuse_port)),
             ("grpc.max_concurrent_streams", self.max_concurrent_streams),
+            # Calls that wait to be looked at: beyond 1,000 grpcio ends some, beyond 3,000 all, with CANCELLED, which no client retries. One
+            # flood of calls that are reset again would so end the calls of others.
+            ("grpc.server.max_pending_requests", self.open_calls_limit),
+            ("grpc.server.max_pending_requests_hard_limit", self.open_calls_limit),
             # One limit: between two, grpcio refuses by chance.
             ("grpc.max_metadata_size", self.max_metadata_bytes),
             ("grpc.absolute_max_metadata_size", self.max_metadata_bytes),

@@ -1,16 +1,13 @@
-"""Hostile HTTP/2: frames that no gRPC library would send, floods, and clients that never read.
+"""Hostile HTTP/2: frames that no gRPC library would send, and clients that never read.
 
-Floods are bounded in count, and so in time. What is owed: the connection or the call ends, or what is sent costs little; everybody else is
-served meanwhile. Where the engines differ the row says how. pygrpc-native 0.5.0 answers every PING and SETTINGS, however many there are:
-0.3 µs each, so a flood buys less of our processor than it costs of the sender's; penstock-front stands on the same HTTP/2 library and does
-likewise. pygrpc-native also takes `grpc-timeout` that it cannot read for none.
+What is owed: the connection or the call ends, or what is sent costs little; everybody else is served meanwhile. Where the engines differ
+the row says how: pygrpc-native 0.5.0 takes `grpc-timeout` that it cannot read for none.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,32 +16,22 @@ import pytest
 
 from services.router.grpc_engine import Engine
 from tests.hostile import http2
-from tests.hostile.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, NO_WINDOW, Wire, connected, frame, grpc_headers, grpc_message
+from tests.hostile.endings import (
+    CLOSED,
+    DEADLINE_EXCEEDED,
+    EXHAUSTED,
+    INTERNAL,
+    INVALID,
+    OK,
+    OPEN,
+    ROUNDS,
+    UNIMPLEMENTED,
+    Ending,
+    ending,
+    owed,
+)
+from tests.hostile.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, NO_WINDOW, Wire, connected, grpc_headers, grpc_message
 from tests.hostile.stand import FLAT_BYTES, GOOD, Target
-
-OK, DEADLINE_EXCEEDED, EXHAUSTED, UNIMPLEMENTED, INTERNAL, INVALID, UNAVAILABLE = 0, 4, 8, 12, 13, 3, 14
-CLOSED = "closed"
-OPEN = "open"
-Ending = int | str
-CPU_SECONDS = 1.0
-"""How much processor time of the router a flood may take; one that lasts longer may take a core meanwhile."""
-PUSHES = 50
-ROUNDS = 3
-"""In one of these memory must not grow: an allocator may still be filling its arenas in the first, a leak goes on."""
-
-
-def ending(wire: Wire, *, seconds: float = 2.0) -> Ending:
-    """Wait for how stream 1 ends: its grpc-status, CLOSED with the connection, or OPEN."""
-    wire.until(lambda: wire.status() is not None or wire.count(http2.GOAWAY), seconds=seconds)
-    status = wire.status()
-    return status if status is not None else CLOSED if wire.is_closed or wire.count(http2.GOAWAY) else OPEN
-
-
-def owed(engine: Engine, native: Ending, grpcio: Ending, columns: Ending | None) -> Ending:
-    """Return the ending of an engine; where nothing else is said, penstock-front's is pygrpc-native's."""
-    if engine is Engine.GRPCIO:
-        return grpcio
-    return native if engine is not Engine.COLUMNS or columns is None else columns
 
 
 def with_header(name: bytes, value: bytes) -> Callable[[Wire], None]:
@@ -107,86 +94,6 @@ def test_a_call_against_the_rules_ends_as_its_engine_owes(row: Row, target: Targ
         expected = row.owed(target.engine)
         assert ending(wire, seconds=0.3 if expected == OPEN else 2.0) == expected
     target.assert_unharmed()
-
-
-def rapid_reset(number: int) -> bytes:
-    streams = range(200 * number + 1, 200 * number + 201, 2)
-    reset = struct.pack(">I", 8)
-    return b"".join(
-        frame(HEADERS, grpc_headers(), flags=END_HEADERS, stream=one) + frame(http2.RST_STREAM, reset, stream=one) for one in streams
-    )
-
-
-def whole_calls_reset(number: int) -> bytes:
-    call, body, reset = grpc_headers(), grpc_message(GOOD), struct.pack(">I", 8)
-    streams = range(200 * number + 1, 200 * number + 201, 2)
-    return b"".join(
-        frame(HEADERS, call, flags=END_HEADERS, stream=one)
-        + frame(DATA, body, flags=END_STREAM, stream=one)
-        + frame(http2.RST_STREAM, reset, stream=one)
-        for one in streams
-    )
-
-
-def after_headers(sent: bytes, *, flags: int) -> Callable[[int], bytes]:
-    return lambda number: (b"" if number else frame(HEADERS, grpc_headers(), flags=flags, stream=1)) + sent
-
-
-MANY_HEADERS = b"".join(frame(http2.CONTINUATION, http2.literal(b"x%d" % number, b"y" * 1000), stream=1) for number in range(100))
-
-
-@dataclass(frozen=True)
-class Flood:
-    """Frames without end: what is pushed each time, and whether the engines end the connection for it."""
-
-    name: str
-    push: Callable[[int], bytes]
-    native: Ending
-    grpcio: Ending
-    columns: Ending | None = None
-    """Where penstock-front differs from pygrpc-native."""
-
-    def owed(self, engine: Engine) -> Ending:
-        """Return how it has to end."""
-        return owed(engine, self.native, self.grpcio, self.columns)
-
-
-FLOODS = [
-    Flood("5,000 calls opened and reset", rapid_reset, CLOSED, OPEN),
-    Flood("5,000 whole calls reset", whole_calls_reset, CLOSED, OPEN),
-    Flood("5 MB of headers in CONTINUATION", after_headers(MANY_HEADERS, flags=0), CLOSED, EXHAUSTED),
-    Flood("empty CONTINUATION", after_headers(frame(http2.CONTINUATION, stream=1) * 1000, flags=0), CLOSED, CLOSED),
-    Flood("50,000 SETTINGS", lambda _: frame(http2.SETTINGS, struct.pack(">HI", 3, 100)) * 1000, OPEN, OPEN),
-    Flood("50,000 PING", lambda _: frame(http2.PING, b"12345678") * 1000, OPEN, CLOSED),
-    Flood("50,000 empty DATA", after_headers(frame(DATA, stream=1) * 1000, flags=END_HEADERS), CLOSED, CLOSED),
-    Flood("50,000 WINDOW_UPDATE", lambda _: frame(http2.WINDOW_UPDATE, struct.pack(">I", 1)) * 1000, OPEN, OPEN),
-]
-
-
-@pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.name)
-def test_ig20_a_flood_ends_or_costs_little_while_others_are_served(flood: Flood, target: Target):
-    expected = flood.owed(target.engine)
-    _push(flood, target)  # the first time buffers grow to their size
-    for _ in range(ROUNDS):
-        memory, cpu, started_at = target.resident_bytes(), target.router_cpu_seconds(), time.monotonic()
-        assert _push(flood, target) == expected
-        assert target.router_cpu_seconds() - cpu < max(CPU_SECONDS, time.monotonic() - started_at)
-        if target.resident_bytes() - memory <= FLAT_BYTES:
-            break
-
-    target.assert_memory_returns_to(memory)
-
-
-def _push(flood: Flood, target: Target) -> Ending:
-    """Push it all, others calling meanwhile; return how it ended."""
-    with connected(target.address) as wire:
-        for number in range(PUSHES):
-            wire.push(flood.push(number))
-            wire.until(lambda: wire.is_closed, seconds=0.001)
-            if number % 20 == 0:
-                target.assert_unharmed()
-        ended = ending(wire, seconds=0.2)
-        return CLOSED if wire.is_closed else ended
 
 
 @pytest.mark.parametrize(
