@@ -66,6 +66,7 @@ async def _ready(serve: Serve, served: Addresses) -> None:
     readiness = Readiness(serve.folder, serve.routers, serve.workers, serve.clock)
     await readiness.routers_ready()
     statuses = (await readiness.workers_settled()).values()
+    await readiness.workers_reached()
     if not await answers(served, serve.clock):
         log.warning("ready_check_failed", url=f"{served.http_url}/v2/health/ready")
     call = banner.example_call(statuses, served, needs_key=serve.settings.tenants_file is not None)

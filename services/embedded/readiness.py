@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -19,6 +20,9 @@ POLL_SECONDS = 0.02
 
 REPORT_SECONDS = 5.0
 """Time between two lines that say what is still awaited."""
+
+REACH_SECONDS = 10.0
+"""Longest wait for every router to reach the workers that are settled: one that cannot is not waited for any longer."""
 
 CHECK_SECONDS = 5.0
 """Longest wait for the first good answer of the HTTP face."""
@@ -50,6 +54,16 @@ class Readiness:
         statuses = {child.spec.name: self._status(child) for child in self._workers}
         return {name: status for name, status in statuses.items() if status is not None}
 
+    async def workers_reached(self) -> bool:
+        """Return True when every router knows what the workers have loaded and can send them requests; False if it takes too long."""
+        give_up_at = self._clock.now() + REACH_SECONDS
+        while missing := [child.spec.name for child in self._routers if not self._reaches_all(child)]:
+            if self._clock.now() >= give_up_at:
+                log.warning("workers_not_reached", routers=missing)
+                return False
+            await self._clock.sleep(POLL_SECONDS)
+        return True
+
     async def _until(self, awaited: Callable[[], list[str]]) -> None:
         report_at = self._clock.now() + REPORT_SECONDS
         while missing := awaited():
@@ -59,11 +73,22 @@ class Readiness:
             await self._clock.sleep(POLL_SECONDS)
 
     def _is_serving(self, child: Child) -> bool:
+        return self._presence(child) is not None
+
+    def _reaches_all(self, child: Child) -> bool:
+        presence = self._presence(child) or {}
+        reached = presence.get("workers", {})
+        statuses = [self._status(worker) for worker in self._workers]
+        return all(reached.get(status.worker_id, -1) >= status.revision for status in statuses if status is not None and status.settled)
+
+    def _presence(self, child: Child) -> dict[str, Any] | None:
+        """Return what the present process of a router says of itself; None while it does not serve."""
         try:
             content = json.loads(self._folder.ready(child.spec.name).read_bytes())
         except (OSError, ValueError):
-            return False
-        return isinstance(content, dict) and child.process_id is not None and content.get("pid") == child.process_id  # pyright: ignore[reportUnknownMemberType]
+            return None
+        is_present = isinstance(content, dict) and child.process_id is not None and content.get("pid") == child.process_id  # pyright: ignore[reportUnknownMemberType]
+        return content if is_present else None  # pyright: ignore[reportUnknownVariableType]
 
     def _is_settled(self, child: Child) -> bool:
         status = self._status(child)

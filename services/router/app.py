@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import os
 import secrets
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -21,7 +19,6 @@ import structlog
 from penstock.contracts.errors import NotImplementedHere
 from services.chassis import telemetry
 from services.chassis.allocator import give_back_unused, keep_freed_memory
-from services.chassis.atomic_file import write_atomically
 from services.chassis.blackbox import read_casualties
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
@@ -55,6 +52,7 @@ from services.router.metrics import router_metrics
 from services.router.observing import Observing
 from services.router.outcomes import RouterMetrics
 from services.router.override_feed import FolderOverrides
+from services.router.presence import Presence
 from services.router.pump import pumping
 from services.router.redis_loop import shared_by_redis
 from services.router.repository import Repository
@@ -103,6 +101,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         core = _core(settings, clock, traces)
         tenants_file = TenantsFile(core.tenants, settings.tenants_file, is_on_bus=settings.bus.is_set)
         tenants_file.open()
+        presence = Presence(settings.state_dir / "ready" / settings.router_id, core.table, core.dispatch)
         await enter(running(core.dispatch.run(), name="dispatch"))
         workers = workers_of(settings, clock)
         await enter(running(workers.follow(core.dispatch.follow), name="worker-feed"))
@@ -132,7 +131,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         stack.push_async_callback(_drain, control.directory, fronts, clock, settings.drain_seconds)
         if bus is not None:
             stack.callback(bus.reports.begin_drain)
-        stack.enter_context(_ready(settings, {"http": http.port, "grpc": grpc.port}))
+        await enter(presence.shown({"http": http.port, "grpc": grpc.port}))
         _tune()
         await enter(_following(start, tenants_file, clock))
         log.info("router_ready", router=settings.router_id, http_port=http.port, grpc_port=grpc.port)
@@ -254,18 +253,6 @@ async def _drain(directory: Directory, fronts: Sequence[Front], clock: Clock, se
     deadline = clock.now() + seconds
     await asyncio.gather(*(front.drain(deadline) for front in fronts))
     log.info("router_drained")
-
-
-@contextmanager
-def _ready(settings: RouterSettings, ports: dict[str, int]) -> Generator[None]:
-    """Tell the supervisor that the fronts are open, and where."""
-    path = settings.state_dir / "ready" / settings.router_id
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_atomically(path, json.dumps({"pid": os.getpid(), **ports}).encode())
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _http_options(settings: RouterSettings) -> HttpOptions:

@@ -78,7 +78,8 @@ class RouterCaches:
 
     def _neighbours(self) -> list[str]:
         ready = self._state_dir / "ready"
-        return sorted(path.name for path in ready.iterdir() if path.name != self._router_id) if ready.is_dir() else []
+        names = [path.name for path in ready.iterdir()] if ready.is_dir() else []
+        return sorted(name for name in names if name != self._router_id and not name.startswith("."))
 
     async def _shown(self, name: str) -> str:
         """Return the lines about caches and graphs that a neighbour shows, as OpenMetrics; none when it does not answer."""

@@ -18,6 +18,8 @@ from services.embedded.readiness import Readiness, answers
 from services.embedded.run_folder import RunFolder
 from tests.chassis.manual_clock import ManualClock
 
+REVISION = 5
+
 
 class RunningChild:
     def __init__(self, name: str, process_id: int | None) -> None:
@@ -34,7 +36,13 @@ def folder(short_dir: Path) -> Iterator[RunFolder]:
 def report(folder: RunFolder, process_id: int, *, settled: bool, state: ReplicaState = ReplicaState.READY) -> None:
     replica = ReplicaStatus(replica_id=1, model="digits", version="1", state=state)
     status = WorkerStatus(
-        worker_id="worker-0", instance_id="a", link_address="unix:/x", process_id=process_id, replicas=(replica,), settled=settled
+        worker_id="worker-0",
+        instance_id="a",
+        link_address="unix:/x",
+        process_id=process_id,
+        revision=REVISION,
+        replicas=(replica,),
+        settled=settled,
     )
     (folder.workers / "worker-0.pb").write_bytes(status.to_bytes())
 
@@ -74,6 +82,37 @@ async def test_a_worker_is_settled_when_its_present_process_says_so(folder: RunF
     clock.advance(0.02)
 
     assert (await asyncio.wait_for(waiting, 5))["worker-0"].replicas[0].model == "digits"
+
+
+async def test_everything_is_ready_when_every_router_reaches_what_the_workers_have_loaded(folder: RunFolder):
+    clock = ManualClock()
+    report(folder, 7, settled=True)
+    routers = [RunningChild("router-0", 8), RunningChild("router-1", 9)]
+    waiting = asyncio.create_task(Readiness(folder, routers, [RunningChild("worker-0", 7)], clock).workers_reached())
+    folder.ready("router-0").write_text(json.dumps({"pid": 8, "workers": {"worker-0": REVISION}}))
+    for workers in ({}, {"worker-1": REVISION}, {"worker-0": REVISION - 1}):
+        folder.ready("router-1").write_text(json.dumps({"pid": 9, "workers": workers}))
+        await clock.asleep()
+        await looked(clock)
+        assert not waiting.done()
+    folder.ready("router-1").write_text(json.dumps({"pid": 9, "workers": {"worker-0": REVISION + 1}}))
+    clock.advance(0.02)
+
+    assert await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_router_that_reaches_nobody_is_named_and_not_waited_for_without_end(folder: RunFolder):
+    clock = ManualClock()
+    report(folder, 7, settled=True)
+    folder.ready("router-0").write_text(json.dumps({"pid": 8, "workers": {}}))
+    readiness = Readiness(folder, [RunningChild("router-0", 8)], [RunningChild("worker-0", 7)], clock)
+    with structlog.testing.capture_logs() as logs:
+        waiting = asyncio.create_task(readiness.workers_reached())
+        await clock.asleep()
+        clock.advance(11.0)
+
+        assert not await asyncio.wait_for(waiting, 5)
+    assert logs == [{"event": "workers_not_reached", "log_level": "warning", "routers": ["router-0"]}]
 
 
 async def test_a_long_start_says_what_is_awaited(folder: RunFolder):

@@ -124,6 +124,12 @@ def test_the_printed_call_works(served: Served):
     assert "1.0" in json.dumps(content)
 
 
+def test_when_it_says_ready_every_router_reaches_every_worker(served: Served):
+    reached = [json.loads((served.folder / "s" / "ready" / name).read_text())["workers"] for name in ("router-0", "router-1")]
+
+    assert [sorted(one) for one in reached] == [["worker-0", "worker-1"]] * 2
+
+
 def test_versions_come_and_go_without_a_restart(served: Served):
     second = served.folder / "models" / "doubling" / "2"
     write_model(second)
