@@ -16,6 +16,7 @@ from services.worker.onnx_session import OnnxSession, open_session
 from services.worker.providers import GPU_PROVIDERS, PROBE_MODEL, capable_providers
 from services.worker.repository_look import is_unchanged
 from services.worker.reshaping import ReshapingSession
+from services.worker.row_by_row import RowByRowSession
 from services.worker.session import ModelSession, Provider, SessionConfig
 from services.worker.text import text_session
 
@@ -72,7 +73,8 @@ def open_version(inspected: Inspected, device: Device) -> Opened:
     sessions = _instances(first, completed.config.instance_count, lambda: _open(inspected, device), _session_config(config, device))
     if not is_unchanged(artefact):
         raise ArtifactCorrupt(f"{artefact}: files changed while they were loaded; they are tried again when they are quiet")
-    served = {id(one): _as_served(one, completed, artefact) for one in sessions}
+    threads = _session_config(config, device).intra_op_threads
+    served = {id(one): _as_served(one, completed, artefact, threads) for one in sessions}
     return Opened(inspected=inspected, completed=completed, sessions=tuple(served[id(one)] for one in sessions))
 
 
@@ -162,15 +164,18 @@ def _session_config(config: ModelConfig, device: Device) -> SessionConfig:
     )
 
 
-def _as_served(session: OnnxSession, completed: CompletedModel, artefact: Artefact) -> ModelSession:
+def _as_served(session: OnnxSession, completed: CompletedModel, artefact: Artefact, threads: int) -> ModelSession:
     """Put what callers see in front of what the graph takes."""
     if completed.text is not None:
         return text_session(session, completed.text, _tokenizer(artefact, completed.text.options.tokenizer_file))
+    paced = session
+    if completed.signature.max_batch_size > 1 and threads == 1 and session.provider == Provider.CPU.value:
+        paced = RowByRowSession(session)
     if not completed.reshapes:
-        return session
+        return paced
     inputs = {spec.name: completed.reshapes[spec.name] for spec in completed.config.inputs if spec.name in completed.reshapes}
     outputs = {spec.name: spec.dims or () for spec in completed.config.outputs if spec.name in completed.reshapes}
-    return ReshapingSession(session, inputs, outputs, has_rows=completed.signature.has_batch_dimension)
+    return ReshapingSession(paced, inputs, outputs, has_rows=completed.signature.has_batch_dimension)
 
 
 def _tokenizer(artefact: Artefact, name: str) -> bytes:
