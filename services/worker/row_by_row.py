@@ -2,7 +2,7 @@
 
 What a convolution computes of a batch of images is larger than the caches, what it computes of one image is not. Which way is cheaper is
 learnt by CPU time for each shape, from the batches themselves. With 16 images of 602 KB in flight a small network made
-1.08 to 1.21 times as many (2026-11-22, five turns, 2 x AMD EPYC that others used too). Batches of one image made fewer: each is a turn.
+0.95 to 1.16 times as many, 1.08 in the middle (2026-11-22, eight turns, 2 x AMD EPYC that others used too); smaller batches made fewer.
 """
 
 from __future__ import annotations
