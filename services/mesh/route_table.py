@@ -23,6 +23,7 @@ from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, Worker
 from services.mesh.asked_versions import AskedVersions
 from services.mesh.deployment import Deployment, deployment_of
 from services.mesh.plan import LATEST, Plan, no_route
+from services.mesh.refusals import not_known_yet
 
 LOADING = frozenset({ReplicaState.LOADING, ReplicaState.WARMING})
 HELD = frozenset({ReplicaState.LOADING, ReplicaState.WARMING, ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED})
@@ -49,6 +50,8 @@ class RouteTable:
         self._lost: set[str] = set()
         self._gone: set[tuple[str, int]] = set()
         self._missed: dict[str, frozenset[str]] = {}
+        self._has_seen_all = False
+        """Whether any worker has ever said that it holds all that it could load; what goes away later is missed."""
 
     def apply(self, worker_id: str, status: WorkerStatus | None) -> bool:
         """Take a worker's newest status, None when the worker is gone; return whether anything changed."""
@@ -202,6 +205,8 @@ class RouteTable:
                 retry_after_seconds=1.0,
             )
         known = self._known.get(model)
+        if known is None and not self._has_seen_all:
+            return not_known_yet(model)
         if known is None:
             near = difflib.get_close_matches(model, self._known, n=1)
             return ModelNotFound(
@@ -216,6 +221,7 @@ class RouteTable:
     def _rebuild(self) -> None:
         self.revision += 1
         instances = {status.instance_id for status in self._statuses.values()}
+        self._has_seen_all = self._has_seen_all or any(status.settled for status in self._statuses.values())
         self._lost &= instances
         self._gone = {pair for pair in self._gone if pair[0] in instances}
         replicas = [

@@ -16,8 +16,15 @@ from services.mesh.route_table import RouteTable
 from tests.mesh.conftest import replica
 
 
-def status(worker: str, *replicas: ReplicaStatus, revision: int = 1, instance: str = "") -> WorkerStatus:
-    return WorkerStatus(worker_id=worker, instance_id=instance or worker, link_address="unix:/x", revision=revision, replicas=replicas)
+def status(worker: str, *replicas: ReplicaStatus, revision: int = 1, instance: str = "", settled: bool = True) -> WorkerStatus:
+    return WorkerStatus(
+        worker_id=worker,
+        instance_id=instance or worker,
+        link_address="unix:/x",
+        revision=revision,
+        replicas=replicas,
+        settled=settled,
+    )
 
 
 def table_of(*statuses: WorkerStatus) -> RouteTable:
@@ -124,6 +131,21 @@ def test_a_model_that_a_running_worker_gave_up_is_unknown():
     table = table_of(status("a", replica()))
     table.apply("a", status("a", revision=2))
 
+    with pytest.raises(ModelNotFound):
+        table.resolve("echo")
+
+
+def test_while_all_workers_are_only_starting_nobody_is_told_that_a_model_does_not_exist():
+    table = table_of(status("a", settled=False), status("b", settled=False))
+
+    with pytest.raises(NoReadyReplica) as refused:
+        table.resolve("echo")
+    assert refused.value.reason == "MODEL_LOADING"
+    with pytest.raises(InvalidInput):
+        table.resolve("../echo")
+
+    table.apply("a", status("a", revision=2))
+    table.apply("a", status("a", revision=3, settled=False))  # loads something else
     with pytest.raises(ModelNotFound):
         table.resolve("echo")
 
