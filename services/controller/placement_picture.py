@@ -13,8 +13,12 @@ from services.controller.placement_values import Condition, Purpose, Wanted, Wor
 from services.controller.route_values import AssignmentRevision, RouteRevision
 from services.controller.traffic_plan import previous, route_versions, shares
 
-ASKED_SECONDS = 600.0
-"""How long a version that no route names is kept loaded for whoever asked for it."""
+ASKED_SECONDS = 45.0
+"""How long a version that no route names keeps its room after the last request for it, against another one that is asked for.
+
+Less than the minute for which routers tell whoever asks that the version is being loaded: where all the room is taken by what somebody
+asked for, the first that nobody asks for any more leaves while the callers of another one still wait.
+"""
 
 CONDITIONS: Mapping[ReplicaState, Condition] = {
     ReplicaState.LOADING: Condition.COMING,

@@ -179,7 +179,7 @@ class _Drawing:
         plans = [(evicted, site) for site in candidates if (evicted := evictions(site, wanted.memory_bytes)) is not None]
         if not plans:
             return None
-        evicted, site = min(plans, key=lambda plan: (len(plan[0]), [-each.used_time for each in plan[0]], plan[1].view.worker_id))
+        evicted, site = min(plans, key=lambda plan: (len(plan[0]), max(each.used_time for each in plan[0]), plan[1].view.worker_id))
         for each in evicted:
             del site.held[each.deployment_id]
             reason = f"nobody has used it since {each.used_time:.0f}, and {wanted.model}@{wanted.version} needs the room"

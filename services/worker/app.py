@@ -184,6 +184,7 @@ def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers, bus: BusSi
         on_end=metrics.load_ended,
         ready_twin=replicas.ready_twin,
         fetch=found_here if bus is None else bus.fetch,
+        leaving=reconciler.make_room,
     )
     times = LoadTimes(load_seconds=settings.load_timeout_seconds, try_seconds=settings.warm_up_timeout_seconds)
     device = Device(intra_op_threads=settings.intra_op_threads, device_id=settings.device_id)

@@ -2,7 +2,7 @@
 
     ACTIVE, STANDBY   are loaded and warm, in the order of the assignment; a standby takes no traffic because no route sends it any
     DRAINING          stays while it is ready, and is not loaded again; the assignment drops it when a replacement is ready
-    not named         drains when everything of its model that is named and can be ready is ready
+    not named         drains when everything of its model that is named and can be ready is ready, or at once when that lacks its memory
 
 An offer names its version by digest alone; its files are fetched by the load. So it stays the same offer wherever the cache keeps them, and
 however often they are fetched. Overrides of `penstock serve` mean nothing here, but for versions that were given up because they crashed

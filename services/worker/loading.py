@@ -1,5 +1,6 @@
 """The story of a load: fetch → inspect → reserve memory → open → warm up, check, measure → ready.
 
+A load for which there is no room waits for what is on its way out, and fails only when nothing is.
 One load at a time: then the growth of resident memory during it is the version's, and a crash can be put down to it. Only fetching goes on
 side by side, so that a store that is away holds up nothing that is here. The work itself runs in threads; nothing here blocks the loop.
 Whatever fails, the replica ends FAILED with the reason, and everything is given back.
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from penstock.contracts.errors import DeadlineExceeded, Internal, ServingError
+from penstock.contracts.errors import DeadlineExceeded, Internal, MemoryBudgetExceeded, ServingError
 from services.chassis.blackbox import Slot
 from services.worker.artefacts import Artefact
 from services.worker.background_thread import in_thread
@@ -40,6 +41,11 @@ async def found_here(artefact: Artefact) -> Artefact:
     return artefact
 
 
+async def nothing_leaves(replica: Replica) -> bool:  # noqa: ARG001  the port of a worker that unloads nothing
+    """Say that no memory is about to be given back."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadingPorts:
     """Whom a load talks to."""
@@ -56,6 +62,8 @@ class LoadingPorts:
     """Returns the memory of this process; called in a thread."""
     fetch: Callable[[Artefact], Awaitable[Artefact]] = found_here
     """Returns an offered version with its files on this disk; has deadlines of its own."""
+    leaving: Callable[[Replica], Awaitable[bool]] = nothing_leaves
+    """Makes what is not wanted any more leave for a replica that lacks memory; True when something has left, False when nothing will."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +126,22 @@ class Loading:
                 log.warning("configuration_ignored", model=replica.model, version=replica.version, settings=inspected.config.ignored)
             if self._is_ready_already(replica):
                 return
-            self._budget.reserve(replica.replica_id, str(version), inspected.estimated_bytes)
+            await self._reserve(replica, inspected)
             try:
                 await self._open_and_try(replica, inspected, slot)
             except BaseException:
                 self._budget.release(replica.replica_id)
                 raise
+
+    async def _reserve(self, replica: Replica, inspected: Inspected) -> None:
+        while True:
+            try:
+                self._budget.reserve(replica.replica_id, str(replica.model_version), inspected.estimated_bytes)
+            except MemoryBudgetExceeded:
+                if not await self._ports.leaving(replica):
+                    raise
+            else:
+                return
 
     async def _take_graph(self, replica: Replica, offer: Offer) -> None:
         """Hold a graph ready for routers, which run it: there is nothing to open, to warm up or to execute here."""

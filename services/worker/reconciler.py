@@ -123,6 +123,18 @@ class Reconciler:
         self._look_now.set()
         return revision
 
+    async def make_room(self, replica: Replica) -> bool:
+        """Retire what is not wanted any more for a load that lacks memory; True when something has left, False when nothing will."""
+        replica.lacks_memory = True
+        try:
+            self.reconcile()
+            if self._unloads:
+                await asyncio.wait(tuple(self._unloads), return_when=asyncio.FIRST_COMPLETED)
+                return True
+            return False
+        finally:
+            replica.lacks_memory = False
+
     async def leave(self) -> None:
         """Begin nothing new, give up what loads, drain what is ready; return when everything is unloaded."""
         self._is_stopped = True

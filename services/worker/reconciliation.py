@@ -4,6 +4,7 @@
   chosen instead, whether it is held already or has to be loaded.
 - Load first, retire later: a held version that is not wanted any more goes when every wanted one is ready. A version whose folder is
   gone goes then too; one that the policy has dropped stays when nothing else could take its place.
+- Where there is no room for both, a version that is not there any more goes first: else neither would ever be loaded.
 - Changed files, or another configuration, make a new replica of the same version; the old one goes when the new one is ready, and stays
   when the new one fails.
 - A failed attempt is repeated only for other files, another configuration or a newer revision of the wish. While one is about to be
@@ -80,6 +81,8 @@ class Held:
     state: ReplicaState
     is_passing: bool = False
     """It failed for a cause that passes, and will be tried again."""
+    lacks_memory: bool = False
+    """Its load waits for others to leave."""
 
     @property
     def version(self) -> str:
@@ -180,12 +183,13 @@ def _is_still_wanted(one: Held, desire: Desire, wanted: frozenset[str]) -> bool:
 
 def _retired(desire: Desire, held: Sequence[Held], wanted: frozenset[str]) -> tuple[int, ...]:
     is_complete = all(_is_served(version, desire, held) for version in wanted)
+    is_short = any(one.lacks_memory and one.is_coming and one.version in wanted for one in held)
     newest = {one.version: one.replica_id for one in sorted(held, key=lambda one: one.replica_id) if one.is_ready}
     retired: list[int] = []
     for one in held:
         if not one.is_ready:
             continue
-        if one.replica_id != newest[one.version]:
+        if one.replica_id != newest[one.version] or (is_short and one.version not in desire.existing):
             retired.append(one.replica_id)
         elif one.version not in wanted and is_complete:
             is_needless = bool(wanted) or one.version in desire.given_up or one.version not in desire.existing

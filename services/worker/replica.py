@@ -46,6 +46,8 @@ class Replica:
     """It killed this worker again and again, and is not tried any more."""
     is_passing: bool = False
     """What it failed for passes: it will be tried again."""
+    lacks_memory: bool = False
+    """Its load waits for others to leave."""
     loaded: Loaded | None = None
     files: Artefact | None = None
     """Its files on this disk, from when they have been fetched."""
@@ -72,7 +74,13 @@ class Replica:
     @property
     def held(self) -> Held:
         """What planning needs to know."""
-        return Held(replica_id=self.replica_id, offer=self.offer, state=self.life.state, is_passing=self.is_passing)
+        return Held(
+            replica_id=self.replica_id,
+            offer=self.offer,
+            state=self.life.state,
+            is_passing=self.is_passing,
+            lacks_memory=self.lacks_memory,
+        )
 
     def step(self, event: ReplicaEvent, *, now_time: float, reason: str = "") -> None:
         """Go one step on.

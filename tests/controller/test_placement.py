@@ -12,8 +12,11 @@ from penstock.contracts.worker_status import ReplicaState, WorkerStatus
 from services.controller.changes import Changes
 from services.controller.deployment_values import DeploymentStatus, Scaling
 from services.controller.placement import PlacementRounds
+from services.controller.placement_loop import ROUND_SECONDS
 from services.controller.placement_picture import ASKED_SECONDS
 from services.controller.placement_values import Action
+from services.mesh.asked_versions import COMING_SECONDS
+from services.router.status_reports import REPORT_SECONDS
 from tests.controller.placing import SPEC, World, deploy
 from tests.controller.stand import ANN, Stand
 
@@ -212,6 +215,10 @@ async def test_a_version_that_no_route_names_is_held_for_whoever_asked_for_it_la
     await world.rounds.round()
     assert "fraud@1" in {name for names in unused.values() for name in names}
     assert "fraud@1" in {name for names in (await world.holdings(Holding.ACTIVE)).values() for name in names}
+
+
+def test_what_is_asked_for_no_more_gives_up_its_room_while_those_who_ask_for_another_version_still_wait():
+    assert ASKED_SECONDS + ROUND_SECONDS + REPORT_SECONDS < COMING_SECONDS
 
 
 async def test_a_controller_that_was_replaced_places_nothing(world: World):

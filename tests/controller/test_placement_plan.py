@@ -120,6 +120,14 @@ def test_what_was_asked_for_comes_in_the_place_of_the_longest_unused_and_leaves_
     assert planned([replace(one, purpose=Purpose.SERVE) for one in before] + [asked], workers).of("asked")[0].action is Action.UNSCHEDULABLE
 
 
+def test_of_what_several_workers_could_unload_the_longest_unused_leaves():
+    workers = [worker("w1"), worker("w2")]
+    before = [wanted(name, purpose=Purpose.IDLE, used_time=time, memory_bytes=30) for name, time in (("new", 2.0), ("old", 1.0))]
+    plan = planned([*before, wanted("asked", purpose=Purpose.ASKED, memory_bytes=30)], followed(planned(before, workers), workers))
+
+    assert [placement.deployment_id for placement in plan.placements if placement.action is Action.UNLOAD] == ["old"]
+
+
 def test_what_a_rollback_needs_never_leaves_for_something_new():
     before = [wanted("reserved", purpose=Purpose.RESERVE, memory_bytes=20)]
     workers = followed(planned(before, [worker("w1")]), [worker("w1")])

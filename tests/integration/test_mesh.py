@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,18 +48,16 @@ class Mesh:
     log: Path
 
     def registered(self, model: str, version: str, factor: float) -> None:
-        folder = self.folder / f"{model}-{version}"
-        folder.mkdir()
-        (folder / "model.onnx").write_bytes(scaled(factor))
-        files = files_of(folder)
-        for file in files:
-            send(self.control, file)
-        self.control.register(model, version, [file.sent for file in files])
+        self.sent(model, version, "model.onnx", scaled(factor))
 
     def registered_graph(self, model: str, version: str, text: str) -> None:
+        self.sent(model, version, "graph.toml", text.encode())
+
+    def sent(self, model: str, version: str, name: str, content: bytes) -> None:
+        """Send a file and register it as a version."""
         folder = self.folder / f"{model}-{version}"
         folder.mkdir()
-        (folder / "graph.toml").write_text(text)
+        (folder / name).write_bytes(content)
         files = files_of(folder)
         for file in files:
             send(self.control, file)
@@ -83,7 +81,9 @@ class Mesh:
 
 
 @contextmanager
-def mesh_of(folder: Path, kafka: str, *, routers: int = 1, workers: int = 2) -> Iterator[Mesh]:
+def mesh_of(
+    folder: Path, kafka: str, *, routers: int = 1, workers: Sequence[str] = ("worker-0", "worker-1"), **worker_settings: Any
+) -> Iterator[Mesh]:
     """Run a controller, routers and workers that share a folder."""
     bus = {"bootstrap_servers": kafka}
     ready = folder / "s" / "ready"
@@ -93,9 +93,9 @@ def mesh_of(folder: Path, kafka: str, *, routers: int = 1, workers: int = 2) -> 
         addresses = json.loads((ready / "controller-0").read_text())
         controllers = [{"grpc": f"127.0.0.1:{addresses['grpc']}", "http": f"127.0.0.1:{addresses['http']}"}]
         store = (folder / "s" / "artefacts").as_uri()
-        for number in range(workers):
-            settings = {"worker_id": f"worker-{number}", "bus": bus, "artefacts": {"store": store}}
-            stack.enter_context(process(folder, "worker", name=f"worker-{number}", **settings))
+        for name in workers:
+            settings = {"worker_id": name, "bus": bus, "artefacts": {"store": store}, **worker_settings}
+            stack.enter_context(process(folder, "worker", name=name, **settings))
         for number in range(routers):
             settings = {"router_id": f"router-{number}", "grpc_port": 0, "http_port": 0, "bus": bus, "controllers": controllers}
             router_log = stack.enter_context(process(folder, "router", name=f"router-{number}", **settings))

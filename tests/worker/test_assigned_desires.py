@@ -73,6 +73,14 @@ async def test_what_is_not_named_goes_when_what_is_named_is_ready_and_not_while_
     assert plan(desire, [*old, Held(replica_id=2, offer=new, state=READY)]).retire == (1,)
 
 
+async def test_what_is_not_named_goes_first_where_there_is_no_room_for_what_is_named():
+    before = (await seen(desires_of(assigned("1"), assigned("2")))).desires["m"]
+    desire = (await seen(desires_of(assigned("2", Holding.DRAINING), assigned("3")))).desires["m"]
+    waiting = Held(replica_id=3, offer=desire.offers["3"], state=ReplicaState.LOADING, lacks_memory=True)
+
+    assert plan(desire, [*holding(before, v1=READY, v2=READY), waiting]).retire == (1,)
+
+
 async def test_the_same_version_with_other_settings_is_swapped():
     before = (await seen(desires_of(assigned("1")))).desires["m"]
     desire = (await seen(desires_of(assigned("1", config_json='{"max_batch_size": 4}')))).desires["m"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from penstock.contracts.worker_status import ReplicaState
 from services.chassis.blackbox import Blackbox, read_blackbox
 from services.worker.batcher import Batcher, BatcherPorts
 from services.worker.deployment import batcher_of
-from services.worker.loading import Loading, LoadingPorts, LoadTimes
+from services.worker.loading import Loading, LoadingPorts, LoadTimes, nothing_leaves
 from services.worker.memory_budget import MemoryBudget
 from services.worker.opening import Device, Opened
 from services.worker.reconciliation import Offer
@@ -48,6 +48,7 @@ class Bench:
     states: list[str] = field(default_factory=list)
     replicas: Replicas = field(default_factory=Replicas)
     times: LoadTimes = field(default_factory=LoadTimes)
+    leaving: Callable[[Replica], Awaitable[bool]] = nothing_leaves
 
     def add(self, version: str = "1") -> Replica:
         artefact = look_at_repository(self.root / "repository").models["m"].versions[version]
@@ -60,6 +61,7 @@ class Bench:
             on_end=lambda _, seconds: self.states.append("end"),
             ready_twin=self.replicas.ready_twin,
             resident_bytes=lambda: self.growth.pop(0),
+            leaving=self.leaving,
         )
         suspects = Suspects(Blackbox.open(self.root / "box"))
         await Loading(Device(), self.budget, suspects, ports, self.times).load(replica)
@@ -107,6 +109,30 @@ async def test_a_version_that_turns_out_too_large_fails_and_gives_its_memory_bac
     assert isinstance(replica.failure, MemoryBudgetExceeded)
     assert replica.life.reason.startswith("m@1 needs 101.0 MiB of memory; 0.0 MiB of the budget of 100.0 MiB are in use")
     assert (replica.batcher, bench.budget.used_bytes) == (None, 0)
+
+
+async def test_a_load_without_room_waits_for_what_leaves_and_fails_when_nothing_does(root: Path):
+    bench = Bench(root, MemoryBudget(budget_bytes=100 * MEBIBYTE), [0, MEBIBYTE])
+    bench.budget.reserve(7, "former@1", 50 * MEBIBYTE)
+    bench.budget.reserve(8, "old@1", 50 * MEBIBYTE)
+    left = [7]
+
+    async def leaving(replica: Replica) -> bool:
+        if left:
+            bench.budget.release(left.pop())
+            return True
+        return False
+
+    bench.leaving = leaving
+    first = await bench.load(bench.add())
+    bench.budget.reserve(9, "other@1", 49 * MEBIBYTE)
+    second = bench.add()
+    second.offer = replace(second.offer, config_json="{}")
+    await bench.load(second)
+    await bench.close()
+
+    assert first.life.state is ReplicaState.READY
+    assert isinstance(second.failure, MemoryBudgetExceeded)
 
 
 async def test_the_same_content_under_new_marks_is_taken_over_by_the_replica_that_is_ready(root: Path):
