@@ -91,6 +91,15 @@ def from_tree(tree: Mapping[str, object]) -> ModelConfig:
     return _read(_canonical(tree))
 
 
+def check_settings(tree: Mapping[str, object]) -> None:
+    """Refuse settings that do not exist or are of another form, whatever configuration they are to be laid over.
+
+    Raises:
+        InvalidInput: with the setting's path.
+    """
+    _canonical(tree)
+
+
 def to_json(config: ModelConfig) -> str:
     """Write a configuration as Triton writes it: original field names, defaults included, 64-bit integers as numbers."""
     tree = json_format.MessageToDict(to_proto(config), preserving_proto_field_name=True, always_print_fields_with_no_presence=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from penstock.contracts.errors import InvalidInput
+from penstock.contracts.model_config_text import check_settings
 from penstock.contracts.routes import WHOLE
 from services.controller.deployment_values import DeploymentSpec, Resources, Scaling
-from services.controller.secrecy import REFERENCES, secret_places
+from services.controller.secrecy import REFERENCES, is_secret_name, secret_places
 
 MOST_REPLICAS = 1_000
 MOST_BATCH = 65_536
@@ -17,6 +20,8 @@ LONGEST_TIMEOUT_SECONDS = 3_600.0
 LARGEST_CONFIG_ENTRIES = 1_000
 MOST_CPUS = 1_024
 MOST_MEMORY_BYTES = 1 << 50
+MOST_WORDS = 200
+"""Characters of what is said of one setting, names that others made up included."""
 
 Problem = tuple[str, str]
 """JSON pointer, and what is wrong there."""
@@ -48,10 +53,23 @@ def config_problems(config: Mapping[str, object]) -> tuple[Problem, ...]:
     """Return what is wrong with settings in the vocabulary of model.toml, at any depth."""
     if sum(1 for _ in _entries("", config)) > LARGEST_CONFIG_ENTRIES:
         return (("/config", f"more than {LARGEST_CONFIG_ENTRIES} entries"),)
-    secrets = [(f"/config{pointer}", _NO_SECRET) for pointer in secret_places(config)]
+    secrets = [(f"/config{pointer}", _INLINE) for pointer in secret_places(config)]
     hidden = {pointer for pointer, _ in secrets}
     found = [(f"/config{pointer}", problem) for pointer, value in _entries("", config) if (problem := _setting_problem(pointer, value))]
+    found = [*found, *_form_problems(config, [pointer for pointer, _ in (*secrets, *found)])]
     return (*secrets, *((pointer, problem) for pointer, problem in found if pointer not in hidden))
+
+
+def _form_problems(config: Mapping[str, object], known: Sequence[str]) -> list[Problem]:
+    """Return the first setting that does not exist or is of another form, unless something in it was found already."""
+    try:
+        check_settings(config)
+    except InvalidInput as refusal:
+        pointer = f"/config/{re.sub(r'[.[]', '/', (refusal.field or '').replace(']', ''))}"
+        problem = refusal.message.removeprefix("model configuration: ").partition("; known here")[0]
+        is_known = any(f"{place}/".startswith(f"{pointer}/") for place in known)
+        return [] if is_known else [(pointer, problem[:MOST_WORDS])]
+    return []
 
 
 def _replica_problems(replicas: int) -> list[Problem]:
@@ -69,6 +87,8 @@ def _resource_problems(resources: Resources) -> list[Problem]:
 
 def _setting_problem(pointer: str, value: object) -> str:
     name = pointer.rpartition("/")[2]
+    if isinstance(value, str) and value.startswith(REFERENCES) and any(map(is_secret_name, pointer.split("/"))):
+        return _NO_REFERENCE
     if isinstance(value, float) and not math.isfinite(value):
         return "is not a finite number"
     limit = _LIMITS.get(name)
@@ -96,7 +116,8 @@ def _entries(pointer: str, value: object) -> Iterator[tuple[str, object]]:
         yield from _entries(place, held)
 
 
-_NO_SECRET = f"a secret does not stand in a specification: refer to it ({', '.join(REFERENCES)}…)"
+_INLINE = "a secret does not stand in a specification: give it to those who need it where they run"
+_NO_REFERENCE = "references to secrets are not resolved here, whosever they are: leave it out"
 
 _LIMITS: Mapping[str, tuple[Any, Any]] = {
     "max_batch_size": (1, MOST_BATCH),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from penstock.contracts.errors import InvalidInput
 
@@ -25,11 +26,17 @@ MOST_FACTS = 64
 
 
 def check_request(request: Message) -> None:
-    """Refuse texts with NUL or longer than they may be, numbers that are none, and too many facts, at any depth.
+    """Refuse unknown fields, texts with NUL or longer than they may be, numbers that are none, and too many facts, at any depth.
 
     Raises:
         InvalidInput: naming the field.
     """
+    # Protobuf keeps what it does not know and says nothing: whoever asked for it would believe that it was done.
+    for unknown in UnknownFieldSet(request):
+        where = f"{request.DESCRIPTOR.name} has no field {unknown.field_number} here"
+        raise InvalidInput(
+            f"{where}: leave it out, or ask a controller that knows it", reason="UNKNOWN_FIELD", field=str(unknown.field_number)
+        )
     for field, value in request.ListFields():
         if field.name == "metadata" and len(value) > MOST_FACTS:
             raise InvalidInput(f"metadata has {len(value)} entries, the limit is {MOST_FACTS}", reason="BAD_VALUE", field="metadata")

@@ -124,7 +124,7 @@ SPECS = [
         )
     ),
     Row(claim="ID24 NaN", reason="BAD_JSON", status=400, http=("POST", "/deployments", NAN), says="NaN is no number of JSON"),
-    config("ID40 secret inline", {"env": {"DB_PASSWORD": "hunter2"}}, "/config/env/DB_PASSWORD", "refer to it"),
+    config("ID40 secret inline", {"env": {"DB_PASSWORD": "hunter2"}}, "/config/env/DB_PASSWORD", "does not stand in a specification"),
     config("ID42 10,000 labels", {"labels": {str(number): "" for number in range(10_000)}}, "/config", "more than 1000 entries"),
     created(
         "ID42 5 MB",
