@@ -16,7 +16,7 @@ from services.worker.onnx_session import OnnxSession, open_session
 from services.worker.providers import GPU_PROVIDERS, PROBE_MODEL, capable_providers
 from services.worker.repository_look import is_unchanged
 from services.worker.reshaping import ReshapingSession
-from services.worker.row_by_row import RowByRowSession
+from services.worker.row_by_row import RowByRowSession, has_even_answers
 from services.worker.session import ModelSession, Provider, SessionConfig
 from services.worker.text import text_session
 
@@ -169,7 +169,7 @@ def _as_served(session: OnnxSession, completed: CompletedModel, artefact: Artefa
     if completed.text is not None:
         return text_session(session, completed.text, _tokenizer(artefact, completed.text.options.tokenizer_file))
     paced = session
-    if completed.signature.max_batch_size > 1 and threads == 1 and session.provider == Provider.CPU.value:
+    if has_even_answers(completed.signature) and threads == 1 and session.provider == Provider.CPU.value:
         paced = RowByRowSession(session)
     if not completed.reshapes:
         return paced

@@ -13,6 +13,7 @@ from time import thread_time
 
 import numpy as np
 
+from penstock.contracts.signature import Signature
 from penstock.contracts.tensors import AnyArray
 from services.worker.session import ModelSession, RunHandle
 
@@ -66,6 +67,11 @@ class Pace:
         self.trials += 1
         seen = by_row / whole if whole >= SLOW_SECONDS else 1.0
         self.share += max(WEIGHT, 1 / self.trials) * (seen - self.share)
+
+
+def has_even_answers(signature: Signature) -> bool:
+    """Pure: whether rows come in batches, and the answers to two rows have one shape whether they are executed together or not."""
+    return signature.max_batch_size > 1 and all(size >= 0 for output in signature.outputs for size in output.shape[1:])
 
 
 class RowByRowSession:

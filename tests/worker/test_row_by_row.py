@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from penstock.contracts.errors import ExecutionFailed
-from services.worker.row_by_row import AGAIN, LARGE_BYTES, SELDOM, SHAPES, TRIALS, Pace, RowByRowSession
+from penstock.contracts.signature import Signature, TensorSpec
+from penstock.contracts.tensors import DataType
+from services.worker.row_by_row import AGAIN, LARGE_BYTES, SELDOM, SHAPES, TRIALS, Pace, RowByRowSession, has_even_answers
 from tests.worker.works import FakeSession
 
 LARGE = LARGE_BYTES // 4
@@ -14,6 +16,17 @@ LARGE = LARGE_BYTES // 4
 
 def images(rows: int, width: int = LARGE) -> dict[str, np.ndarray]:
     return {"x": np.arange(rows, dtype=np.float32)[:, None] * np.ones((1, width), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("shape", "max_batch_size", "is_even"),
+    [((-1, 10), 8, True), ((-1,), 8, True), ((-1, -1, 4), 8, False), ((10, 4), 0, False), ((-1, 10), 1, False)],
+    ids=["fixed", "a number", "as many as were found", "no rows", "never two"],
+)
+def test_only_answers_of_one_shape_can_be_put_together_from_rows(shape: tuple[int, ...], max_batch_size: int, is_even: bool):
+    image, found = (TensorSpec(name=name, datatype=DataType.FP32, shape=dims) for name, dims in (("x", (-1, 3, 224, 224)), ("y", shape)))
+
+    assert has_even_answers(Signature(inputs=(image,), outputs=(found,), max_batch_size=max_batch_size)) is is_even
 
 
 def test_a_shape_is_tried_before_a_way_is_taken_and_now_and_then_after_that():
