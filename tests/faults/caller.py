@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import grpc
@@ -23,6 +23,8 @@ from tests.faults.ledger import Intent, Kind, Ledger, Outcome
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 SERVICE = "/inference.GRPCInferenceService/"
 REASON = "penstock-reason"
+CUT = "Stream removed"
+"""What grpcio says of a stream that ended without all of its trailers."""
 PATIENCE_SECONDS = 4.0
 """How much longer than the deadline the client waits before it gives a call up as unanswered."""
 OPTIONS: list[tuple[str, int]] = [
@@ -134,17 +136,23 @@ async def _outcome(intent: Intent, call: Any) -> Outcome:
         return Outcome(op=intent.op, at=time.monotonic(), kind=Kind.UNKNOWN, code="CANCELLED", message="the caller left")
     except grpc.aio.AioRpcError as error:
         trailers = {str(key): value for key, value in error.trailing_metadata() or () if isinstance(value, str)}
-        # Without a reason it was the client's own library that spoke: the way is cut, or its patience is at an end.
-        kind = Kind.FAIL if REASON in trailers else Kind.UNKNOWN
         return Outcome(
             op=intent.op,
             at=time.monotonic(),
-            kind=kind,
+            kind=Kind.FAIL if _is_servers(error, trailers) else Kind.UNKNOWN,
             code=error.code().name,
             reason=trailers.get(REASON, ""),
             message=error.details() or "",
         )
     return Outcome(op=intent.op, at=time.monotonic(), kind=Kind.OK, code="OK", version=response.model_version, answer=_numbers(response))
+
+
+def _is_servers(error: grpc.aio.AioRpcError, trailers: Mapping[str, str]) -> bool:
+    """Whether the server said it, and not the client's own library, whose way is cut or whose patience is at an end.
+
+    A stream that is cut within its trailers has the trailers that came, and the library's own code and words.
+    """
+    return REASON in trailers and not (error.details() or "").startswith(CUT)
 
 
 def _numbers(response: pb.ModelInferResponse) -> tuple[int, ...]:
