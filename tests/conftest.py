@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.kafka_broker import Broker
+from tests.secure_listeners import SecureListeners
 
 # Time decides no test: on a machine that others share an example may take what it takes.
 settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -86,8 +87,10 @@ def short_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Return a real broker that lives as long as the session; tests make topics of their own."""
-    broker = Broker(tmp_path_factory.mktemp("kafka"), [_claim_port(), _claim_port()])
+    """Return a real broker that lives as long as the session, reached in the clear and over TLS; tests make topics of their own."""
+    folder = tmp_path_factory.mktemp("kafka")
+    secure = SecureListeners(folder=folder / "tls", mutual_port=_claim_port(), users_port=_claim_port())
+    broker = Broker(folder, [_claim_port(), _claim_port()], secure)
     broker.format()
     try:
         broker.start()

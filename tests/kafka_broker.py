@@ -21,6 +21,7 @@ from penstock.contracts.topics import TOPICS
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import Delivery, producer
 from services.stack.topic_catalogue import make_topics
+from tests.secure_listeners import SecureListeners
 
 CACHE = Path(__file__).parent.parent / ".cache" / "kafka" / "4.1.1"
 READY_SECONDS = 120.0
@@ -28,8 +29,8 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{further}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{further}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={folder}/kafka
@@ -53,18 +54,30 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0<
 class Broker:
     """One broker; what it holds survives `kill` and comes back with `start`."""
 
-    def __init__(self, folder: Path, ports: list[int]) -> None:
+    def __init__(self, folder: Path, ports: list[int], secure: SecureListeners | None = None) -> None:
         self.folder = folder
+        self._secure = secure
         self.port, self.controller = ports
         self.bus = BusSettings(bootstrap_servers=f"127.0.0.1:{self.port}", retry_seconds=0.05, retry_limit_seconds=0.5)
         self._process: subprocess.Popen[bytes] | None = None
 
     def format(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = PROPERTIES.format(port=self.port, controller=self.controller, folder=self.folder)
-        (self.folder / "server.properties").write_text(text)
+        secure = self._secure
+        further = f",{secure.listeners}" if secure else ""
+        text = PROPERTIES.format(port=self.port, controller=self.controller, folder=self.folder, further=further)
+        if secure:
+            secure.write()
+        (self.folder / "server.properties").write_text(text + (secure.properties if secure else ""))
         storage = ["kafka.tools.StorageTool", "format", "-t", "NkU3OEVBNTcwNTJENDM2Qg", "--standalone"]
-        self._java(*storage, "-c", str(self.folder / "server.properties")).wait(READY_SECONDS)
+        users = secure.format_words if secure else []
+        self._java(*storage, "-c", str(self.folder / "server.properties"), *users).wait(READY_SECONDS)
+
+    @property
+    def secure(self) -> SecureListeners:
+        """Its listeners that speak TLS, of a broker that has them."""
+        assert self._secure is not None
+        return self._secure
 
     def start(self) -> None:
         """Return when the broker answers; a loop calls it by `asyncio.to_thread`."""

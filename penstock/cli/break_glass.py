@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from penstock.cli.failure import Failure
 
 NEXT_STEPS = {
     "BUS_AWAY": "name the routers' admin sockets: --router unix:STATE_DIR/admin/ROUTER.sock",
+    "BUS_REFUSED": "correct the setting, in the file of --bus or as PENSTOCK_BUS__…; or go to the routers themselves with --router",
+    "SETTINGS": "correct the file of --bus, or the variables PENSTOCK_BUS__…",
     "ROUTER_AWAY": "check the socket's path, and that the key's line stands in the routers' break_glass_keys",
     "ROLLBACK_TARGET": "--to VERSION",
 }
@@ -46,9 +49,8 @@ def answer_of(service: str, *arguments: str, failed: str) -> dict[str, Any]:
     return answer
 
 
-def roll_back(model: str, version: str, key: Path, bootstrap: str, routers: tuple[str, ...]) -> dict[str, Any]:
-    """Sign and publish a route that gives everything to a version, or without one puts the shares of before back."""
-    where = [f"--bootstrap={bootstrap}"] if bootstrap else [f"--router={target}" for target in routers]
+def roll_back(model: str, version: str, key: Path, where: Sequence[str]) -> dict[str, Any]:
+    """Sign and publish a route that gives everything to a version, or without one puts the shares of before back; `where` is options."""
     return run_emergency("rollback", f"--model={model}", f"--to={version}", f"--key={key}", *where)
 
 

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="Operator's private key, with --break-glass.")
 @click.option("--bootstrap", metavar="HOST:PORT", default="", help="Kafka, with --break-glass.")
 @click.option(
+    "--bus",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="How Kafka is reached, as [bus] of a router's settings says it (TOML or JSON). Also by PENSTOCK_BUS__TLS and its like.",
+)
+@click.option(
     "--router", "routers", multiple=True, metavar="TARGET", help="Admin service of a router, with --break-glass when Kafka is down."
 )
 @writes
@@ -46,7 +52,7 @@ def rollback(server: Server, form: Form, write: Write, model: str, version: str,
         _break_glass(form, model, version, glass)
         return
     if any(glass.values()):
-        raise click.UsageError("--key, --bootstrap and --router go with --break-glass.")
+        raise click.UsageError("--key, --bootstrap, --bus and --router go with --break-glass.")
     with control_of(server) as control:
         answer = control.rollback(model, version, write)
     is_whole = answer.elapsed_seconds >= 0 or write.dry_run
@@ -65,10 +71,13 @@ def rollback(server: Server, form: Form, write: Write, model: str, version: str,
 def _break_glass(form: Form, model: str, version: str, glass: Mapping[str, Any]) -> None:
     from penstock.cli.break_glass import roll_back, told
 
-    key, bootstrap, routers = glass["key"], glass["bootstrap"], glass["routers"]
+    key, bootstrap, bus, routers = glass["key"], glass["bootstrap"], glass["bus"], glass["routers"]
     if key is None or bool(bootstrap) == bool(routers):
         raise click.UsageError("--break-glass needs --key FILE, and either --bootstrap or --router.")
-    answer = roll_back(model, version, key, bootstrap, routers)
+    if bus and routers:
+        raise click.UsageError("--bus goes with --bootstrap.")
+    where = [f"--bootstrap={bootstrap}", *([f"--bus={bus}"] if bus else [])] if bootstrap else [f"--router={one}" for one in routers]
+    answer = roll_back(model, version, key, where)
     show(answer, form, lambda: told(answer))
     if None in answer["confirmations"].values() or not answer["confirmations"]:
         raise click.exceptions.Exit(EXIT_TIMEOUT)

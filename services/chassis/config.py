@@ -4,6 +4,7 @@ Precedence: `--set name=value` over environment (`PENSTOCK_<SERVICE>__NAME`, dee
 name, else JSON) over defaults. What is unknown anywhere is a problem, because a misspelt limit would otherwise be no limit.
 
 A secret may stand in a file: `PENSTOCK_<SERVICE>__NAME_FILE` names the file whose text, without the line's end, is the setting NAME.
+A `SecretStr` may stand nowhere else than there and in the environment.
 
     class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
         http_port: int = 8000
@@ -27,6 +28,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from services.chassis.clock import Clock
 from services.chassis.process import CannotStart
+from services.chassis.written_secrets import written_secrets
 
 POLL_SECONDS = 1.0
 """Time between two looks at the file."""
@@ -80,6 +82,10 @@ def load(
     from_file = _file_tree(file, problems) if file is not None else {}
     from_environment = _environment_tree(kind, os.environ if environment is None else environment, problems)
     sources = {"--set": dict(overrides or {}), "environment": from_environment, str(file): from_file}
+    for source in ("--set", str(file)):
+        problems.extend(
+            f"{name}: a secret comes by the environment alone (from {source})" for name in written_secrets(kind, sources[source])
+        )
     try:
         settings = kind.model_validate(_merged(list(reversed(sources.values()))))
     except ValidationError as error:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from enum import Enum
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from services.chassis.bus_settings import BusSettings
 
@@ -50,9 +54,27 @@ def producer(bus: BusSettings, client_id: str, delivery: Delivery) -> AIOKafkaPr
 
 def admin(bus: BusSettings, client_id: str) -> AIOKafkaAdminClient:
     """Return a client that makes topics."""
-    return AIOKafkaAdminClient(
-        bootstrap_servers=bus.bootstrap_servers, client_id=client_id, request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000)
-    )
+    return AIOKafkaAdminClient(bootstrap_servers=bus.bootstrap_servers, **_each_connection(bus, client_id))
+
+
+class Unanswered(KafkaError):
+    """A broker let a connection in and closed it at the first question."""
+
+
+async def knock(bus: BusSettings, host: str, port: int) -> None:
+    """Make one connection to one broker, as every client does, ask for its metadata, and close it.
+
+    Raises:
+        Unanswered: it was made, and closed at the question.
+        KafkaError, OSError: it cannot be made; unlike a client's, the error is the one that the connection met.
+    """
+    connection = await create_conn(host, port, **_each_connection(bus, "penstock-knock"))
+    try:
+        await connection.send(MetadataRequest([]))
+    except KafkaConnectionError as error:
+        raise Unanswered(str(error)) from error
+    finally:
+        connection.close()
 
 
 def reader_settings() -> dict[str, Any]:
@@ -93,13 +115,38 @@ def producer_settings(delivery: Delivery) -> dict[str, Any]:
 def _shared(bus: BusSettings, client_id: str) -> dict[str, Any]:
     return {
         "bootstrap_servers": bus.bootstrap_servers,
-        "client_id": client_id,
-        "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
         "retry_backoff_ms": int(bus.retry_seconds * 1000),
         "metadata_max_age_ms": 30_000,
         "connections_max_idle_ms": 540_000,
-        "security_protocol": "PLAINTEXT",
+        **_each_connection(bus, client_id),
     }
+
+
+def _each_connection(bus: BusSettings, client_id: str) -> dict[str, Any]:
+    """Return what a connection is made with; the files are read anew for each client."""
+    return {
+        "client_id": client_id,
+        "request_timeout_ms": int(REQUEST_TIMEOUT_SECONDS * 1000),
+        "security_protocol": bus.security_protocol,
+        "ssl_context": tls_context(bus) if bus.tls else None,
+        "sasl_mechanism": bus.sasl.value if bus.sasl is not None else "PLAIN",
+        "sasl_plain_username": bus.username or None,
+        "sasl_plain_password": bus.password.get_secret_value() or None,
+    }
+
+
+def tls_context(bus: BusSettings) -> ssl.SSLContext:
+    """Return what TLS connections to brokers are made with.
+
+    Raises:
+        OSError: a file cannot be read, or (`ssl.SSLError`) holds no certificate or key that fit.
+    """
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=bus.authorities)
+    context.check_hostname = bus.check_hostname
+    if bus.certificate is not None:
+        # A key with a password would be asked for at the terminal; with this it is an error like others.
+        context.load_cert_chain(bus.certificate, bus.key, password="")
+    return context
 
 
 async def dismiss(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:

@@ -26,6 +26,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from penstock.contracts.topics import Topic
+from services.chassis.bus_refusal import reason_of
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import CALL_SECONDS, dismiss, quieten, reader
 from services.chassis.record_book import RecordBook, Supersedes, Unreadable, packed, unpacked
@@ -158,7 +159,7 @@ class KafkaFeed(Generic[V]):
             except (KafkaError, OSError, TimeoutError) as error:
                 failures = 0 if self.counters.connections > connections else failures + 1
                 if failures <= 1:
-                    log.warning("feed_interrupted", topic=self._source.topic.name, reason=type(error).__name__)
+                    log.warning("feed_interrupted", topic=self._source.topic.name, reason=await reason_of(bus, error))
             await asyncio.sleep(min(bus.retry_seconds * 2 ** min(failures, 16), bus.retry_limit_seconds))
 
     @asynccontextmanager

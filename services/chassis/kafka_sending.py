@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from penstock.contracts.topics import Topic
+from services.chassis.bus_refusal import reason_of
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import CALL_SECONDS, Delivery, dismiss, producer, quieten
 
@@ -110,7 +111,7 @@ class KafkaSender:
                 failures += 1
                 self.counters.failures += 1
                 if failures == 1:
-                    log.warning("bus_away", client=self._client_id, reason=type(error).__name__)
+                    log.warning("bus_away", client=self._client_id, reason=await reason_of(self._bus, error))
             await asyncio.sleep(min(self._bus.retry_seconds * 2 ** min(failures, 16), self._bus.retry_limit_seconds))
 
     @asynccontextmanager

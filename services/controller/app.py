@@ -23,6 +23,7 @@ from penstock.contracts.topics import ROUTERS, ROUTES, WORKERS
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis import telemetry
 from services.chassis.atomic_file import write_atomically
+from services.chassis.bus_refusal import check_bus
 from services.chassis.certificates import CertificateWatch
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.entry import Start
@@ -105,6 +106,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
     settings, clock = start.config.current, SystemClock()
     if not settings.bus.is_set:
         raise CannotStart("bus.bootstrap_servers is missing: a controller tells routers and workers over Kafka what is decided")
+    await check_bus(settings.bus)
     interpreter.set_up()
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
@@ -246,7 +248,8 @@ async def _startable(opening: AbstractAsyncContextManager[T]) -> AsyncGenerator[
 
 
 def _certificates(settings: ControllerSettings) -> CertificateWatch:
-    return CertificateWatch({"faces": settings.tls_certificate, "callers": settings.tls_client_authorities})
+    faces = {"faces": settings.tls_certificate, "callers": settings.tls_client_authorities}
+    return CertificateWatch({**faces, "bus": settings.bus.certificate, "brokers": settings.bus.authorities})
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from penstock.contracts.errors import Unavailable
+from services.chassis.bus_refusal import reason_of
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import CALL_SECONDS, Delivery, dismiss, producer, quieten
 from services.controller.ledger_values import OutboxRow
@@ -46,7 +47,7 @@ class KafkaBus:
                 await asyncio.gather(*sent)
         except (KafkaError, OSError, TimeoutError) as error:
             await self._dismiss()
-            raise Unavailable(f"the bus did not take {len(rows)} messages: {type(error).__name__}") from error
+            raise Unavailable(f"the bus did not take {len(rows)} messages: {await reason_of(self._bus, error)}") from error
         except BaseException:
             await self._dismiss()
             raise

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from penstock.contracts.errors import ServingError
+from services.chassis.command_bus import command_bus
+from services.chassis.config import InvalidConfig
 from services.chassis.operator_keys import OperatorKey
 from services.emergency.breaking import Asked, past_bus, past_controller
 
@@ -22,6 +24,8 @@ def main() -> None:
         answer = _made(given) if given.action == "create-key" else asyncio.run(_broken(given))
     except ServingError as error:
         answer = {"error": {"reason": error.reason, "message": error.message}}
+    except InvalidConfig as error:
+        answer = {"error": {"reason": "SETTINGS", "message": "; ".join(error.problems)}}
     except OSError as error:
         answer = {"error": {"reason": "FILE", "message": f"{error.filename}: {error.strerror}"}}
     sys.stdout.write(json.dumps(answer) + "\n")
@@ -40,7 +44,9 @@ def _made(given: argparse.Namespace) -> dict[str, Any]:
 async def _broken(given: argparse.Namespace) -> dict[str, Any]:
     key = OperatorKey.load(given.key)
     asked = Asked(model=given.model, version=given.to, wait_seconds=given.wait)
-    broken = await (past_controller(asked, key, given.bootstrap) if given.bootstrap else past_bus(asked, key, given.router))
+    broken = await (
+        past_controller(asked, key, command_bus(given.bootstrap, given.bus)) if given.bootstrap else past_bus(asked, key, given.router)
+    )
     return {
         "model": broken.route.model,
         "shares": {one.version: one.weight_basis_points for one in broken.route.backends if one.weight_basis_points},
@@ -59,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="")
     parser.add_argument("--to", default="")
     parser.add_argument("--bootstrap", default="")
+    parser.add_argument("--bus", type=Path)
     parser.add_argument("--router", action="append", default=[])
     parser.add_argument("--wait", type=float, default=5.0)
     return parser

@@ -16,6 +16,7 @@ from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.router_status import RouterStatus
 from penstock.contracts.routes import Route
 from penstock.contracts.topics import ROUTERS, ROUTES
+from services.chassis.bus_refusal import BRIEF_KNOCK_SECONDS, refusal_of
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import Delivery, dismiss, producer, quieten
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
@@ -50,16 +51,16 @@ class Broken:
     confirmations: Mapping[str, float | None]
 
 
-async def past_controller(asked: Asked, key: OperatorKey, bootstrap_servers: str) -> Broken:
+async def past_controller(asked: Asked, key: OperatorKey, bus: BusSettings) -> Broken:
     """Publish straight to the routes topic.
 
     Raises:
         NotFound: the topic has no route of the model.
         Conflict: no version is named, and the route says of no shares before its own.
-        Unavailable: the bus does not answer.
+        Unavailable: the bus does not answer, or refuses this command.
     """
     quieten()
-    bus = BusSettings(bootstrap_servers=bootstrap_servers)
+    await _refuse(bus, BRIEF_KNOCK_SECONDS)
     routes = KafkaFeed(TopicSource(topic=ROUTES, bus=bus, client_id=CLIENT), RouteRecord.from_bytes)
     routers = KafkaFeed(TopicSource(topic=ROUTERS, bus=bus, client_id=CLIENT), RouterStatus.from_bytes)
     async with running(routes.follow(_ignored), name="routes"), running(routers.follow(_ignored), name="routers"):
@@ -67,12 +68,18 @@ async def past_controller(asked: Asked, key: OperatorKey, bootstrap_servers: str
             async with asyncio.timeout(READ_SECONDS):
                 await asyncio.gather(routes.caught_up(), routers.caught_up())
         except TimeoutError:
-            message = f"Kafka at {bootstrap_servers} does not answer: go to the routers themselves with --router"
+            await _refuse(bus, READ_SECONDS)
+            message = f"Kafka at {bus.bootstrap_servers} does not answer: go to the routers themselves with --router"
             raise Unavailable(message, reason="BUS_AWAY") from None
         route = _next(routes.snapshot().values(), asked)
         started = time.monotonic()
         await _published(bus, asked.model, key.signed(route))
         return Broken(route=route, confirmations=await _confirmed(routers, route, started, asked.wait_seconds))
+
+
+async def _refuse(bus: BusSettings, limit_seconds: float) -> None:
+    if refusal := await refusal_of(bus, limit_seconds):
+        raise Unavailable(str(refusal), reason="BUS_REFUSED")
 
 
 async def past_bus(asked: Asked, key: OperatorKey, targets: Sequence[str]) -> Broken:

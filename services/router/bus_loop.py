@@ -15,6 +15,7 @@ from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.router_status import RouterStatus
 from penstock.contracts.tenant_records import TenantRecord
 from penstock.contracts.topics import ROUTERS, ROUTES, TENANTS, Topic
+from services.chassis.bus_refusal import check_bus
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
 from services.chassis.operator_keys import OperatorKeys
@@ -67,7 +68,12 @@ def topic_source(settings: RouterSettings, topic: Topic) -> TopicSource:
 
 @asynccontextmanager
 async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, tenants: Tenants, observing: Observing) -> AsyncGenerator[BusSide]:
-    """Follow routes and tenants, report what was applied and what became of requests; entered when all that there is, is applied."""
+    """Follow routes and tenants, report what was applied and what became of requests; entered when all that there is, is applied.
+
+    Raises:
+        BusRefused: Kafka and this router refuse each other, and there is no last good state to begin with.
+    """
+    await check_bus(settings.bus, topic_source(settings, ROUTES).snapshot)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         sender = KafkaSender(settings.bus, settings.router_id)

@@ -69,5 +69,7 @@ def certificate_watch(settings: RouterSettings) -> CertificateWatch:
             "workers": settings.link_authorities,
             "controller_calls": settings.controller_certificate,
             "controllers": settings.controller_authorities,
+            "bus": settings.bus.certificate,
+            "brokers": settings.bus.authorities,
         }
     )

@@ -9,18 +9,31 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from penstock.contracts.topics import Topic
+from services.chassis.bus_refusal import check_bus
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import admin
 from services.chassis.process import CannotStart
 
 
 async def make_topics(address: str, topics: Sequence[Topic]) -> int:
-    """Make the topics that are missing and return how many those were; what exists stays as it is.
+    """Make the topics that are missing in a broker that is reached in the clear, and return how many those were.
 
     Raises:
         CannotStart: the broker refuses one.
     """
-    client = admin(BusSettings(bootstrap_servers=address), "penstock-up")
+    return await make_topics_on(BusSettings(bootstrap_servers=address), topics)
+
+
+async def make_topics_on(bus: BusSettings, topics: Sequence[Topic]) -> int:
+    """Make the topics that are missing and return how many those were; what exists stays as it is.
+
+    Raises:
+        CannotStart: the broker refuses one, or (`BusRefused`) this process.
+    """
+    if bus.is_secured:
+        await check_bus(bus)
+    address = bus.bootstrap_servers
+    client = admin(bus, "penstock-up")
     try:
         await client.start()
         there = set(await client.list_topics())

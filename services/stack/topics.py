@@ -1,4 +1,7 @@
-"""`python -m services.stack.topics HOST:PORT`: makes the topics of the catalogue that a broker does not have, as `penstock up` does."""
+"""`python -m services.stack.topics HOST:PORT`: makes the topics of the catalogue that a broker does not have, as `penstock up` does.
+
+The environment says how the broker is reached otherwise than in the clear: `PENSTOCK_BUS__TLS`, `PENSTOCK_BUS__PASSWORD_FILE` and so on.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import asyncio
 import sys
 
 from penstock.contracts.topics import TOPICS
+from services.chassis.command_bus import command_bus
 from services.chassis.process import CannotStart
-from services.stack.topic_catalogue import make_topics
+from services.stack.topic_catalogue import make_topics_on
 
 
 def main(address: str) -> int:
     """Make the topics and return 0; 1 when the broker refuses."""
     try:
-        made = asyncio.run(make_topics(address, TOPICS))
+        made = asyncio.run(make_topics_on(command_bus(address), TOPICS))
     except CannotStart as problem:
         sys.stderr.write(f"error: {problem}\n")
         return problem.exit_code

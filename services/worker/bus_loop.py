@@ -16,6 +16,7 @@ from penstock.contracts.errors import ServingError
 from penstock.contracts.topics import ASSIGNMENTS, WORKERS
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis.artefact_cache import ArtefactCache, opened_cache
+from services.chassis.bus_refusal import check_bus
 from services.chassis.clock import Clock
 from services.chassis.disk_threads import DiskThreads
 from services.chassis.feeds import FolderPublisher
@@ -68,8 +69,10 @@ async def on_the_bus(settings: WorkerSettings, clock: Clock, crashes: Crashes | 
     that waited for its files to go while it waits for the successor would wait for ever.
 
     Raises:
-        CannotStart: the store's address is not valid, or the cache is not this worker's alone.
+        CannotStart: the store's address is not valid, or the cache is not this worker's alone; or (`BusRefused`) Kafka and this worker
+            refuse each other, and there is no last good state to begin with.
     """
+    await check_bus(settings.bus, _source(settings).snapshot)
     attempts = Attempts(RetryTimes(longest_seconds=settings.artefacts.retry_limit_seconds), Random())
     desires = AssignedDesires(settings.worker_id, attempts, crashes)
 

@@ -33,4 +33,11 @@ def link_tls(settings: WorkerSettings) -> ssl.SSLContext | None:
 
 def certificate_watch(settings: WorkerSettings) -> CertificateWatch:
     """Return what says when certificates end."""
-    return CertificateWatch({"links": settings.link_certificate, "routers": settings.link_authorities})
+    return CertificateWatch(
+        {
+            "links": settings.link_certificate,
+            "routers": settings.link_authorities,
+            "bus": settings.bus.certificate,
+            "brokers": settings.bus.authorities,
+        }
+    )
