@@ -106,6 +106,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
     settings, clock = start.config.current, SystemClock()
     if not settings.bus.is_set:
         raise CannotStart("bus.bootstrap_servers is missing: a controller tells routers and workers over Kafka what is decided")
+    settings.exposure.warn()
     await check_bus(settings.bus)
     interpreter.set_up()
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

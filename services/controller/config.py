@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
+from services.chassis.exposure import Exposure
 from services.chassis.logs import Level
 from services.chassis.metrics_server import ScrapeSettings
 from services.chassis.peer_identity import TRUST_DOMAIN, Role, rule_of
@@ -23,7 +24,9 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     state_dir: Path
     """Folder of its sockets, uploads and, by default, its database and artefacts."""
     host: str = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on; one that other machines reach needs TLS and callers that are known, or `insecure_bind`."""
+    insecure_bind: bool = False
+    """Listen where other machines reach it without TLS, or without knowing callers; every start warns of it."""
     grpc_port: int = Field(default=8011, ge=0, le=65535)
     """0 takes a free port."""
     http_port: int = Field(default=8010, ge=0, le=65535)
@@ -71,7 +74,18 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
             raise ValueError("tls_client_authorities needs tls_certificate and tls_key")
         if (self.trust_domain or self.tls_client_revocations is not None) and self.tls_client_authorities is None:
             raise ValueError("trust_domain and tls_client_revocations are about callers' certificates: set tls_client_authorities")
+        self.exposure.check("require_keys or tls_client_authorities")
         return self
+
+    @property
+    def exposure(self) -> Exposure:
+        """Who can reach its faces."""
+        return Exposure(
+            host=self.host,
+            has_tls=self.tls is not None,
+            knows_callers=self.require_keys or self.tls_client_authorities is not None,
+            is_meant=self.insecure_bind,
+        )
 
     @property
     def tls(self) -> TlsFiles | None:

@@ -45,6 +45,7 @@ def _router(settings: EmbeddedSettings, name: str, served: Addresses, folder: Ru
         "router_id": name,
         "state_dir": str(folder.path),
         "host": settings.host,
+        **({"insecure_bind": True} if settings.insecure_bind else {}),
         "http_port": served.http_port,
         "grpc_port": served.grpc_port,
         "metrics_port": served.metrics_port,

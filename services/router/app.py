@@ -94,6 +94,7 @@ class Core:
 async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
     """Serve while the block lasts."""
     settings, clock = start.config.current, SystemClock()
+    settings.exposure.warn()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         stack.enter_context(beating(settings.state_dir / "heartbeats" / settings.router_id))

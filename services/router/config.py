@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
+from services.chassis.exposure import Exposure
 from services.chassis.metrics_server import ScrapeSettings
 from services.chassis.peer_identity import TRUST_DOMAIN
 from services.chassis.redis_client import RedisSettings
@@ -30,7 +31,9 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     state_dir: Path
     """Folder that the processes of one mesh share; see services/embedded."""
     host: str = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on; one that other machines reach needs TLS and callers that are known, or `insecure_bind`."""
+    insecure_bind: bool = False
+    """Listen where other machines reach it without TLS, or without knowing callers; every start warns of it."""
     http_port: int = Field(default=8000, ge=0, le=65535)
     """0 takes a free port."""
     grpc_port: int = Field(default=8001, ge=0, le=65535)
@@ -109,3 +112,19 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     drain_seconds: float = Field(default=30.0, ge=0)
     """Longest wait for calls in flight when the process ends."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+
+    @model_validator(mode="after")
+    def check_exposure(self) -> Self:
+        """Refuse faces that stand open to other machines, unless that is meant."""
+        self.exposure.check("tenants_file, require_keys or tls_client_authorities")
+        return self
+
+    @property
+    def exposure(self) -> Exposure:
+        """Who can reach its faces."""
+        return Exposure(
+            host=self.host,
+            has_tls=self.tls_certificate is not None and self.tls_key is not None,
+            knows_callers=self.require_keys or self.tenants_file is not None or self.tls_client_authorities is not None,
+            is_meant=self.insecure_bind,
+        )

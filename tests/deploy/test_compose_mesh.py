@@ -31,6 +31,7 @@ IN_CONTAINERS_ONLY = {
 PLACES = {
     "state_dir": "a volume",
     "host": "a container is reached from others",
+    "insecure_bind": "as above; ports are published on 127.0.0.1 alone",
     "http_port": "each container has ports of its own",
     "grpc_port": "as above",
     "metrics_port": "as above",
