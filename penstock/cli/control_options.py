@@ -29,10 +29,9 @@ def control_of(server: Server) -> Generator[Control]:
     """Open a client of the controller, through the server that the command line names."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from penstock.client.control import Control
-    from penstock.client.options import ClientOptions, TlsFiles
+    from penstock.client.options import ClientOptions
 
-    tls = TlsFiles(authority=server.authority) if server.authority else None
-    options = ClientOptions(api_key=server.api_key, timeout_seconds=server.timeout_seconds or DEFAULT_TIMEOUT_SECONDS, tls=tls)
+    options = ClientOptions(api_key=server.api_key, timeout_seconds=server.timeout_seconds or DEFAULT_TIMEOUT_SECONDS, tls=server.tls)
     with Control(server.address.grpc, options) as control:
         yield control
 

@@ -19,7 +19,14 @@ def complete_model(ctx: click.Context, _argument: click.Parameter, incomplete: s
     given: dict[str, Any] = ctx.params
     try:
         address = server_named(given.get("url"), given.get("grpc"))
-        server = Server(address=address, api_key=given.get("api_key"), timeout_seconds=COMPLETION_SECONDS, authority=given.get("ca"))
+        server = Server(
+            address=address,
+            api_key=given.get("api_key"),
+            timeout_seconds=COMPLETION_SECONDS,
+            authority=given.get("ca"),
+            certificate=given.get("client_certificate"),
+            key=given.get("client_key"),
+        )
         with server.client() as client:
             return sorted({entry.model for entry in versions_of(client) if entry.model.startswith(incomplete)})
     except (ServingError, click.UsageError, OSError):

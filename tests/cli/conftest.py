@@ -24,7 +24,15 @@ def far() -> Iterator[FarServer]:
 @pytest.fixture
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the runtime folder of this test: no serve of anybody else is found."""
-    for name in ("PENSTOCK_GRPC", "PENSTOCK_URL", "PENSTOCK_API_KEY", "PENSTOCK_CA", "NO_COLOR"):
+    for name in (
+        "PENSTOCK_GRPC",
+        "PENSTOCK_URL",
+        "PENSTOCK_API_KEY",
+        "PENSTOCK_CA",
+        "PENSTOCK_CLIENT_CERTIFICATE",
+        "PENSTOCK_CLIENT_KEY",
+        "NO_COLOR",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
     return tmp_path / "runtime" / "penstock"
