@@ -22,6 +22,7 @@ from aiokafka.errors import (
 
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import Unanswered, knock, quieten, tls_context
+from services.chassis.key_files import KeyExposed
 from services.chassis.process import CannotStart
 
 KNOCK_SECONDS = 20.0
@@ -97,10 +98,10 @@ def check_files(bus: BusSettings) -> None:
     Raises:
         BusRefused: a file is not there, may not be read, or is not what it should be.
     """
-    paths = {"authorities": bus.authorities, "certificate": bus.certificate, "key": bus.key}
-    for setting, path in paths.items():
+    for setting, path in (("authorities", bus.authorities), ("certificate", bus.certificate), ("key", bus.key)):
         try:
-            _ = path is None or path.read_bytes()
+            if path is not None:
+                path.read_bytes()
         except OSError as error:
             raise BusRefused(setting, f"{path}: {error.strerror}", "name a PEM file that this process may read") from None
     if not bus.tls:
@@ -111,6 +112,8 @@ def check_files(bus: BusSettings) -> None:
         raise BusRefused("authorities", f"{bus.authorities} holds no certificate", "name a PEM file of certificates") from None
     try:
         tls_context(bus)
+    except KeyExposed:
+        raise BusRefused("key", f"others may read {bus.key}", f"chmod 600 {bus.key}") from None
     except OSError:
         raise BusRefused(
             "certificate",

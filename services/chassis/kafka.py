@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from services.chassis.bus_settings import BusSettings
+from services.chassis.key_files import check_key
 
 RECORD_LIMIT_BYTES = 8 << 20
 """Longest record: a worker's status with all its configurations. Topics have limits of their own, see penstock/contracts/topics.py."""
@@ -143,7 +144,8 @@ def tls_context(bus: BusSettings) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=bus.authorities)
     context.check_hostname = bus.check_hostname
-    if bus.certificate is not None:
+    if bus.certificate is not None and bus.key is not None:
+        check_key(bus.key)
         # A key with a password would be asked for at the terminal; with this it is an error like others.
         context.load_cert_chain(bus.certificate, bus.key, password="")
     return context

@@ -93,6 +93,17 @@ async def test_who_does_not_get_in_is_told_the_setting_and_the_next_step(kafka: 
     assert PASSWORD not in str(refusal.value)
 
 
+async def test_a_key_that_others_may_read_is_not_used(kafka: Broker, tmp_path: Path):
+    key = tmp_path / "client.key"
+    key.write_bytes((kafka.secure.folder / "client.key").read_bytes())
+    key.chmod(0o644)
+
+    with pytest.raises(BusRefused) as refusal:
+        await check_bus(kafka.secure.mutual.model_copy(update={"key": key}))
+
+    assert (refusal.value.setting, refusal.value.next_step) == ("key", f"chmod 600 {key}")
+
+
 async def test_one_broker_of_several_that_lets_us_in_is_enough(kafka: Broker):
     secure = kafka.secure
 
