@@ -29,6 +29,8 @@ KNOCK_SECONDS = 20.0
 """Longest wait for a broker where nothing can begin without it."""
 BRIEF_KNOCK_SECONDS = 2.0
 """The same where there is a last good state to begin with."""
+AGAIN_SECONDS = 0.5
+"""Pause before a broker that closed a connection is asked once more: one that ends is gone by then."""
 
 _TLS_ALERT = 0x1503
 """First two bytes of a TLS alert, which plain clients read as the length of an answer."""
@@ -192,6 +194,7 @@ async def _plain_at(bus: BusSettings, host: str, port: int) -> BusRefused | None
 
 
 async def _closed_again(bus: BusSettings, host: str, port: int, first: Unanswered) -> BusRefused | None:
+    await asyncio.sleep(AGAIN_SECONDS)
     try:
         await knock(bus, host, port)
     except Unanswered:

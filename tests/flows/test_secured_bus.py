@@ -116,9 +116,9 @@ def test_every_service_shows_a_password_and_none_of_them_tells_it(
 
     for service, settings in services.items():
         with process(short_dir, service, bus=written(bus), log_level="debug", **settings) as log:
+            until(lambda: bool(events(log, "feed_caught_up")), log)
             if service == "worker":
                 asyncio.run(status_of(bus, WORKERS, WorkerStatus.from_bytes, word, lambda _status: True))
-            until(lambda: bool(events(log, "feed_caught_up")), log)
 
     told = {path.name: path.read_bytes() for path in short_dir.rglob("*") if path.is_file()}
     assert {"router.log", "worker.log", "controller.log"} <= told.keys()
