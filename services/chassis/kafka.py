@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -69,13 +69,19 @@ async def knock(bus: BusSettings, host: str, port: int) -> None:
         Unanswered: it was made, and closed at the question.
         KafkaError, OSError: it cannot be made; unlike a client's, the error is the one that the connection met.
     """
-    connection = await create_conn(host, port, **_each_connection(bus, "penstock-knock"))
+    connection = AIOKafkaConnection(host, port, **_each_connection(bus, "penstock-knock"))
     try:
-        await connection.send(MetadataRequest([]))
-    except KafkaConnectionError as error:
-        raise Unanswered(str(error)) from error
+        await connection.connect()
+        try:
+            await connection.send(MetadataRequest([]))
+        except KafkaConnectionError as error:
+            raise Unanswered(str(error)) from error
     finally:
-        connection.close()
+        was_made = connection._protocol is not None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  nothing else says so
+        closed = connection.close()
+        if was_made and closed is not None:
+            # A TLS connection closes in several steps; a loop that ends before them would leave its socket open.
+            await asyncio.wait({closed}, timeout=STOP_SECONDS)
 
 
 def reader_settings() -> dict[str, Any]:

@@ -94,14 +94,12 @@ class Core:
 async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
     """Serve while the block lasts."""
     settings, clock = start.config.current, SystemClock()
-    settings.exposure.warn()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         stack.enter_context(beating(settings.state_dir / "heartbeats" / settings.router_id))
         traces = await enter(telemetry.started(start.service))
         core = _core(settings, clock, traces)
-        tenants_file = TenantsFile(core.tenants, settings.tenants_file, is_on_bus=settings.bus.is_set)
-        tenants_file.open()
+        tenants_file = _who_may_call(core.tenants, settings)
         presence = Presence(settings.state_dir / "ready" / settings.router_id, core.table, core.dispatch)
         await enter(running(core.dispatch.run(), name="dispatch"))
         workers = workers_of(settings, clock)
@@ -137,6 +135,14 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         await enter(_following(start, tenants_file, clock))
         log.info("router_ready", router=settings.router_id, http_port=http.port, grpc_port=grpc.port)
         yield Hooks(reload=lambda: (start.config.reload(), tenants_file.reload()))
+
+
+def _who_may_call(tenants: Tenants, settings: RouterSettings) -> TenantsFile:
+    """Read the tenants; what stands open is said."""
+    settings.exposure.warn()
+    file = TenantsFile(tenants, settings.tenants_file, is_on_bus=settings.bus.is_set)
+    file.open()
+    return file
 
 
 @asynccontextmanager
