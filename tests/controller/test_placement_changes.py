@@ -13,7 +13,7 @@ from services.controller.deployment_values import DeploymentStatus, Scaling
 from tests.controller.placing import World, deploy
 from tests.controller.stand import ANN, Stand
 
-CHANGED = Scaling(config={"batching": {"max_size": 2}})
+CHANGED = Scaling(config={"max_batch_size": 2})
 
 
 @pytest.fixture

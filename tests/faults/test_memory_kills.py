@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,13 @@ def pair(tmp_path: Path, short_dir: Path) -> Iterator[World]:
     with world(short_dir, oracle.write_models(tmp_path / "models", ("alpha", "hungry"))) as served:
         served.settle()
         yield served
+
+
+@contextmanager
+def memory_groups(names: Iterable[str]) -> Iterator[Mapping[str, Path]]:
+    """Make a group for each worker: in one for both the kernel may kill the one that asked for nothing."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(memory_group(f"penstock-{os.getpid()}-{name}", 300 * MEBI)) for name in names}
 
 
 @contextmanager
@@ -60,8 +67,8 @@ async def test_p20_workers_killed_for_lack_of_memory_say_so_and_the_version_is_g
     async with Caller(pair.target, ledger) as caller, Caller(pair.target, Ledger(), connections=1) as other:
         load = Load(caller, Plan(rate=40.0, models=("alpha",)))
         loading = asyncio.create_task(load.run())
-        with memory_group(f"penstock-{os.getpid()}", 400 * MEBI) as group:
-            refused = await until_given_up(pair, other, group)
+        with memory_groups(pair.workers) as groups:
+            refused = await until_given_up(pair, other, groups)
         await asyncio.sleep(0.5)
         load.stop()
         await loading
@@ -81,15 +88,15 @@ async def test_p20_workers_killed_for_lack_of_memory_say_so_and_the_version_is_g
     record("P20", deaths=len(died), others_refused=lost, others=len(ledger.entries()))
 
 
-async def until_given_up(pair: World, other: Caller, group: Path) -> list[Outcome]:
-    """Ask for too much until the version is given up, one death at a time; workers join the group as they come."""
+async def until_given_up(pair: World, other: Caller, groups: Mapping[str, Path]) -> list[Outcome]:
+    """Ask for too much until the version is given up, one death at a time; workers join their groups as they come."""
     outcomes = []
 
     def given_up() -> bool:
         return bool(pair.served.events("version_failed"))
 
     while not given_up():
-        for name in pair.workers:
+        for name, group in groups.items():
             (group / "cgroup.procs").write_text(str(pair.served.child(name)))
         deaths = len(pair.served.events("child_died"))
         outcomes.append(await other.send("hungry", asking(2000), deadline_seconds=20.0))

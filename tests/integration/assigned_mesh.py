@@ -196,7 +196,7 @@ class Mesh:
         """Run a worker until the block ends, or until it is killed in it."""
         given = {
             "worker_id": self.worker_id(number),
-            "bus": self.broker.bus.model_dump(),
+            "bus": self.broker.bus.model_dump(mode="json", exclude={"password"}),
             "artefacts": {"store": self.store, "store_options": self.store_options, "retry_limit_seconds": 1.0},
         }
         with self._child("worker", self.worker_id(number), given | QUICK | settings) as child:

@@ -93,7 +93,7 @@ def test_a_router_of_another_machine_knows_workers_by_the_bus_and_keeps_them_wit
     one = mesh.register(ONE)
     mesh.publish(ROUTES, "m", RouteRecord(route=single("m", "1", revision=1)).to_bytes())
     mesh.assign(held(one, "1"))
-    elsewhere = {"state_dir": str(mesh.folder / "r"), "bus": broker.bus.model_dump(), "bus_workers": True}
+    elsewhere = {"state_dir": str(mesh.folder / "r"), "bus": broker.bus.model_dump(mode="json", exclude={"password"}), "bus_workers": True}
     with mesh.worker(link_host="127.0.0.1") as child, mesh.router(**elsewhere) as client:
         until(lambda: client.is_ready("m"), child)
         broker.kill()

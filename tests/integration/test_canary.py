@@ -155,7 +155,7 @@ def changes_refused(running: Running) -> tuple[list[str], str]:
 
 
 def refused_over_grpc(running: Running) -> Iterator[str]:
-    config = json.dumps({"parameters": {"hub_token": "env:HUB"}})
+    config = json.dumps({"parameters": {"hub": "main"}})
     about = About(description=f"api_key: {CANARY}", metadata={"hf_token": CANARY, "origin": f"https://u:{CANARY}@example.com/m"})
     write = Write(reason=f"by grpc, the password={CANARY}")
     for target in running.grpc():
