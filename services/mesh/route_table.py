@@ -205,7 +205,7 @@ class RouteTable:
                 retry_after_seconds=1.0,
             )
         known = self._known.get(model)
-        if known is None and not self._has_seen_all:
+        if known is None and self._plans is None and not self._has_seen_all:
             return not_known_yet(model)
         if known is None:
             near = difflib.get_close_matches(model, self._known, n=1)

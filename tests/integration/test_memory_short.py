@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,8 +19,8 @@ from penstock.client.options import ClientOptions
 from penstock.client.retry import RetryPolicy
 from penstock.contracts.errors import NoReadyReplica
 from tests.integration.processes import events
-from tests.integration.servers import ServerAddress, SessionServers
 from tests.integration.test_mesh import ROWS, Mesh, mesh_of
+from tests.kafka_broker import Broker, running_broker
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -131,12 +131,18 @@ class Short:
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory, kafka: ServerAddress, servers: SessionServers) -> Iterator[Short]:
+def broker(tmp_path_factory: pytest.TempPathFactory, session_ports: Callable[[int], list[int]]) -> Iterator[Broker]:
+    """A broker of this mesh alone: two catalogues do not go together in the same topics."""
+    with running_broker(tmp_path_factory.mktemp("kafka"), session_ports(2)) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[Short]:
     """Two replicas have room in each of two workers: v2 is live, v1 is one rollback away, v3 and v4 are there, and nobody uses them."""
-    servers.make_topics()
     budget = {"memory_budget_bytes": 2 * REPLICA_BYTES}
     folder = tmp_path_factory.mktemp("short")
-    with mesh_of(folder, kafka.address, routers=2, workers=WORKERS, **budget) as mesh:
+    with mesh_of(folder, broker.bus.bootstrap_servers, routers=2, workers=WORKERS, **budget) as mesh:
         short = Short(mesh)
         short.deployed(FORMER, 1.0)
         short.deployed(LIVE, 2.0)

@@ -100,12 +100,12 @@ def test_tenants_are_read_again_on_sighup_and_an_invalid_file_changes_nothing(sh
                     client.predict("echo", {"x": np.ones((1, 4), np.float32)})
                 return refused.value.reason
 
-        assert (reason("first"), reason("second")) == ("MODEL_NOT_FOUND", "UNAUTHENTICATED")
+        assert (reason("first"), reason("second")) == ("MODEL_LOADING", "UNAUTHENTICATED")
         allow("second")
         os.kill(ready["pid"], signal.SIGHUP)
         until(lambda: len(events(log, "tenants_loaded")) == 2, log)
-        assert (reason("first"), reason("second")) == ("UNAUTHENTICATED", "MODEL_NOT_FOUND")
+        assert (reason("first"), reason("second")) == ("UNAUTHENTICATED", "MODEL_LOADING")
         tenants.write_text("[[tenants]]\nnmae = 1\n")
         os.kill(ready["pid"], signal.SIGHUP)
         until(lambda: bool(events(log, "tenants_rejected")), log)
-        assert reason("second") == "MODEL_NOT_FOUND"
+        assert reason("second") == "MODEL_LOADING"
