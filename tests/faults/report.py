@@ -19,7 +19,7 @@ LIMITS = (
         "All processes and the load share one machine and the loopback interface; faults of the network come from a TCP proxy, not from a "
         "lossy wire."
     ),
-    "The native gRPC front sends no GOAWAY: who calls a router while it ends is told UNAVAILABLE (DRAINING) and has to go elsewhere.",
+    "pygrpc-native sends no GOAWAY: who calls a router while it ends is told UNAVAILABLE (DRAINING) and goes elsewhere.",
     "A worker that keeps dying is started again after growing pauses (up to 10 s); a life of a minute forgives.",
     (
         "A new version that kills whoever loads it is tried by one worker at a time, three times: a serve of one worker is away meanwhile, "
@@ -38,11 +38,10 @@ LIMITS = (
         "Whether new files may heal a version that was given up is told by the file system's clock: when that goes back, new files count "
         "as old until it has caught up, or somebody loads the model by name."
     ),
-    "Nothing sets GOAWAY by age (N14): connections live as long as their clients want.",
     "Rows that need several machines, a GPU or root are not here.",
     (
-        "The native gRPC front knows no TLS: with certificates both faces are served by grpcio, and slower. New certificates hold from the "
-        "next handshake on; connections that are open keep theirs, one that has ended meanwhile included."
+        "New certificates hold from the next handshake on; connections that are open keep theirs, one that has ended meanwhile included. "
+        "With TLS and without penstock-front gRPC is served by grpcio, and slower."
     ),
     "A full disk is played by a limit on the size of files (EFBIG where a disk says ENOSPC).",
 )
