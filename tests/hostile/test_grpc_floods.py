@@ -127,5 +127,5 @@ def _push(flood: Flood, target: Target) -> Ending:
             wire.until(lambda: wire.is_closed, seconds=0.001)
             if number % 20 == 0:
                 target.assert_unharmed()
-        ended = ending(wire, seconds=0.2)
+        ended = ending(wire, seconds=0.2 if flood.owed(target.engine) == OPEN else 30.0)
         return CLOSED if wire.is_closed else ended

@@ -92,7 +92,7 @@ def test_a_call_against_the_rules_ends_as_its_engine_owes(row: Row, target: Targ
         row.act(wire)
 
         expected = row.owed(target.engine)
-        assert ending(wire, seconds=0.3 if expected == OPEN else 2.0) == expected
+        assert ending(wire, seconds=0.3 if expected == OPEN else 30.0) == expected
     target.assert_unharmed()
 
 
