@@ -67,26 +67,18 @@ _GRPC = click.option("--grpc", metavar="HOST:PORT", help="The server's gRPC face
 _KEY = click.option(
     "--api-key", metavar="KEY", envvar="PENSTOCK_API_KEY", help="API key. Also by PENSTOCK_API_KEY, which no list of processes shows."
 )
-_AUTHORITY = click.option(
-    "--ca",
-    metavar="FILE",
-    envvar="PENSTOCK_CA",
-    type=click.Path(exists=True, dir_okay=False),
-    help="PEM file of the server's authority; speaks TLS.",
-)
-_CERTIFICATE = click.option(
-    "--client-certificate",
-    metavar="FILE",
-    envvar="PENSTOCK_CLIENT_CERTIFICATE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="PEM file of your certificate, for a server that asks for one.",
-)
-_CLIENT_KEY = click.option(
+
+
+def _pem_file(name: str, variable: str, text: str) -> Callable[[F], F]:
+    return click.option(name, metavar="FILE", envvar=variable, type=click.Path(exists=True, dir_okay=False), help=f"PEM file of {text}")
+
+
+_AUTHORITY = _pem_file("--ca", "PENSTOCK_CA", "the server's authority; speaks TLS.")
+_CERTIFICATE = _pem_file("--client-certificate", "PENSTOCK_CLIENT_CERTIFICATE", "your certificate, for a server that asks for one.")
+_CLIENT_KEY = _pem_file(
     "--client-key",
-    metavar="FILE",
-    envvar="PENSTOCK_CLIENT_KEY",
-    type=click.Path(exists=True, dir_okay=False),
-    help="PEM file of its key. These three also by PENSTOCK_CA, PENSTOCK_CLIENT_CERTIFICATE and PENSTOCK_CLIENT_KEY.",
+    "PENSTOCK_CLIENT_KEY",
+    "its key. These three also by PENSTOCK_CA, PENSTOCK_CLIENT_CERTIFICATE and PENSTOCK_CLIENT_KEY.",
 )
 _TIMEOUT = click.option("--timeout", metavar="DURATION", callback=seconds_of, help="Longest wait, for example 500ms or 30s. [default: 10s]")
 
