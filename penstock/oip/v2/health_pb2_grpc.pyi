@@ -11,10 +11,10 @@ from penstock.oip.v2 import health_pb2
 _T = TypeVar("_T")
 
 @type_check_only
-class _Context(grpc.ServicerContext, grpc.aio.ServicerContext[Any, Any]): ...  # type: ignore[misc]
+class _Context(grpc.ServicerContext, grpc.aio.ServicerContext[Any, Any]): ...  # type: ignore[misc]  # whichever of the two serves
 
 @type_check_only
-class _Requests(AsyncIterator[_T], Iterator[_T], Protocol[_T]): ...  # type: ignore[misc]
+class _Requests(AsyncIterator[_T], Iterator[_T], Protocol[_T]): ...  # type: ignore[misc]  # the same of streams
 
 class HealthStub:
     @overload
