@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,37 +14,21 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
-from penstock.v1 import controller_pb2 as pb
 from services.chassis.certificates import CertificateFiles
 from services.chassis.peer_identity import Role, rule_of
 from services.chassis.process import CannotStart
 from services.chassis.tls_files import TlsFiles
-from services.controller.callers import Caller
 from services.controller.config import ControllerSettings
-from services.controller.grpc_front import serving_grpc
-from services.controller.rest_front import rest_app, serving_rest
 from services.router.config import RouterSettings
 from services.router.controller_link import Addresses, ControllerLink
 from services.router.link_tls import controller_tls
 from services.worker.config import WorkerSettings
 from tests.authority import Authority, Leaf, put, rsa_key, self_signed
+from tests.open_controller import MODELS, controller
 
-METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["Controller"].methods]
-MODELS = pb.ListModelsRequest().SerializeToString()
 DOMAIN = "spiffe://mesh.example"
 LET_IN = {"grpc": "OK", "http": "200"}
 REFUSED = {"grpc": ("UNAUTHENTICATED", "UNAVAILABLE"), "http": ("closed",)}
-
-
-class Anybody:
-    """Lets everybody in who has come so far."""
-
-    async def of(self, key: str | None, *, writes: bool) -> Caller:
-        return Caller(name="any", tenant="any", is_operator=writes)
-
-
-async def answer(_: Caller, request: Any) -> Any:
-    return getattr(pb, type(request).__name__.replace("Request", "Response"))()
 
 
 @dataclass(frozen=True)
@@ -100,15 +83,6 @@ def stand(tmp_path: Path) -> Stand:
     (tmp_path / "ca.pem").write_bytes(authority.pem)
     (tmp_path / "revoked.pem").write_bytes(authority.revoked())
     return Stand(tmp_path, authority)
-
-
-@asynccontextmanager
-async def controller(tls: TlsFiles) -> AsyncIterator[Addresses]:
-    served = dict.fromkeys(METHODS, answer)
-    async with AsyncExitStack() as stack:
-        target = await stack.enter_async_context(serving_grpc("127.0.0.1:0", served, Anybody(), tls))
-        http = await stack.enter_async_context(serving_rest(rest_app(served, Anybody(), "1"), "127.0.0.1", 0, tls))
-        yield Addresses(grpc=f"127.0.0.1:{target}", http=f"127.0.0.1:{http}")
 
 
 def is_refused(told: dict[str, str]) -> bool:

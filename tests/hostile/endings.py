@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
 from services.router.grpc_engine import Engine
 from tests.hostile import http2
 from tests.hostile.http2 import Wire
@@ -21,8 +24,22 @@ def ending(wire: Wire, *, seconds: float = 2.0) -> Ending:
     return status if status is not None else CLOSED if wire.is_closed or wire.count(http2.GOAWAY) else OPEN
 
 
-def owed(engine: Engine, native: Ending, grpcio: Ending, columns: Ending | None) -> Ending:
-    """Return the ending of an engine; where nothing else is said, penstock-front's is pygrpc-native's."""
-    if engine is Engine.GRPCIO:
-        return grpcio
-    return native if engine is not Engine.COLUMNS or columns is None else columns
+Act = TypeVar("Act")
+
+
+@dataclass(frozen=True)
+class Case(Generic[Act]):
+    """Something hostile, and how each engine has to end it."""
+
+    name: str
+    act: Act
+    native: Ending
+    grpcio: Ending
+    columns: Ending | None = None
+    """Where penstock-front differs from pygrpc-native."""
+
+    def owed(self, engine: Engine) -> Ending:
+        """Return the ending of an engine; where nothing else is said, penstock-front's is pygrpc-native's."""
+        if engine is Engine.GRPCIO:
+            return self.grpcio
+        return self.native if engine is not Engine.COLUMNS or self.columns is None else self.columns

@@ -13,14 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 import grpc
 import pytest
 
-from services.router.grpc_engine import Engine
 from tests.hostile import http2
-from tests.hostile.endings import CLOSED, EXHAUSTED, OPEN, ROUNDS, Ending, ending, owed
+from tests.hostile.endings import CLOSED, EXHAUSTED, OPEN, ROUNDS, Case, Ending, ending
 from tests.hostile.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, connected, frame, grpc_headers, grpc_message
 from tests.hostile.stand import FLAT_BYTES, GOOD, Target
 
@@ -55,21 +53,8 @@ def after_headers(sent: bytes, *, flags: int) -> Callable[[int], bytes]:
 MANY_HEADERS = b"".join(frame(http2.CONTINUATION, http2.literal(b"x%d" % number, b"y" * 1000), stream=1) for number in range(100))
 
 
-@dataclass(frozen=True)
-class Flood:
-    """Frames without end: what is pushed each time, and whether the engines end the connection for it."""
-
-    name: str
-    push: Callable[[int], bytes]
-    native: Ending
-    grpcio: Ending
-    columns: Ending | None = None
-    """Where penstock-front differs from pygrpc-native."""
-
-    def owed(self, engine: Engine) -> Ending:
-        """Return how it has to end."""
-        return owed(engine, self.native, self.grpcio, self.columns)
-
+Flood = Case[Callable[[int], bytes]]
+"""Frames without end: what is pushed each time, and whether the engines end the connection for it."""
 
 FLOODS = [
     Flood("5,000 calls opened and reset", rapid_reset, CLOSED, OPEN),
@@ -123,7 +108,7 @@ def _push(flood: Flood, target: Target) -> Ending:
     """Push it all, others calling meanwhile; return how it ended."""
     with connected(target.address) as wire:
         for number in range(PUSHES):
-            wire.push(flood.push(number))
+            wire.push(flood.act(number))
             wire.until(lambda: wire.is_closed, seconds=0.001)
             if number % 20 == 0:
                 target.assert_unharmed()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import grpc
 import pytest
@@ -26,9 +25,8 @@ from tests.hostile.endings import (
     OPEN,
     ROUNDS,
     UNIMPLEMENTED,
-    Ending,
+    Case,
     ending,
-    owed,
 )
 from tests.hostile.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, NO_WINDOW, Wire, connected, grpc_headers, grpc_message
 from tests.hostile.stand import FLAT_BYTES, GOOD, Target
@@ -49,21 +47,8 @@ def with_body(body: bytes, *, encoding: bytes | None = None) -> Callable[[Wire],
     return act
 
 
-@dataclass(frozen=True)
-class Row:
-    """One call that only raw frames can express."""
-
-    name: str
-    act: Callable[[Wire], object]
-    native: Ending
-    grpcio: Ending
-    columns: Ending | None = None
-    """Where penstock-front differs from pygrpc-native."""
-
-    def owed(self, engine: Engine) -> Ending:
-        """Return how it has to end."""
-        return owed(engine, self.native, self.grpcio, self.columns)
-
+Row = Case[Callable[[Wire], object]]
+"""One call that only raw frames can express."""
 
 ROWS = [
     Row("a good call", lambda wire: wire.call(GOOD), OK, OK),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import grpc.aio
@@ -20,28 +17,12 @@ from penstock.v1 import controller_pb2 as pb
 from services.chassis.certificates import CertificateFiles
 from services.chassis.process import CannotStart
 from services.chassis.tls_files import TlsFiles
-from services.controller.callers import Caller
 from services.controller.config import ControllerSettings
-from services.controller.grpc_front import serving_grpc
-from services.controller.rest_front import rest_app, serving_rest
 from services.router.config import RouterSettings
-from services.router.controller_link import Addresses, ControllerLink, Refusal
+from services.router.controller_link import ControllerLink, Refusal
 from services.router.link_tls import controller_tls
 from tests.authority import write_key
-
-METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["Controller"].methods]
-MODELS = pb.ListModelsRequest().SerializeToString()
-
-
-class Anybody:
-    """Lets everybody in."""
-
-    async def of(self, key: str | None, *, writes: bool) -> Caller:
-        return Caller(name="any", tenant="any", is_operator=writes)
-
-
-async def answer(_: Caller, request: Any) -> Any:
-    return getattr(pb, type(request).__name__.replace("Request", "Response"))()
+from tests.open_controller import MODELS, controller
 
 
 @dataclass(frozen=True)
@@ -83,15 +64,6 @@ def pair(tmp_path: Path) -> Pair:
         side.issue(authority, "127.0.0.1", "localhost")
         side.trust(authority)
     return Pair(*made, authority)
-
-
-@asynccontextmanager
-async def controller(tls: TlsFiles | None) -> AsyncIterator[Addresses]:
-    served = dict.fromkeys(METHODS, answer)
-    async with AsyncExitStack() as stack:
-        target = await stack.enter_async_context(serving_grpc("127.0.0.1:0", served, Anybody(), tls))
-        http = await stack.enter_async_context(serving_rest(rest_app(served, Anybody(), "1"), "127.0.0.1", 0, tls))
-        yield Addresses(grpc=f"127.0.0.1:{target}", http=f"127.0.0.1:{http}")
 
 
 async def ask(link: ControllerLink) -> tuple[pb.ListModelsResponse, int]:
