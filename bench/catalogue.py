@@ -49,7 +49,7 @@ def catalogue(arena: Arena) -> None:
     finally:
         kafka.close()
     choice(arena.figures, arena.rounds)
-    lookups(arena.figures, arena.rounds)
+    lookups(arena.figures)
 
 
 async def _parts(arena: Arena, folder: Path, bus: BusSettings) -> None:
