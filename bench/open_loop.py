@@ -7,8 +7,7 @@ left late is counted, and its lateness is part of its latency.
 from __future__ import annotations
 
 import gc
-import sys
-import threading
+import select
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,9 @@ from random import Random
 
 import grpc
 
-from bench.bodies import GRPC_PATH
-
-Metadata = tuple[tuple[str, str], ...]
+from bench.wire import Wire, connect
 
 LATE_SECONDS = 0.001
-SWITCH_SECONDS = 0.0002
-"""How long the threads that take answers may keep the interpreter from the one that sends; Python's own 5 ms would make calls late."""
 SETTLE_SECONDS = 5.0
 
 
@@ -58,65 +53,84 @@ class Offer:
 
 
 class OpenLoop:
-    """One thread sends on schedule; grpcio's own threads take the answers."""
+    """One thread sends on schedule and takes the answers in between."""
 
     def __init__(self, offer: Offer, seed: int) -> None:
         """Draw the schedule."""
         self._offer = offer
         self._due = schedule(offer.rate, offer.seconds, Random(seed))
+        self._message = b"\0" + len(offer.request).to_bytes(4, "big") + offer.request
         self._answers: list[Answer] = []
-        self._settled = threading.Event()
+        self._sent: dict[int, tuple[float, float]] = {}
+        """When each call that is open was due and when it left, by its stream; in the order of their deadlines."""
         self._started_at = 0.0
 
     def run(self) -> list[Answer]:
         """Make the calls and return what became of each, in the order of the schedule."""
-        offer = self._offer
-        metadata = tuple(offer.headers.items())
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        with grpc.insecure_channel(f"127.0.0.1:{offer.port}", options=options) as channel:
-            grpc.channel_ready_future(channel).result(SETTLE_SECONDS)
-            call = channel.unary_unary(GRPC_PATH)
+        wire = connect(self._offer.port, self._offer.headers)
+        with wire.socket:
             gc.collect()
             gc.disable()  # a collection would make calls leave late
-            interval = sys.getswitchinterval()
-            sys.setswitchinterval(SWITCH_SECONDS)
             try:
                 self._started_at = time.perf_counter()
                 for due_at in self._due:
-                    self._wait_until(due_at)
-                    self._send(call, due_at, metadata)
-                self._settled.wait(offer.deadline_seconds + SETTLE_SECONDS)
+                    self._serve(wire, due_at)
+                    while not wire.may_call(len(self._message)) and self._remaining(due_at) > 0:
+                        self._serve(wire, due_at + self._offer.deadline_seconds, is_enough=True)
+                    self._send(wire, due_at)
+                self._serve(wire, self._now() + self._offer.deadline_seconds + SETTLE_SECONDS, is_ending=True)
             finally:
-                sys.setswitchinterval(interval)
                 gc.enable()
         if len(self._answers) != len(self._due):
             raise SystemExit(f"{len(self._due) - len(self._answers)} of {len(self._due)} calls were never answered")
         return sorted(self._answers, key=lambda answer: answer.due_at)
 
-    def _send(self, call: grpc.UnaryUnaryMultiCallable, due_at: float, metadata: Metadata) -> None:
-        left_at = time.perf_counter() - self._started_at
+    def _now(self) -> float:
+        return time.perf_counter() - self._started_at
+
+    def _remaining(self, due_at: float) -> float:
+        return due_at + self._offer.deadline_seconds - self._now()
+
+    def _send(self, wire: Wire, due_at: float) -> None:
+        left_at = self._now()
         timeout = due_at + self._offer.deadline_seconds - left_at
         if timeout <= 0:  # its caller would not have asked any more
-            self._keep(Answer(due_at=due_at, left_at=left_at, seconds=left_at - due_at, code=grpc.StatusCode.DEADLINE_EXCEEDED))
+            self._keep(due_at, left_at, grpc.StatusCode.DEADLINE_EXCEEDED, b"")
             return
-        future = call.future(self._offer.request, timeout=timeout, metadata=metadata)
-        future.add_done_callback(lambda done: self._note(done, due_at, left_at))
+        self._sent[wire.call(self._message, timeout)] = (due_at, left_at)
 
-    def _wait_until(self, due_at: float) -> None:
-        wait = self._started_at + due_at - time.perf_counter()
-        if wait > 0:
-            time.sleep(wait)
+    def _serve(self, wire: Wire, until: float, *, is_enough: bool = False, is_ending: bool = False) -> None:
+        """Take answers and end what is over its deadline, till a time; or till anything came; or till nothing is open."""
+        while not (is_ending and not self._sent):
+            self._expire(wire)
+            wait = until - self._now()
+            if not select.select([wire.socket], [], [], max(0.0, min(wait, self._first_deadline())))[0]:
+                if wait <= 0:
+                    return
+                continue
+            for ending in wire.receive():
+                if ending.stream in self._sent:
+                    self._keep(*self._sent.pop(ending.stream), ending.code, ending.content)
+            if wire.is_closed:
+                raise SystemExit(f"the server hung up with {len(self._sent)} calls open")
+            if is_enough or self._now() >= until:
+                return
 
-    def _note(self, done: grpc.Future, due_at: float, left_at: float) -> None:
-        code = done.code()
-        content = done.result() if code is grpc.StatusCode.OK else b""
-        seconds = time.perf_counter() - self._started_at - due_at
-        self._keep(Answer(due_at=due_at, left_at=left_at, seconds=seconds, code=code, content=content))
+    def _first_deadline(self) -> float:
+        """Return the seconds until the call that was due first is over its deadline."""
+        oldest = next(iter(self._sent.values()), None)
+        return self._offer.deadline_seconds if oldest is None else self._remaining(oldest[0])
 
-    def _keep(self, answer: Answer) -> None:
-        self._answers.append(answer)
-        if len(self._answers) == len(self._due):
-            self._settled.set()
+    def _expire(self, wire: Wire) -> None:
+        """End the calls whose callers wait no longer."""
+        while self._sent and self._first_deadline() <= 0:
+            stream = next(iter(self._sent))
+            wire.cancel(stream)
+            self._keep(*self._sent.pop(stream), grpc.StatusCode.DEADLINE_EXCEEDED, b"")
+
+    def _keep(self, due_at: float, left_at: float, code: grpc.StatusCode, content: bytes) -> None:
+        seconds = self._now() - due_at
+        self._answers.append(Answer(due_at=due_at, left_at=left_at, seconds=seconds, code=code, content=content))
 
 
 def schedule(rate: float, seconds: float, random: Random) -> list[float]:
