@@ -171,10 +171,26 @@ def tenant_document(one: TenantRecord) -> Document:
         "revision": one.revision,
         "settings": _parsed(one.settings_json),
         "keys": [
-            {"id": key.key_id, "created": moment(key.created_time), "expires": moment(key.expires_time), "revoked": key.revoked}
+            {
+                "id": key.key_id,
+                "created": moment(key.created_time),
+                "expires": moment(key.expires_time),
+                "revoked": key.revoked,
+                "last_used": moment(key.last_used_time),
+            }
             for key in one.keys
         ],
     }
+
+
+def keys_table(found: Sequence[Document]) -> str:
+    """Return keys, as their documents, as a table."""
+    heads = ("id", "tenant", "created", "expires", "last used", "state")
+    rows = [
+        (one["id"], one["tenant"], one["created"], one["expires"] or "never", one["last_used"] or "", "revoked" if one["revoked"] else "")
+        for one in found
+    ]
+    return table(heads, rows, width=terminal.width()) if rows else "no keys; `penstock tenants create-key NAME` makes one"
 
 
 def placements_table(found: Sequence[Placement]) -> str:

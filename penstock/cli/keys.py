@@ -1,4 +1,4 @@
-"""`penstock keys`: API keys for the tenants file of a server.
+"""`penstock keys`: API keys for the tenants file of a server; and which keys a controller knows, and when they were last used.
 
 A key is `penstock_` and 32 characters of 62, that is 190 random bits: a plain SHA-256 of it can stand in a file, for nobody guesses what it
 is the digest of. Under a pepper, a secret that only the server's environment holds, not even a leaked key can be recognised in the file.
@@ -21,6 +21,7 @@ from penstock.cli.changes import age_of
 from penstock.cli.failure import Failure
 from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.output import Form, form_option, show
+from penstock.cli.server_options import Server, uses_server
 
 PREFIX = "penstock_"
 CHARACTERS = string.digits + string.ascii_letters
@@ -29,7 +30,22 @@ LENGTH = 32
 
 @click.group(cls=SuggestingGroup)
 def keys() -> None:
-    """Make API keys for the tenants file of a server."""
+    """Make API keys for the tenants file of a server; list those of a mesh."""
+
+
+@keys.command("list")
+@click.option("--tenant", metavar="NAME", help="Only this tenant's.")
+@form_option
+@uses_server
+def list_keys(server: Server, form: Form, tenant: str | None) -> None:
+    """List the keys of a mesh, and in which minute each last opened something; nothing of it is secret."""
+    from penstock.cli.control_options import control_of
+    from penstock.cli.control_views import keys_table, tenant_document
+
+    with control_of(server) as control:
+        tenants = [tenant_document(one) for one in control.tenants() if tenant in {None, one.tenant}]
+    found = [{"tenant": one["tenant"], **key} for one in tenants for key in one["keys"]]
+    show(found, form, lambda: keys_table(found))
 
 
 @keys.command()

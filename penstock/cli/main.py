@@ -43,7 +43,7 @@ SECTIONS = {
     },
     "Set up": {
         "doctor": "Check this machine and the running server.",
-        "keys": "Make API keys.",
+        "keys": "Make API keys; list those of a mesh.",
         "completion": "Print the completion script of a shell.",
     },
 }

@@ -13,6 +13,8 @@ REMEMBERED_ROUTES = 64
 """How many of the latest applied routes a status names."""
 REMEMBERED_VERSIONS = 64
 """How many of the versions that were asked for it names."""
+TOLD_KEYS = 128
+"""How many uses of keys it names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,14 @@ class AskedVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUse:
+    """That a key opened something in a minute, which `used_time` begins."""
+
+    key_id: str
+    used_time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterStatus:
     """What one router is and has applied; field meanings and units are those of observations.proto."""
 
@@ -47,6 +57,7 @@ class RouterStatus:
     observed_time: float = 0.0
     asked: tuple[AskedVersion, ...] = ()
     signed_records: tuple[bytes, ...] = ()
+    key_uses: tuple[KeyUse, ...] = ()
 
     def has_applied(self, sequence: int, change_id: str) -> bool:
         """Whether a change is in force here: by its number in the outbox, or by name when it came past the controller."""
@@ -67,6 +78,7 @@ class RouterStatus:
             observed_time=self.observed_time,
             asked=[pb.AskedVersion(model=one.model, version=one.version, asked_time=one.asked_time) for one in self.asked],
             signed_records=self.signed_records,
+            key_uses=[pb.KeyUse(key_id=one.key_id, used_time=one.used_time) for one in self.key_uses],
         ).SerializeToString()
 
     @classmethod
@@ -91,4 +103,5 @@ class RouterStatus:
             observed_time=proto.observed_time,
             asked=tuple(AskedVersion(model=one.model, version=one.version, asked_time=one.asked_time) for one in proto.asked),
             signed_records=tuple(proto.signed_records),
+            key_uses=tuple(KeyUse(key_id=one.key_id, used_time=one.used_time) for one in proto.key_uses),
         )

@@ -199,16 +199,18 @@ class TenantRecord(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., settings_json: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[KeyRecord, _Mapping]]] = ..., frozen: _Optional[bool] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class KeyRecord(_message.Message):
-    __slots__ = ("key_id", "created_time", "expires_time", "revoked")
+    __slots__ = ("key_id", "created_time", "expires_time", "revoked", "last_used_time")
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     CREATED_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_TIME_FIELD_NUMBER: _ClassVar[int]
     REVOKED_FIELD_NUMBER: _ClassVar[int]
+    LAST_USED_TIME_FIELD_NUMBER: _ClassVar[int]
     key_id: str
     created_time: float
     expires_time: float
     revoked: bool
-    def __init__(self, key_id: _Optional[str] = ..., created_time: _Optional[float] = ..., expires_time: _Optional[float] = ..., revoked: _Optional[bool] = ...) -> None: ...
+    last_used_time: float
+    def __init__(self, key_id: _Optional[str] = ..., created_time: _Optional[float] = ..., expires_time: _Optional[float] = ..., revoked: _Optional[bool] = ..., last_used_time: _Optional[float] = ...) -> None: ...
 
 class Member(_message.Message):
     __slots__ = ("role", "name", "instance_id", "silent_seconds", "applied_sequence", "leader")

@@ -56,7 +56,7 @@ class AskedVersion(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., asked_time: _Optional[float] = ...) -> None: ...
 
 class RouterStatus(_message.Message):
-    __slots__ = ("router_id", "instance_id", "revision", "applied_sequence", "applied", "admin_address", "draining", "observed_time", "asked", "signed_records")
+    __slots__ = ("router_id", "instance_id", "revision", "applied_sequence", "applied", "admin_address", "draining", "observed_time", "asked", "signed_records", "key_uses")
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +67,7 @@ class RouterStatus(_message.Message):
     OBSERVED_TIME_FIELD_NUMBER: _ClassVar[int]
     ASKED_FIELD_NUMBER: _ClassVar[int]
     SIGNED_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    KEY_USES_FIELD_NUMBER: _ClassVar[int]
     router_id: str
     instance_id: str
     revision: int
@@ -77,7 +78,16 @@ class RouterStatus(_message.Message):
     observed_time: float
     asked: _containers.RepeatedCompositeFieldContainer[AskedVersion]
     signed_records: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, router_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., revision: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., applied: _Optional[_Iterable[_Union[AppliedRoute, _Mapping]]] = ..., admin_address: _Optional[str] = ..., draining: _Optional[bool] = ..., observed_time: _Optional[float] = ..., asked: _Optional[_Iterable[_Union[AskedVersion, _Mapping]]] = ..., signed_records: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    key_uses: _containers.RepeatedCompositeFieldContainer[KeyUse]
+    def __init__(self, router_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., revision: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., applied: _Optional[_Iterable[_Union[AppliedRoute, _Mapping]]] = ..., admin_address: _Optional[str] = ..., draining: _Optional[bool] = ..., observed_time: _Optional[float] = ..., asked: _Optional[_Iterable[_Union[AskedVersion, _Mapping]]] = ..., signed_records: _Optional[_Iterable[bytes]] = ..., key_uses: _Optional[_Iterable[_Union[KeyUse, _Mapping]]] = ...) -> None: ...
+
+class KeyUse(_message.Message):
+    __slots__ = ("key_id", "used_time")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    USED_TIME_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    used_time: float
+    def __init__(self, key_id: _Optional[str] = ..., used_time: _Optional[float] = ...) -> None: ...
 
 class Exposure(_message.Message):
     __slots__ = ("time", "model", "version", "tenant", "unit", "reason", "route_revision", "request_id", "source", "sample_basis_points")

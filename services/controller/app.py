@@ -43,6 +43,7 @@ from services.controller.config import ControllerSettings
 from services.controller.deployments import Deployments
 from services.controller.deployments_servicer import DeploymentsServicer
 from services.controller.grpc_front import serving_grpc
+from services.controller.key_use_loop import KeyUseLoop
 from services.controller.known_callers import KnownCallers
 from services.controller.lease import LeaseKeeping
 from services.controller.lease_loop import LeaseLoop
@@ -121,7 +122,11 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         await enter(_startable(_adopting(deciding.changes, lease, observed.routers, settings, clock)))
         intake = await enter(_startable(registering(settings, clock)))
         served = _served(deciding, catalogue, observed, intake, settings)
-        callers = KnownCallers(catalogue, pepper=settings.key_pepper.encode(), require_keys=settings.require_keys)
+        uses = KeyUseLoop(catalogue, clock, is_writer=lambda: lease.epoch > 0)
+        observed.routers.on_word(uses.hear)
+        await enter(running(uses.follow(), name="key uses"))
+        pepper = settings.key_pepper.encode()
+        callers = KnownCallers(catalogue, pepper=pepper, require_keys=settings.require_keys, on_use=uses.seen)
         certificates = await enter(_certificates(settings).watching(clock))
         metrics = MetricsServer(shown(registry(certificates, *process_metrics(start, traces))))
         await enter(metrics.opened(settings.state_dir / "metrics" / f"{settings.controller_id}.sock", settings.scrape))

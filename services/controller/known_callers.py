@@ -7,6 +7,7 @@ controller is closed for ever, whatever becomes of that key (`administrators.py`
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from typing import cast
 
 import structlog
@@ -25,8 +26,18 @@ log = structlog.get_logger(__name__)
 class KnownCallers:
     """Recognises callers."""
 
-    def __init__(self, catalogue: Catalogue, *, pepper: bytes = b"", require_keys: bool = False) -> None:
-        """Keep the arguments; `require_keys` lets nobody in without a key, not even before there is one."""
+    def __init__(
+        self, catalogue: Catalogue, *, pepper: bytes = b"", require_keys: bool = False, on_use: Callable[[str], object] | None = None
+    ) -> None:
+        """Keep the arguments.
+
+        Args:
+            catalogue: where the keys are.
+            pepper: what they are hashed under.
+            require_keys: let nobody in without a key, not even before there is one.
+            on_use: hears the ids of keys that let somebody in.
+        """
+        self._on_use = on_use
         self._catalogue = catalogue
         self._pepper = pepper
         self._is_closed = require_keys
@@ -57,6 +68,8 @@ class KnownCallers:
         tenant = await unit.tenants.get(held.tenant)
         if tenant is None or tenant.frozen:
             raise Unauthenticated("the API key is not known")
+        if self._on_use is not None:
+            self._on_use(held.key_id)
         models = tenant.settings.get("models")
         return Caller(
             name=f"{tenant.name}/{held.key_id}",

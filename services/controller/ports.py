@@ -5,7 +5,7 @@ A unit is one transaction. Everything read in a writing unit is what it will be 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -97,6 +97,10 @@ class Keys(Protocol):
 
     async def replace(self, key: ApiKey) -> None:
         """Write all fields of one that is there."""
+        ...
+
+    async def used(self, uses: Mapping[str, float]) -> None:
+        """Note when keys were last used, by id; an earlier time than the one that is there, and an id that nobody has, change nothing."""
         ...
 
 

@@ -136,7 +136,13 @@ def tenant(one: pb.TenantRecord) -> Document:
 
 def key(one: pb.KeyRecord) -> Document:
     """Return a key, without its secret."""
-    return {"id": one.key_id, "created_at": moment(one.created_time), "expires_at": moment(one.expires_time), "revoked": one.revoked}
+    return {
+        "id": one.key_id,
+        "created_at": moment(one.created_time),
+        "expires_at": moment(one.expires_time),
+        "revoked": one.revoked,
+        "last_used_at": moment(one.last_used_time),
+    }
 
 
 def placement(one: pb.Placement) -> Document:

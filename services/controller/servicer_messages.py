@@ -152,6 +152,7 @@ def key_message(key: ApiKey) -> pb.KeyRecord:
         created_time=key.created_time,
         expires_time=key.expires_time or 0.0,
         revoked=key.revoked_time is not None,
+        last_used_time=key.last_used_time or 0.0,
     )
 
 

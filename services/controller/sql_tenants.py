@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sqlalchemy import Double, bindparam, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.controller import sql_schema as schema
@@ -56,6 +59,14 @@ class SqlKeys:
     async def replace(self, key: ApiKey) -> None:
         """Write all fields of one that is there."""
         await self._rows.replace(key)
+
+    async def used(self, uses: Mapping[str, float]) -> None:
+        """Note when keys were last used, by id; an earlier time than the one that is there, and an id that nobody has, change nothing."""
+        columns, used_time = schema.keys.c, bindparam("used_time", type_=Double)
+        is_later = or_(columns.last_used_time.is_(None), columns.last_used_time < used_time)
+        statement = update(schema.keys).where(columns.key_id == bindparam("of_key"), is_later).values(last_used_time=used_time)
+        rows = [{"of_key": key_id, "used_time": time} for key_id, time in sorted(uses.items())]
+        await self._rows.connection.execute(statement, rows)
 
 
 class SqlSettings:

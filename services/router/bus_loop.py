@@ -91,6 +91,7 @@ async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, tenants: T
         await enter(running(tenant_feed.follow(in_force.apply), name="tenant-feed"))
         await asyncio.gather(feed.caught_up(), tenant_feed.caught_up())
         in_force.warn_if_open()
-        reports = StatusReports(routes, KafkaPublisher(sender, ROUTERS, RouterStatus.to_bytes), settings.router_id)
+        publisher = KafkaPublisher(sender, ROUTERS, RouterStatus.to_bytes)
+        reports = StatusReports(routes, publisher, settings.router_id, tenants.used_keys)
         await enter(running(reports.run(), name="status-reports"))
         yield BusSide(routes=routes, feed=feed, tenants=in_force, tenant_feed=tenant_feed, sender=sender, reports=reports)

@@ -6,8 +6,10 @@ A version that was asked for and is nowhere is told at once as well: somebody wa
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 
-from penstock.contracts.router_status import RouterStatus
+from penstock.contracts.router_status import KeyUse, RouterStatus
 from services.chassis.feeds import Publisher
 from services.router.routes_in_force import RoutesInForce
 
@@ -18,9 +20,12 @@ REPORT_SECONDS = 1.0
 class StatusReports:
     """Publishes the router's status until it ends; then the router is none any more."""
 
-    def __init__(self, routes: RoutesInForce, publisher: Publisher[RouterStatus], router_id: str) -> None:
-        """Keep the collaborators."""
+    def __init__(
+        self, routes: RoutesInForce, publisher: Publisher[RouterStatus], router_id: str, key_uses: Callable[[], tuple[KeyUse, ...]]
+    ) -> None:
+        """Keep the collaborators; `key_uses` is asked for every report."""
         self._routes = routes
+        self._key_uses = key_uses
         self._publisher = publisher
         self._router_id = router_id
         self._news = asyncio.Event()
@@ -32,7 +37,7 @@ class StatusReports:
         try:
             while True:
                 self._news.clear()
-                self._publisher.publish(self._router_id, self._routes.status())
+                self._publisher.publish(self._router_id, replace(self._routes.status(), key_uses=self._key_uses()))
                 try:
                     async with asyncio.timeout(REPORT_SECONDS):
                         await self._news.wait()

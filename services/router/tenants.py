@@ -15,7 +15,8 @@ With a pepper in the environment (PENSTOCK_KEY_PEPPER) entries are `hmac-sha256:
 key of any tenant, everybody is one and the same tenant without limits, and the log says so; closed once is closed for ever, for else the
 last revocation would open everything to everybody.
 
-Keys that were presented are remembered, so that a request costs one look-up; every change forgets all of them.
+Keys that were presented are remembered, so that a request costs one look-up; every change forgets all of them. On the bus every minute
+does so too: who looks a key up anew notes that it is in use, and a request pays nothing for that.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from penstock.contracts.errors import TenantForbidden, Unauthenticated
+from penstock.contracts.router_status import KeyUse
 from penstock.contracts.tenant_records import KeyRecord
 from services.router.admission import Tenant, TenantPolicy
+from services.router.key_uses import KeyUses, minute_of
 from services.router.on_behalf import StepKey
 from services.router.tenant_policies import Admitted, read_tenants
 
@@ -51,6 +54,8 @@ class Tenants:
         self._keys: dict[str, tuple[Tenant, KeyRecord]] = {}
         self._in_force: dict[str, Admitted] = {}
         self._met: dict[str, Tenant] = {}
+        self._uses = KeyUses()
+        self._minute = 0.0
         self._forget()
 
     @property
@@ -109,6 +114,14 @@ class Tenants:
         if self.expires_time is not None and self._wall_seconds() >= self.expires_time:
             self._forget()
 
+    def used_keys(self) -> tuple[KeyUse, ...]:
+        """Return some of the keys that were used lately, all in turn; the first call in a minute lets keys be looked up anew."""
+        now = self._wall_seconds()
+        if minute_of(now) != self._minute:
+            self._minute = minute_of(now)
+            self._forget()
+        return self._uses.told(now)
+
     def of(self, key: str | None) -> Tenant:
         """Return the tenant of a presented key.
 
@@ -129,6 +142,8 @@ class Tenants:
         if key is None:
             raise Unauthenticated("an API key is needed: send it as 'x-api-key' or as 'authorization: Bearer …'")
         tenant, record = self._found(key)
+        if record.key_id:
+            self._uses.note(record.key_id, self._wall_seconds())
         if len(self.known) < KNOWN_KEYS_LIMIT:
             self.known[key] = tenant
             if record.expires_time:

@@ -163,7 +163,9 @@ class FarController:
         return pb.GetMeshResponse(members=[pb.Member(role="controller", name="controller-0", instance_id="c0", leader=True)], unpublished=2)
 
     def ListTenants(self, _: pb.ListTenantsRequest) -> pb.ListTenantsResponse:
-        return pb.ListTenantsResponse(tenants=[pb.TenantRecord(tenant="acme", settings_json='{"requests_per_second": 5}', frozen=True)])
+        keys = [pb.KeyRecord(key_id="k-1", created_time=60.0, last_used_time=120.0), pb.KeyRecord(key_id="k-2", revoked=True)]
+        acme = pb.TenantRecord(tenant="acme", settings_json='{"requests_per_second": 5}', frozen=True, keys=keys)
+        return pb.ListTenantsResponse(tenants=[acme])
 
     def SetTenant(self, request: pb.SetTenantRequest) -> pb.SetTenantResponse:
         return pb.SetTenantResponse(change=self._change(request, "tenant.set"))

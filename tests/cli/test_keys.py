@@ -13,6 +13,7 @@ from penstock.cli.keys import new_key
 from penstock.contracts.errors import Unauthenticated
 from services.router.tenants import Tenants
 from tests.cli.conftest import Run
+from tests.cli.far_controller import FarController
 
 
 def test_the_server_knows_the_tenant_by_the_key(run: Run, tmp_path: Path):
@@ -62,3 +63,17 @@ def test_a_pepper_that_is_not_there_is_no_pepper(run: Run, monkeypatch: pytest.M
 
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert ended.stderr.startswith("error: the environment variable PENSTOCK_KEY_PEPPER is empty\n  next:  export")
+
+
+def test_keys_of_a_mesh_are_listed_with_the_minute_of_their_last_use(run: Run):
+    far = FarController()
+    try:
+        listed = run("keys", "list", "--tenant", "acme", "--grpc", far.target, "-o", "json")
+        shown, nothing = run("keys", "list", "--grpc", far.target), run("keys", "list", "--tenant", "other", "--grpc", far.target)
+    finally:
+        far.stop()
+
+    keys = [(one["id"], one["tenant"], one["last_used"], one["revoked"]) for one in json.loads(listed.output)]
+    assert keys == [("k-1", "acme", "1970-01-01T00:02:00Z", False), ("k-2", "acme", None, True)]
+    assert "1970-01-01T00:02:00Z" in shown.output
+    assert nothing.output.startswith("no keys")

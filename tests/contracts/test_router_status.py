@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.contracts.errors import MalformedBody
-from penstock.contracts.router_status import AppliedRoute, AskedVersion, RouterStatus
+from penstock.contracts.router_status import AppliedRoute, AskedVersion, KeyUse, RouterStatus
 
 STATUS = RouterStatus(
     router_id="router-0",
@@ -17,6 +17,7 @@ STATUS = RouterStatus(
     draining=True,
     observed_time=1.5,
     asked=(AskedVersion(model="m", version="1", asked_time=1.25),),
+    key_uses=(KeyUse(key_id="k", used_time=60.0),),
 )
 
 

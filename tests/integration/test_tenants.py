@@ -78,6 +78,8 @@ def _revoked_and_kept(folder: Path, kafka: str) -> tuple[str, str]:
         with control_of(mesh, kept) as control:
             made = control.create_key("acme")
             until(lambda: [reason(port, key) for key in (None, made.key)] == ["UNAUTHENTICATED", "MODEL_NOT_FOUND"], log)
+            # One was used at the router, the other at the controller only.
+            until(lambda: all(key.last_used_time > 0 for tenant in control.tenants() for key in tenant.keys), log)
             control.revoke_key("acme", made.record.key_id)
             let_in_until_refused(port, made.key)
             assert reason(port, kept) == "MODEL_NOT_FOUND"
