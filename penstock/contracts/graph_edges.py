@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from penstock.contracts.graphs import COMBINED, Combine, Graph, Source, Step
+from penstock.contracts.graphs import COMBINED, Combine, Default, Graph, Source, Step
 from penstock.contracts.signature import ANY, Signature, TensorSpec
 
 
@@ -23,7 +23,7 @@ def edge_problems(graph: Graph, signatures: Mapping[str, Signature]) -> tuple[st
             problems += _model_problems(graph, step, signature, specs)
             specs |= {Source(step=step.name, tensor=spec.name): spec for spec in signature.outputs}
         elif step.combine is not None:
-            problems += _combination_problems(step, specs)
+            problems += _combination_problems(graph, step, specs)
             known = next((specs[source] for source in step.of if source in specs), None)
             if known is not None:
                 specs[Source(step=step.name, tensor=COMBINED)] = known
@@ -55,20 +55,27 @@ def _output_problems(graph: Graph, step: Step, signature: Signature) -> Iterator
         if name not in signature.output_index:
             yield f"step {step.name!r}: {step.model} gives no output {name!r}"
     for name, default in step.defaults.items():
-        position = signature.output_index.get(name)
-        shape = (ANY, *default.shape) if graph.signature.has_batch_dimension else default.shape
-        given = TensorSpec(name=name, datatype=default.datatype, shape=shape)
+        position, given = signature.output_index.get(name), _default_spec(graph, name, default)
         if position is not None and not _fits(given, signature.outputs[position]):
             yield f"step {step.name!r}: its default of {name!r} is {_shown(given)}, {step.model} gives {signature.outputs[position]}"
 
 
-def _combination_problems(step: Step, specs: Mapping[Source, TensorSpec]) -> Iterator[str]:
+def _combination_problems(graph: Graph, step: Step, specs: Mapping[Source, TensorSpec]) -> Iterator[str]:
     known = [(source, specs[source]) for source in step.of if source in specs]
     for source, spec in known:
         if step.combine is Combine.MEAN and not spec.datatype.is_floating:
             yield f"step {step.name!r}: the mean of {spec.datatype.value} ({source}) is not defined; use 'vote'"
         if not _fits(spec, known[0][1]):
             yield f"step {step.name!r}: {source} is {_shown(spec)}, {known[0][0]} is {_shown(known[0][1])}; they must be alike"
+    for name, default in step.defaults.items():
+        given = _default_spec(graph, name, default)
+        if known and not _fits(given, known[0][1]):
+            yield f"step {step.name!r}: its default is {_shown(given)}, {known[0][0]} is {_shown(known[0][1])}; they must be alike"
+
+
+def _default_spec(graph: Graph, name: str, default: Default) -> TensorSpec:
+    shape = (ANY, *default.shape) if graph.signature.has_batch_dimension else default.shape
+    return TensorSpec(name=name, datatype=default.datatype, shape=shape)
 
 
 def _fits(given: TensorSpec, wanted: TensorSpec) -> bool:

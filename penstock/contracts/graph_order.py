@@ -35,7 +35,8 @@ def may_be_skipped(graph: Graph) -> frozenset[str]:
     for step in graph.steps:
         absent = [source.step in skipped for source in step.sources]
         is_combined = step.combine is not None
-        is_without = (all(absent) and not _is_complementary(step, by_name, skipped)) if is_combined else any(absent)
+        is_sure = bool(step.defaults) or not all(absent) or _is_complementary(step, by_name, skipped)
+        is_without = not is_sure if is_combined else any(absent)
         if step.when is not None or step.on_failure is OnFailure.SKIP or is_without:
             skipped.add(step.name)
     return frozenset(skipped)
@@ -104,7 +105,8 @@ def _check_outputs(graph: Graph) -> None:
     skipped = may_be_skipped(graph)
     by_name = {step.name: step for step in graph.steps}
     for spec, source in zip(graph.signature.outputs, graph.outputs, strict=True):
-        advice = f"combine it with what stands for it then: combine = {Combine.FIRST.value!r}"
-        # Whether conditions of a combination's parts leave nothing out is for requests to show: then there is a refusal.
+        advice = f"combine it with what stands for it then: combine = {Combine.FIRST.value!r}, or give that a default"
+        # Whether conditions of a combination's parts leave no row out is for requests to show, unless it has a default: then there is a
+        # refusal (NO_BRANCH).
         is_there = source.step not in skipped or (by_name[source.step].combine is not None and by_name[source.step].when is None)
         require(is_there, f"output.{spec.name}", f"comes from step {source.step!r}, which may be skipped; {advice}")

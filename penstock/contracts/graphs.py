@@ -2,8 +2,8 @@
 
 A graph takes named inputs and gives named outputs like any version. Its steps are models, each a version or whatever the model's route
 says, and combinations of tensors. A step reads the graph's inputs and the outputs of other steps, and runs as soon as those are there:
-what does not depend on each other runs side by side. A step may have a condition; one whose condition does not hold is skipped, and so is
-whatever cannot do without it. A step that fails fails the request, unless it says what is to be done instead.
+what does not depend on each other runs side by side. A step may have a condition; the rows of a request for which it does not hold skip
+the step, and whatever cannot do without it. A step that fails fails the request, unless it says what is to be done instead.
 
 A graph is valid or not constructed: every name is resolved, nothing goes round in a circle, and every output is there unless a step that
 may be skipped is the only one that could give it. What the versions behind the names really take and give is checked where they are
@@ -87,7 +87,7 @@ class Condition:
     """When a step runs: by a tensor, by a parameter of the request, or because another step did not. One of the three is there."""
 
     source: Source | None = None
-    """Every element of it has to give the same answer: a request whose rows differ is refused."""
+    """It is asked row by row. Every element of a row has to give the same answer: a row whose elements differ is refused."""
     parameter: str = ""
     """Name of a request parameter; without it in the request the condition does not hold."""
     otherwise: str = ""
@@ -105,7 +105,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Default:
-    """What stands for an output of a step that failed."""
+    """What stands for an output that is not there."""
 
     datatype: DataType
     shape: tuple[int, ...]
@@ -133,7 +133,7 @@ class Step:
     """At most so much of what is left of the caller's deadline."""
     on_failure: OnFailure = OnFailure.FAIL
     defaults: Mapping[str, Default] = field(default_factory=dict[str, Default])
-    """By output; present with OnFailure.DEFAULT only."""
+    """By output: what stands for a failure, of a combination for tensors that are all missing; with nothing else."""
 
     def __post_init__(self) -> None:
         """Refuse what is neither a model nor a combination, and values without a meaning."""
@@ -145,14 +145,16 @@ class Step:
             require(not self.of, where, "'of' goes with 'combine'")
         else:
             is_plain = not (self.version or self.inputs or self.timeout_seconds is not None or self.on_failure is not OnFailure.FAIL)
-            require(is_plain, where, "a combination has 'of' and 'when', and no other setting")
+            require(is_plain, where, "a combination has 'of', 'when' and 'default', and no other setting")
             require(1 <= len(self.of) <= MOST_SOURCES, f"{where}.of", f"names 1 to {MOST_SOURCES} tensors")
         if self.version:
             check_version_name(self.version)
         seconds = self.timeout_seconds
         is_in_range = seconds is None or 0 < seconds <= LONGEST_TIMEOUT_SECONDS
         require(is_in_range, f"{where}.timeout_seconds", f"{seconds} is not above 0 and at most {LONGEST_TIMEOUT_SECONDS:g}")
-        require((self.on_failure is OnFailure.DEFAULT) == bool(self.defaults), f"{where}.default", "goes with on_failure = 'default'")
+        if self.combine is None:
+            require((self.on_failure is OnFailure.DEFAULT) == bool(self.defaults), f"{where}.default", "goes with on_failure = 'default'")
+        require(self.combine is None or set(self.defaults) <= {COMBINED}, f"{where}.default", f"of a combination is for {COMBINED!r}")
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import eq, ge, gt, le, lt, ne
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock.contracts.errors import OutputContract
 from penstock.contracts.graphs import Combine, Comparison, Condition, Default
@@ -14,6 +15,8 @@ from penstock.contracts.tensors import AnyArray, DataType, bf16_to_fp32, decode,
 
 Parameter = bool | float | str
 """Value of a request's parameter."""
+
+Flags = NDArray[np.bool_]
 
 _COMPARE = {
     Comparison.EQUAL: eq,
@@ -57,24 +60,31 @@ def combined(how: Combine, values: Sequence[TensorValue], where: str) -> TensorV
     return TensorValue(first.datatype, first.shape, _vote(values))
 
 
-def holds_for_all(condition: Condition, value: TensorValue | Parameter) -> bool | None:
-    """Return whether a condition holds for every element, None when for some only; of no elements it holds for none.
+def holds(condition: Condition, value: Parameter) -> bool:
+    """Return whether a condition on a parameter of the request holds."""
+    wanted = condition.value
+    is_alike = _is_number(value) == _is_number(wanted) and isinstance(value, bool) == isinstance(wanted, bool)
+    return bool(_COMPARE[condition.comparison](value, wanted)) if is_alike else condition.comparison is Comparison.UNEQUAL
+
+
+def holds_by_row(condition: Condition, value: TensorValue, rows: int) -> tuple[Flags, Flags]:
+    """Return for each row whether a condition holds for any of its elements, and whether for all; of no elements it holds for none.
 
     Raises:
-        OutputContract: a tensor's elements cannot be compared with the condition's value.
+        OutputContract: the tensor has not so many rows, or its elements cannot be compared with the condition's value.
     """
-    compare, wanted = _COMPARE[condition.comparison], condition.value
-    if not isinstance(value, TensorValue):
-        is_alike = _is_number(value) == _is_number(wanted) and isinstance(value, bool) == isinstance(wanted, bool)
-        return compare(value, wanted) if is_alike else condition.comparison is Comparison.UNEQUAL
-    array = _elements(value)
+    wanted = condition.value
     if (value.datatype is DataType.BYTES) != isinstance(wanted, str):
         raise OutputContract(f"the condition on {condition.source} compares {value.datatype.value} with {wanted!r}")
-    answers = compare(array, wanted.encode() if isinstance(wanted, str) else wanted)
-    held = np.asarray(answers, dtype=bool)
+    if rows > 1 and (not value.shape or value.shape[0] != rows):
+        raise OutputContract(f"the condition on {condition.source} is for {rows} rows, and it is {value}")
+    answers = _COMPARE[condition.comparison](_elements(value), wanted.encode() if isinstance(wanted, str) else wanted)
+    held = np.asarray(answers, dtype=np.bool_)
     if not held.size:
-        return False
-    return None if held.any() != held.all() else bool(held.all())
+        none = np.zeros(rows, dtype=np.bool_)
+        return none, none
+    by_row = held.reshape(rows, -1)
+    return np.any(by_row, axis=1), np.all(by_row, axis=1)
 
 
 def repeated(default: Default, rows: int | None) -> TensorValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
 from google.protobuf.message import DecodeError
@@ -13,6 +14,7 @@ from penstock.contracts.signature import Signature
 from penstock.contracts.tensors import DataType, datatype_named
 from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Template
+from services.mesh.graph_rows import Rows
 from services.mesh.graph_tensors import Parameter, TensorValue
 from services.router.scan import parse, scan
 
@@ -24,6 +26,19 @@ Head = pb.ModelInferRequest
 
 STEP_PARAMETER = "penstock.step."
 """Start of an answer's parameters that say who answered each step."""
+
+ROWS_SUFFIX = ".rows"
+"""End of the parameter that says for how many rows it did, where not for all; no step has a dot in its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the caller is told about a step."""
+
+    by: str
+    """Who answered it, or why nobody did."""
+    rows: Rows | None = None
+    """For which rows of the request; None for all, or none."""
 
 
 def head_of(payload: bytes) -> Head:
@@ -83,11 +98,13 @@ def step_answer(payload: bytes) -> tuple[str, dict[str, TensorValue]]:
     return f"{response.model_name}@{response.model_version}", tensors
 
 
-def told_steps(served_by: Mapping[str, str]) -> bytes:
+def told_steps(told: Mapping[str, Told]) -> bytes:
     """Return the parameters of an answer that say who answered each step; they go before or behind any ModelInferResponse."""
     response = pb.ModelInferResponse()
-    for name, by in served_by.items():
-        response.parameters[STEP_PARAMETER + name].string_param = by
+    for name, one in told.items():
+        response.parameters[STEP_PARAMETER + name].string_param = one.by
+        if one.rows is not None and not one.rows.is_all:
+            response.parameters[f"{STEP_PARAMETER}{name}{ROWS_SUFFIX}"].int64_param = one.rows.count
     return response.SerializeToString(deterministic=True)
 
 

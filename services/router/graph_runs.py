@@ -2,8 +2,8 @@
 
 A step is a request like every other one: routes, pins, fallbacks, caches, shadows and counters of its model hold for it. What is its
 caller's goes with it: id, parameters and with them the priority, affinity, trace, and what is left of the deadline; what the step may take
-at most is cut out of that. Steps that can begin together leave in one wave. When the caller leaves, the deadline passes or a step fails
-for good, the other steps are cancelled.
+at most is cut out of that. It is asked once, with the rows of the request that go its way, and not at all when there are none. Steps that
+can begin together leave in one wave. When the caller leaves, the deadline passes or a step fails for good, the other steps are cancelled.
 
 Requests that wait for a graph are chunks in flight like those that wait for a worker (services/mesh/dispatch.py), so cancellations and
 deadlines find them; what was released there is noticed by `sweep`.
@@ -24,11 +24,11 @@ from penstock.contracts.graphs import Graph, OnFailure, Step
 from penstock.contracts.tensors import DataType
 from services.mesh.chunk import Answered, Chunk
 from services.mesh.dispatch import Dispatch
-from services.mesh.graph_plan import Asked, Over, defaults_of, next_steps, outputs_of, tensor_of, told_of
+from services.mesh.graph_plan import Asked, Begun, Over, defaults_of, inputs_for, next_steps, outputs_of, told_of
 from services.mesh.graph_tensors import TensorValue
 from services.router.call_buffer import CallBuffer
 from services.router.calls import Calls, Origin
-from services.router.graph_calls import Head, head_of, inputs_of, parameter_of, step_answer, step_payload, told_steps
+from services.router.graph_calls import Head, Told, head_of, inputs_of, parameter_of, step_answer, step_payload, told_steps
 from services.router.on_behalf import Behalf, StepKey
 
 DEEPEST = 4
@@ -141,48 +141,48 @@ class GraphRuns:
 
     async def _see_through(self, run: Run) -> None:
         """Answer one request, whatever becomes of it; cancelled when nobody waits."""
-        served_by: dict[str, str] = {}
+        told: dict[str, Told] = {}
         try:
-            outputs = await self._outputs(run, served_by)
+            outputs = await self._outputs(run, told)
         except ServingError as error:
             _fail(run.chunk, run.position, error)
         except Exception:
             log.exception("graph_broke", graph=run.name)
             _fail(run.chunk, run.position, Internal("internal error"))
         else:
-            _answer(run, outputs, served_by, self._clock())
+            _answer(run, outputs, told, self._clock())
 
-    async def _outputs(self, run: Run, served_by: dict[str, str]) -> Sequence[TensorValue]:
+    async def _outputs(self, run: Run, told: dict[str, Told]) -> Sequence[TensorValue]:
         over: dict[str, Over] = {}
-        running: dict[asyncio.Future[bytes], Step] = {}
+        running: dict[asyncio.Future[bytes], Begun] = {}
         try:
             while True:
                 try:
-                    coming = next_steps(run.graph, run.asked, over, {step.name for step in running.values()})
+                    coming = next_steps(run.graph, run.asked, over, running.values())
                     over |= coming.over
                     outputs = outputs_of(run.graph, run.asked, over)
+                    asking = [(begun, inputs_for(begun, run.asked, over)) for begun in coming.begin] if outputs is None else []
                 except ServingError as error:
                     raise type(error)(f"graph {run.name}: {error.message}", reason=error.reason, field=error.field) from error
-                served_by |= {name: "skipped" if one.is_skipped else "combined" for name, one in coming.over.items()}
+                told |= {name: Told("skipped" if one.is_skipped else "combined", one.rows) for name, one in coming.over.items()}
                 if outputs is not None:
                     return outputs
-                for step in coming.begin:
-                    running[self._begin(run, step, over)] = step
+                for begun, tensors in asking:
+                    running[self._begin(run, begun.step, tensors)] = begun
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for answered in done:
-                    step = running.pop(answered)
-                    over[step.name], served_by[step.name] = _ended(run, step, answered)
+                    begun = running.pop(answered)
+                    over[begun.step.name], by = _ended(run, begun, answered)
+                    told[begun.step.name] = Told(by, begun.rows)
         finally:
             for future in running:
                 future.cancel()
 
-    def _begin(self, run: Run, step: Step, over: Mapping[str, Over]) -> asyncio.Future[bytes]:
-        tensors = {name: tensor_of(source, run.asked, over) for name, source in step.inputs.items()}
-        there = {name: value for name, value in tensors.items() if value is not None}
+    def _begin(self, run: Run, step: Step, tensors: Mapping[str, TensorValue]) -> asyncio.Future[bytes]:
         deadline = run.chunk.deadlines[run.position]
         if step.timeout_seconds is not None:
             deadline = min(deadline, self._clock() + step.timeout_seconds)
-        payload = step_payload(step, run.head, there, run.graph.wanted(step.name))
+        payload = step_payload(step, run.head, tensors, run.graph.wanted(step.name))
         try:
             return self.calls.submit(payload, key=run.key, deadline=deadline, trace=run.origin.trace, affinity=run.origin.affinity)
         except ServingError as error:
@@ -199,19 +199,21 @@ def graphs_of(dispatch: Dispatch, clock: Callable[[], float]) -> GraphRuns:
     return graphs
 
 
-def _ended(run: Run, step: Step, answered: asyncio.Future[bytes]) -> tuple[Over, str]:
+def _ended(run: Run, begun: Begun, answered: asyncio.Future[bytes]) -> tuple[Over, str]:
     """Return what a step ended with, and who is to be named for it; a failure that nothing is said about is the graph's."""
-    error = answered.exception()
+    step, error = begun.step, answered.exception()
+    rows = None if begun.rows.is_all else begun.rows
     if error is None:
         served_by, tensors = step_answer(answered.result())
-        return Over(tensors=tensors), served_by
+        return Over(tensors=tensors, rows=rows), served_by
     if not isinstance(error, ServingError):
         raise error
     if step.on_failure is OnFailure.FAIL:
         raise told_of(run.name, step, error)
     if step.on_failure is OnFailure.SKIP:
         return Over(is_skipped=True), f"skipped: {error.reason}"
-    return defaults_of(run.graph, step, run.asked.rows), f"default: {error.reason}"
+    defaults = defaults_of(run.graph, step, run.asked.rows if rows is None else rows.count)
+    return Over(tensors=defaults, rows=rows), f"default: {error.reason}"
 
 
 def _fail(chunk: Chunk, position: int, error: ServingError) -> None:
@@ -219,13 +221,13 @@ def _fail(chunk: Chunk, position: int, error: ServingError) -> None:
         chunk.sink.failed(chunk, [position], error)
 
 
-def _answer(run: Run, outputs: Sequence[TensorValue], served_by: Mapping[str, str], now: float) -> None:
+def _answer(run: Run, outputs: Sequence[TensorValue], told: Mapping[str, Told], now: float) -> None:
     chunk, calls = run.chunk, run.chunk.context
     assert isinstance(calls, Calls)  # noqa: S101 - as above
     if not chunk.take(run.position):
         return
     # The id goes before everything else of an answer, and fields of protobuf may come in any order.
-    calls.id_fields[run.position] += told_steps({step.name: served_by[step.name] for step in run.graph.steps if step.name in served_by})
+    calls.id_fields[run.position] += told_steps({step.name: told[step.name] for step in run.graph.steps if step.name in told})
     answer = Answered(
         start=run.position,
         count=1,

@@ -100,6 +100,7 @@ def test_a_configuration_without_a_graph_declares_none():
         (toml(model("last", "a", 'on_failure = "default"')), "goes with on_failure"),
         (toml(model("last", "a", 'on_failure = "default"', "default.q = { data_type = 'FP32', value = [1] }")), "says nothing of y"),
         (toml(model("last", "a", 'on_failure = "maybe"')), "is not one of"),
+        (toml('name = "last"\ncombine = "first"\nof = ["a"]\ndefault.y = { data_type = "FP32", value = [1, 2] }'), "is for 'output'"),
         (toml(model("last", "a", "timeout_seconds = 0")), "timeout_seconds"),
         (toml(model("last", "a", 'combine = "mean"')), "either 'model' or 'combine'"),
         (toml(model("last", "a", "retries = 3")), "unknown key"),
@@ -127,6 +128,24 @@ def test_a_step_and_the_one_that_stands_for_it_leave_nothing_out():
     graph = from_toml(stands_for).graph
 
     assert may_be_skipped(graph) == {"sure", "spare"}
+
+
+PARTIAL = (
+    model("some", "a", "when = { parameter = 'p' }"),
+    'name = "last"\ncombine = "first"\nof = ["some.y"]\ndefault.output = { data_type = "FP32", value = [0.5, 0.5] }',
+)
+
+
+def test_a_combination_with_a_default_leaves_nothing_out():
+    graph = from_toml(toml(*PARTIAL, origin="last.output")).graph
+
+    assert may_be_skipped(graph) == {"some"}
+
+
+def test_a_default_of_a_combination_has_to_be_like_its_tensors():
+    graph = from_toml(toml(*PARTIAL, origin="last.output").replace("[0.5, 0.5]", "[0.5]")).graph
+
+    assert any("its default is FP32[-1,1]" in problem for problem in edge_problems(graph, {"some": FITTING}))
 
 
 def spec(name: str, *shape: int, kind: DataType = DataType.FP32) -> TensorSpec:

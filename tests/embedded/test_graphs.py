@@ -141,13 +141,29 @@ def test_an_ensemble_answers_by_http_and_names_every_step(served: Served):
     }
 
 
-def test_a_tensor_chooses_the_branch_and_rows_that_disagree_are_refused(client: Client):
+def test_a_tensor_chooses_the_branch_of_every_row_and_a_row_that_disagrees_with_itself_is_refused(client: Client):
     assert client.predict("branches", [[20.0, 30.0, 40.0]])["sums"].tolist() == [[10.0, 15.0, 20.0]]
     assert client.predict("branches", [[1.0, 2.0, 3.0]])["sums"].tolist() == [[4.0, 5.0, 6.0]]
-    with pytest.raises(InvalidInput, match="step 'large'") as refused:
-        client.predict("branches", [[20.0, 30.0, 40.0], [1.0, 2.0, 3.0]])
+    both = client.predict("branches", [[1.0, 2.0, 3.0], [20.0, 30.0, 40.0], [0.0, 0.0, 0.0]])
+    assert both["sums"].tolist() == [[4.0, 5.0, 6.0], [10.0, 15.0, 20.0], [3.0, 3.0, 3.0]]
+    with pytest.raises(InvalidInput, match="step 'large' on rows holds for some elements of row 1") as refused:
+        client.predict("branches", [[20.0, 30.0, 40.0], [1.0, 20.0, 3.0]])
 
     assert refused.value.reason == "MIXED_ROWS"
+
+
+def test_an_answer_of_two_branches_says_by_http_how_many_rows_each_had(served: Served):
+    inputs = [{"name": "rows", "shape": [3, 3], "datatype": "FP32", "data": [1, 1, 1, 20, 20, 20, 2, 2, 2]}]
+    answer = answered(served, "/v2/models/branches/infer", {"inputs": inputs})
+
+    assert answer["outputs"][0]["data"] == [4.0, 4.0, 4.0, 10.0, 10.0, 10.0, 5.0, 5.0, 5.0]
+    assert answer["parameters"] == {
+        "penstock.step.large": "halving@1",
+        "penstock.step.large.rows": 1,
+        "penstock.step.small": "adding@2",
+        "penstock.step.small.rows": 2,
+        "penstock.step.either": "combined",
+    }
 
 
 def test_metadata_and_readiness_are_those_of_a_model(served: Served):

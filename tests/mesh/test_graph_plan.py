@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,8 @@ from penstock.contracts.graph_order import graph_of
 from penstock.contracts.graphs import COMBINED, Combine, Comparison, Condition, Default, Graph, OnFailure, Source, Step
 from penstock.contracts.signature import Signature, TensorSpec
 from penstock.contracts.tensors import DataType, join_bytes
-from services.mesh.graph_plan import Asked, Over, defaults_of, next_steps, outputs_of, told_of
+from services.mesh.graph_plan import Asked, Begun, Over, defaults_of, next_steps, outputs_of, told_of
+from services.mesh.graph_rows import every_row
 from services.mesh.graph_tensors import TensorValue, combined
 
 SPECS = (TensorSpec(name="a", datatype=DataType.FP32, shape=(-1, 1)), TensorSpec(name="z", datatype=DataType.FP32, shape=(-1, 1)))
@@ -41,6 +43,14 @@ def combine(name: str, how: Combine, *reads: str, **more: object) -> Step:
     return Step(name=name, combine=how, of=tuple(map(at, reads)), **more)  # type: ignore[arg-type]
 
 
+def names(begun: Collection[Begun]) -> list[str]:
+    return [one.step.name for one in begun]
+
+
+def going(made: Graph, name: str) -> list[Begun]:
+    return [Begun(step=step, rows=every_row(1)) for step in made.steps if step.name == name]
+
+
 def graph(origin: str, *steps: Step) -> Graph:
     return graph_of(SIGNATURE, [at(origin)], steps)
 
@@ -63,22 +73,21 @@ def graphs(draw: st.DrawFn) -> Graph:
 def test_every_step_begins_at_most_once_after_what_it_reads_and_the_graph_ends(made: Graph, data: st.DataObject):
     request = asked(1.0, **({"p": True} if data.draw(st.booleans()) else {}))
     over: dict[str, Over] = {}
-    running: set[str] = set()
+    running: dict[str, Begun] = {}
     begun: list[str] = []
     for _ in range(100):
-        coming = next_steps(made, request, over, running)
-        assert not coming.over.keys() & (over.keys() | running)
+        coming = next_steps(made, request, over, running.values())
+        assert not coming.over.keys() & (over.keys() | running.keys())
         over |= coming.over
-        for step in coming.begin:
-            assert all(not over[source.step].is_skipped for source in step.sources if source.step)
-        begun += [step.name for step in coming.begin]
-        running |= {step.name for step in coming.begin}
+        for one in coming.begin:
+            assert all(not over[source.step].is_skipped for source in one.step.sources if source.step)
+        begun += names(coming.begin)
+        running |= {one.step.name: one for one in coming.begin}
         found = outputs_of(made, request, over)
         if found is not None:
             break
         ended = data.draw(st.sampled_from(sorted(running)))
-        running.remove(ended)
-        step = next(one for one in made.steps if one.name == ended)
+        step = running.pop(ended).step
         is_lost = step.on_failure is OnFailure.SKIP and data.draw(st.booleans())
         over[ended] = Over(is_skipped=True) if is_lost else Over(tensors={"y": fp32(2.0)})
 
@@ -90,12 +99,12 @@ def test_branches_begin_together_and_what_joins_them_waits_for_all():
     made = graph("join.y", model("left", "a"), model("right", "a"), model("join", "left.y", "right.y"))
 
     first = next_steps(made, asked(1.0), {}, ())
-    half = next_steps(made, asked(1.0), {"left": Over(tensors={"y": fp32(1.0)})}, {"right"})
+    half = next_steps(made, asked(1.0), {"left": Over(tensors={"y": fp32(1.0)})}, going(made, "right"))
     both = next_steps(made, asked(1.0), {name: Over(tensors={"y": fp32(1.0)}) for name in ("left", "right")}, ())
 
-    assert [step.name for step in first.begin] == ["left", "right"]
+    assert names(first.begin) == ["left", "right"]
     assert half.begin == ()
-    assert [step.name for step in both.begin] == ["join"]
+    assert names(both.begin) == ["join"]
 
 
 @pytest.mark.parametrize(
@@ -116,16 +125,17 @@ def test_a_condition_is_decided_by_all_rows(comparison: Comparison, value: float
 
     coming = next_steps(made, asked(*rows), {}, ())
 
-    assert [step.name for step in coming.begin] == (["s"] if runs else [])
+    assert names(coming.begin) == (["s"] if runs else [])
     assert ("s" in coming.over) is not runs
 
 
-def test_rows_that_disagree_about_a_condition_are_refused():
+def test_a_row_that_disagrees_with_itself_about_a_condition_is_refused_by_step_and_row():
     when = Condition(source=at("a"), comparison=Comparison.ABOVE, value=0.5)
     made = graph("e.output", model("s", "a", when=when), combine("e", Combine.FIRST, "s.y", "a"))
+    pairs = TensorValue(DataType.FP32, (2, 2), struct.pack("<4f", 0.9, 0.8, 0.1, 0.9))
 
-    with pytest.raises(InvalidInput, match="send such rows apart") as refused:
-        next_steps(made, asked(0.1, 0.9), {}, ())
+    with pytest.raises(InvalidInput, match="step 's' on a holds for some elements of row 1") as refused:
+        next_steps(made, Asked(inputs={"a": pairs}, parameters={}.get, rows=2), {}, ())
 
     assert refused.value.reason == "MIXED_ROWS"
 
@@ -140,7 +150,7 @@ def test_a_parameter_decides_when_the_request_has_it(given: dict[str, object], r
 def test_the_first_tensor_is_taken_before_what_comes_later_is_there():
     made = graph("e.output", model("quick", "a"), model("slow", "a"), combine("e", Combine.FIRST, "quick.y", "slow.y"))
 
-    coming = next_steps(made, asked(1.0), {"quick": Over(tensors={"y": fp32(7.0)})}, {"slow"})
+    coming = next_steps(made, asked(1.0), {"quick": Over(tensors={"y": fp32(7.0)})}, going(made, "slow"))
 
     assert coming.over["e"].tensors[COMBINED] == fp32(7.0)
 
@@ -175,7 +185,7 @@ def test_declared_values_stand_for_every_row():
     step = model("s", "a", on_failure=OnFailure.DEFAULT, defaults={"y": default})
     made = graph("s.y", step)
 
-    assert defaults_of(made, step, 3).tensors["y"] == fp32(0.5, 0.5, 0.5)
+    assert defaults_of(made, step, 3)["y"] == fp32(0.5, 0.5, 0.5)
 
 
 def test_combinations_of_numbers_and_texts():

@@ -142,12 +142,61 @@ async def test_a_parameter_of_the_request_chooses_the_branch(graphs: GraphStand,
     assert graphs.replicas_asked() == asked
 
 
-async def test_rows_that_disagree_about_the_branch_are_refused_by_graph_and_step(graphs: GraphStand):
-    branch = single("triple", "when = { tensor = 'x', is = '>', value = 0.5 }", name="t")
-    graphs.hold(graph(branch + '[[step]]\nname = "mean"\ncombine = "first"\nof = ["t.y", "x"]'))
+BRANCHES = (
+    single("triple", "when = { tensor = 'x', is = '>', value = 0.5 }", name="t")
+    + single("double", "version = '1'", "when = { otherwise = 't' }", name="d")
+    + '[[step]]\nname = "mean"\ncombine = "first"\nof = ["t.y", "d.y"]'
+)
 
-    error = await graphs.ask([1.0, 1.0], [0.0, 0.0])
+
+async def test_rows_that_decide_differently_go_their_own_ways_and_come_back_in_order(graphs: GraphStand):
+    graphs.hold(graph(BRANCHES))
+
+    answer = await graphs.ask([1.0, 2.0], [0.0, 0.5], [4.0, 5.0])
+
+    assert rows_of(answer) == [[3.0, 6.0], [0.0, 1.0], [12.0, 15.0]]
+    shapes = {chunk.replica_id: struct.unpack("<2q", chunk.inputs[0].shape) for chunk in graphs.worker.chunks}
+    assert shapes == {TRIPLE: (2, 2), DOUBLE: (1, 2)}
+    told = {name: value.string_param or value.int64_param for name, value in answer.parameters.items()}
+    assert told == {
+        "penstock.step.t": "triple@1",
+        "penstock.step.t.rows": 2,
+        "penstock.step.d": "double@1",
+        "penstock.step.d.rows": 1,
+        "penstock.step.mean": "combined",
+    }
+
+
+async def test_what_is_the_callers_goes_with_the_rows_of_every_branch(graphs: GraphStand):
+    levels = ReplicaStatus(
+        replica_id=DOUBLE + 1, model="levels", version="1", state=ReplicaState.READY, signature=SIGNATURE, digest="l", priority_levels=3
+    )
+    graphs.hold(levels, graph(BRANCHES.replace("triple", "levels")))
+    asked = request([[1.0, 2.0], [0.0, 0.0]], model="graph")
+    asked.parameters["priority"].int64_param = 3
+    deadline = time.monotonic() + 50
+
+    graphs.stand.take(asked, deadline=deadline)
+    await graphs.until(lambda: bool(graphs.stand.front.answers or graphs.stand.front.errors))
+
+    assert not graphs.stand.front.errors
+    assert {chunk.replica_id: chunk.priority_level for chunk in graphs.worker.chunks} == {DOUBLE + 1: 3, DOUBLE: 0}
+    for chunk in graphs.worker.chunks:
+        assert struct.unpack("<Q", chunk.deadlines)[0] == pytest.approx(deadline * 1e6, abs=2)
+
+
+async def test_a_branch_that_fails_is_stood_in_for_in_its_own_rows(graphs: GraphStand):
+    default = "default.y = { data_type = 'FP32', value = [7.0, 8.0] }"
+    graphs.hold(graph(BRANCHES.replace('model = "triple"', 'model = "failing"\non_failure = "default"\n' + default.replace("'", '"'))))
+
+    assert rows_of(await graphs.ask([1.0, 2.0], [0.0, 0.5])) == [[7.0, 8.0], [0.0, 1.0]]
+
+
+async def test_a_row_that_disagrees_with_itself_is_refused_by_graph_step_and_row(graphs: GraphStand):
+    graphs.hold(graph(BRANCHES))
+
+    error = await graphs.ask([1.0, 1.0], [0.0, 1.0])
 
     assert isinstance(error, InvalidInput)
     assert error.reason == "MIXED_ROWS"
-    assert "graph graph@1: the condition of step 't'" in error.message
+    assert error.message.startswith("graph graph@1: the condition of step 't' on x holds for some elements of row 1")
