@@ -1,7 +1,8 @@
-"""Has a version examined where it can do no harm: in a child process with limits, an empty environment and no network.
+"""Has a version examined where it can do no harm: in a child process with an empty environment, behind walls, and for a minute at most.
 
-The child is `services.worker.examine`, the code that loads versions on workers, so that what passes here loads there. Whatever becomes of
-it, the answer is a report or a typed refusal: a crash, a time-out and a want of memory are the version's fault and say so.
+The child is `services.worker.examine`, the code that loads versions on workers, so that what passes here loads there. Whatever becomes
+of it, the answer is a report or a typed refusal: a crash, a time-out and a want of memory are the version's fault and say so. Which walls
+stood is kept with the version; those that this machine does not have are logged.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class ProcessLimits:
     """Of its address space."""
     cpu_seconds: int = 60
     open_files: int = 64
+    tasks: int = 256
+    """Processes and threads: ONNX Runtime starts a thread for each core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +149,16 @@ def _report(ended: Ended) -> ModelReport:
         answer = cast("Mapping[str, Any]", json.loads(ended.stdout))
     except ValueError as error:
         raise _refusal("MODEL_CRASHED", "its examination ended without an answer") from error
+    walls = {"walls": answer.get("walls", []), "missing_walls": answer.get("missing_walls", {})}
+    if walls["missing_walls"]:
+        log.warning("examination_walls_missing", **walls)
     if "broken" in answer:
         log.error("examination_impossible", error=answer["broken"])
         message = "versions cannot be examined here, for packages are missing: pip install 'penstock[mesh]'"
         raise NotImplementedHere(message, reason="PACKAGE_MISSING")
     if "refusal" in answer:
         raise error_from(str(answer["refusal"]["reason"]), str(answer["refusal"]["message"]))
-    return _found(dict(cast("Mapping[str, Any]", answer["report"])))
+    return _found(dict(cast("Mapping[str, Any]", answer["report"])) | walls)
 
 
 def _found(report: dict[str, Any]) -> ModelReport:

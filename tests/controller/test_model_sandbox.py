@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import structlog
 
 from penstock.contracts.errors import InvalidInput, NotImplementedHere
 from services.controller.model_sandbox import Ended, ModelSandbox, ProcessLimits, SandboxLimits, _environment, _report
@@ -42,11 +43,15 @@ def staged(root: Path, onnx: bytes, **beside: bytes) -> Path:
     return root
 
 
-async def test_a_good_version_is_examined_alone_under_limits_and_without_a_network(tmp_path: Path):
+async def test_a_good_version_is_examined_alone_and_its_report_says_which_walls_stood(tmp_path: Path):
     report = await ModelSandbox(LIMITS).examine("churn", "1", staged(tmp_path, models.identity()))
 
     assert report.known_files == ("version/model.onnx",)
-    assert report.facts["network_is_cut"] is True
+    walls, missing = report.facts["walls"], report.facts["missing_walls"]
+    assert isinstance(walls, list)
+    assert isinstance(missing, dict)
+    assert {"limits", "no_new_privileges"} <= set(walls)
+    assert len(walls) + len(missing) == 8
     assert 1 << 20 < report.memory_bytes < 1 << 30
     assert children() == []
 
@@ -124,11 +129,27 @@ def test_every_death_has_a_name(ended: Ended, reason: str):
     assert caught.value.reason == reason
 
 
+SMALLEST = {
+    "inputs": [], "outputs": [], "max_batch_size": 0, "model_file": "version/model.onnx", "external_files": [], "named_files": [],
+    "peak_memory_bytes": 1,
+}  # fmt: skip
+
+
 def test_missing_packages_are_no_fault_of_the_version():
     with pytest.raises(NotImplementedHere) as caught:
         _report(Ended(status=0, stdout=b'{"broken": "ImportError: onnx"}', stderr=b""))
 
     assert caught.value.reason == "PACKAGE_MISSING"
+
+
+async def test_walls_that_this_machine_does_not_have_are_logged_and_kept_with_the_version():
+    answer = {"report": SMALLEST, "walls": ["limits"], "missing_walls": {"landlock": "Function not implemented"}}
+    with structlog.testing.capture_logs() as logs:
+        report = _report(Ended(status=0, stdout=json.dumps(answer).encode(), stderr=b""))
+
+    assert report.facts["walls"] == ["limits"]
+    assert report.facts["missing_walls"] == {"landlock": "Function not implemented"}
+    assert [(one["event"], one["missing_walls"]) for one in logs] == [("examination_walls_missing", answer["missing_walls"])]
 
 
 def test_the_child_inherits_nothing_but_what_it_is_given(monkeypatch: pytest.MonkeyPatch):
@@ -137,41 +158,6 @@ def test_the_child_inherits_nothing_but_what_it_is_given(monkeypatch: pytest.Mon
     assert set(_environment()) == {
         "PYTHONPATH", "LC_ALL", "PENSTOCK_PARENT_PID", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
     }  # fmt: skip
-
-
-LIMITED = """
-import os, resource, socket, sys
-from services.worker.examine import cut_network, lower_limits
-cut = cut_network()
-lower_limits({"memory_bytes": 1 << 30, "cpu_seconds": 7, "open_files": 20})
-def fails(work):
-    try:
-        work()
-    except (OSError, MemoryError):
-        return True
-    return False
-os.chdir(sys.argv[1])
-def write():
-    with open("file", "wb") as file:
-        file.write(b"x")
-def connect():
-    socket.create_connection(("127.0.0.1", int(sys.argv[2])), timeout=1)
-failed = [fails(work) for work in (write, lambda: bytearray(2 << 30), connect, lambda: os.nice(-5))]
-print(cut, *failed, resource.getrlimit(resource.RLIMIT_CPU), flush=True)
-"""
-
-
-async def test_under_the_limits_there_is_no_writing_no_network_no_more_memory_and_no_power(tmp_path: Path):
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", LIMITED, str(tmp_path), str(port),
-            stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": os.fspath(Path(__file__).parents[2])},
-        )  # fmt: skip
-        printed, _ = await child.communicate()
-
-    assert printed.decode().strip() == "True True True True True (7, 7)"
 
 
 CHILDREN = """
