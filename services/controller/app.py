@@ -34,6 +34,8 @@ from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.operator_keys import OperatorKeys
 from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
+from services.chassis.wrong_key_metrics import wrong_key_metrics
+from services.chassis.wrong_keys import WrongKeys
 from services.controller import interpreter
 from services.controller.applying import Applying
 from services.controller.break_glass import BreakGlass
@@ -125,10 +127,10 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         uses = KeyUseLoop(catalogue, clock, is_writer=lambda: lease.epoch > 0)
         observed.routers.on_word(uses.hear)
         await enter(running(uses.follow(), name="key uses"))
-        pepper = settings.key_pepper.encode()
-        callers = KnownCallers(catalogue, pepper=pepper, require_keys=settings.require_keys, on_use=uses.seen)
+        pepper, guesses = settings.key_pepper.encode(), WrongKeys(settings.wrong_keys_per_minute)
+        callers = KnownCallers(catalogue, pepper=pepper, require_keys=settings.require_keys, on_use=uses.seen, wrong_keys=guesses)
         certificates = await enter(_certificates(settings).watching(clock))
-        metrics = MetricsServer(shown(registry(certificates, *process_metrics(start, traces))))
+        metrics = MetricsServer(shown(registry(certificates, *wrong_key_metrics(guesses), *process_metrics(start, traces))))
         await enter(metrics.opened(settings.state_dir / "metrics" / f"{settings.controller_id}.sock", settings.scrape))
         grpc_port = await enter(_startable(serving_grpc(f"{settings.host}:{settings.grpc_port}", served, callers, settings.tls)))
         app = rest_app(served, callers, version("penstock"))

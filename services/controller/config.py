@@ -14,6 +14,7 @@ from services.chassis.logs import Level
 from services.chassis.metrics_server import ScrapeSettings
 from services.chassis.peer_identity import TRUST_DOMAIN, Role, rule_of
 from services.chassis.tls_files import TlsFiles
+from services.chassis.wrong_keys import MOST_TRIES
 
 
 class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
@@ -56,6 +57,9 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     require_keys: bool = False
     """Closed from the start: nobody is let in without a key, not even before the first administrator's key was made (on this machine,
     with `penstock keys administrator`)."""
+    wrong_keys_per_minute: int = Field(default=20, ge=0, le=MOST_TRIES)
+    """Wrong API keys of one address within a minute after which others from there are not looked up, unless they were found good; 0: no
+    limit. Calls that come through a router count for the router's address."""
     break_glass_keys: Path | None = None
     """Operators' public keys (TOML); what they published past the controller is taken into the catalogue."""
     lease_seconds: float = Field(default=5.0, ge=1, le=300)

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from penstock.contracts.errors import Internal, MalformedBody, ServingError
 from penstock.v1 import controller_pb2 as pb
 from services.chassis.grpc_status import trailers_of
+from services.chassis.presented_keys import PresentedKey, peer_in
 from services.chassis.tls_files import TlsFiles, server_credentials
 from services.controller.callers import Caller
 from services.controller.grpc_peers import GrpcPeers
@@ -79,7 +80,7 @@ def _method(name: str, operation: Operation, callers: Callers, peers: GrpcPeers)
         arrived_at = time.monotonic()
         try:
             peers.check(context)
-            caller = await callers.of(_key(context), writes=needs_operator(name))
+            caller = await callers.of(PresentedKey.of(_key(context), peer_in(context.peer())), writes=needs_operator(name))
             caller = caller.arriving(arrived_at)
             answer = await operation(caller, _decoded_stream(request_type, request) if streams else _decoded(request_type, request))
             return answer.SerializeToString()

@@ -7,12 +7,15 @@ controller is closed for ever, whatever becomes of that key (`administrators.py`
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Callable
 from typing import cast
 
 import structlog
 
 from penstock.contracts.errors import TenantForbidden, Unauthenticated
+from services.chassis.presented_keys import PresentedKey
+from services.chassis.wrong_keys import WrongKeys, network_of
 from services.controller import administrators
 from services.controller.callers import Caller
 from services.controller.key_making import hash_of, id_in
@@ -27,7 +30,13 @@ class KnownCallers:
     """Recognises callers."""
 
     def __init__(
-        self, catalogue: Catalogue, *, pepper: bytes = b"", require_keys: bool = False, on_use: Callable[[str], object] | None = None
+        self,
+        catalogue: Catalogue,
+        *,
+        pepper: bytes = b"",
+        require_keys: bool = False,
+        on_use: Callable[[str], object] | None = None,
+        wrong_keys: WrongKeys | None = None,
     ) -> None:
         """Keep the arguments.
 
@@ -36,8 +45,10 @@ class KnownCallers:
             pepper: what they are hashed under.
             require_keys: let nobody in without a key, not even before there is one.
             on_use: hears the ids of keys that let somebody in.
+            wrong_keys: ends guessing.
         """
         self._on_use = on_use
+        self._wrong_keys = wrong_keys or WrongKeys(0)
         self._catalogue = catalogue
         self._pepper = pepper
         self._is_closed = require_keys
@@ -48,8 +59,11 @@ class KnownCallers:
 
         Raises:
             Unauthenticated: no key where one is needed, or one that opens nothing.
+            QuotaExceeded: too many wrong keys came from the address of this one, which is not known to be good.
             TenantForbidden: a tenant that may not change the mesh.
         """
+        if key is not None:
+            self._wrong_keys.check(_peer(key), str(key), time.monotonic())
         async with self._catalogue.reading() as unit:
             if await self._is_open(unit):
                 return Caller(name=ANONYMOUS, tenant=ANONYMOUS, is_operator=True)
@@ -64,7 +78,9 @@ class KnownCallers:
         held = await unit.keys.get(id_in(key))
         is_right = held is not None and any(hmac.compare_digest(held.hash, hash_of(key, pepper)) for pepper in {b"", self._pepper})
         if held is None or not is_right or not administrators.is_in_force(held, unit.time):
+            self._note_wrong(key)
             raise Unauthenticated("the API key is not known")
+        self._wrong_keys.right(str(key))
         tenant = await unit.tenants.get(held.tenant)
         if tenant is None or tenant.frozen:
             raise Unauthenticated("the API key is not known")
@@ -79,6 +95,11 @@ class KnownCallers:
             models=tuple(str(one) for one in cast("list[object]", models)) if isinstance(models, list | tuple) else None,
         )
 
+    def _note_wrong(self, key: str) -> None:
+        peer = _peer(key)
+        if self._wrong_keys.wrong(peer, str(key), time.monotonic()) and peer is not None:
+            log.warning("wrong_keys_limit", address=network_of(peer), counted=self._wrong_keys.counted)
+
     async def _is_open(self, unit: Unit) -> bool:
         # While it is open every call looks anew: the first key closes it for the very next call, whichever controller made it.
         if self._is_closed:
@@ -88,3 +109,7 @@ class KnownCallers:
             self._has_warned = True
             log.warning("no_administrator", effect="everybody who reaches the controller may change the mesh")
         return not self._is_closed
+
+
+def _peer(key: str) -> str | None:
+    return key.peer if isinstance(key, PresentedKey) else None

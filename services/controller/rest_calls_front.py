@@ -25,6 +25,7 @@ from penstock.contracts.errors import (
 )
 from penstock.contracts.status import clean
 from penstock.v1 import controller_pb2 as pb
+from services.chassis.presented_keys import PresentedKey
 from services.controller.documents import to_document
 from services.controller.grpc_front import Callers
 from services.controller.rights import Operation, needs_operator
@@ -102,11 +103,12 @@ def write_options(http: Request, reason: str = "") -> pb.WriteOptions:
 
 def key_of(http: Request) -> str | None:
     """Return the key that was presented: `x-api-key`, else a bearer token."""
+    peer = http.client.host if http.client is not None else None
     given = http.headers.get("x-api-key")
     if given is not None:
-        return given
+        return PresentedKey.of(given, peer)
     scheme, _, token = http.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    return PresentedKey.of(token.strip() or None, peer) if scheme.lower() == "bearer" else None
 
 
 def answered(document: Any, *, status: int = 200, revision: int = 0) -> Response:

@@ -70,6 +70,8 @@ async def serving_rest(app: FastAPI, host: str, port: int, tls: TlsFiles | None 
         access_log=False,
         lifespan="off",
         server_header=False,
+        # Who calls is who is connected; what a header says of that, anybody may have written.
+        proxy_headers=False,
         backlog=BACKLOG,
         ssl_context_factory=_tls_factory(tls),
     )

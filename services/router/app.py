@@ -29,6 +29,7 @@ from services.chassis.process import CannotStart, Hooks, running
 from services.chassis.process_metrics import process_metrics
 from services.chassis.telemetry import Telemetry
 from services.chassis.tls_files import TlsFiles
+from services.chassis.wrong_keys import WrongKeys
 from services.mesh.dispatch import Dispatch
 from services.mesh.route_table import RouteTable
 from services.router.asking import AskingWorkers
@@ -162,7 +163,7 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
     routes = routes_by_bus(settings, identity) if settings.bus.is_set else None
     table = RouteTable() if routes is None else RouteTable(routes.plans, routes.asked)
     metrics = RouterMetrics()
-    tenants = Tenants(pepper=settings.key_pepper.encode(), require_keys=settings.require_keys)
+    tenants = _tenants(settings)
     dispatch = Dispatch(table, router_id=identity, clock=clock.now, random=Random(), tls=link_tls(settings))
     dispatch.learn_of_crashes(lambda worker_id: read_casualties(settings.state_dir / "blackbox" / worker_id))
     choosing = Choosing(table, Random())
@@ -202,6 +203,11 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
         observing=observing,
         graphs=graphs_of(dispatch, clock.now),
     )
+
+
+def _tenants(settings: RouterSettings) -> Tenants:
+    guesses = WrongKeys(settings.wrong_keys_per_minute)
+    return Tenants(pepper=settings.key_pepper.encode(), require_keys=settings.require_keys, wrong_keys=guesses)
 
 
 def _assist(inference: Inference, observing: Observing, around: Surroundings, routes: RoutesInForce) -> None:

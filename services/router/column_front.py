@@ -23,7 +23,7 @@ from penstock.oip.v2.services import INFERENCE_SERVICE
 from services.chassis.grpc_status import trailers_of
 from services.chassis.tls_files import TlsFiles
 from services.router.front import Wave
-from services.router.grpc_metadata import WATCHED, read_metadata
+from services.router.grpc_metadata import PEER_NAME, WATCHED, read_metadata
 
 MODULE = "penstock_front"
 MODEL_INFER = f"/{INFERENCE_SERVICE}/ModelInfer"
@@ -45,6 +45,7 @@ class NativeSide(Protocol):
     def start(self) -> None: ...  # noqa: D102
     def fileno(self) -> int: ...  # noqa: D102
     def recv_wave(self, limit: int) -> Columns: ...  # noqa: D102
+    def peer(self, call_id: int, /) -> str | None: ...  # noqa: D102
     def respond_many(self, call_ids: Sequence[int], payloads: Sequence[bytes]) -> None: ...  # noqa: D102
     def fail_many(self, call_ids: Sequence[int], refusals: Sequence[object]) -> None: ...  # noqa: D102
     def begin_drain(self) -> None: ...  # noqa: D102
@@ -108,6 +109,7 @@ class ColumnFrontOptions:
             "connection_grace_seconds": 600.0,
             "idle_seconds": self.idle_seconds,
             "watched": list(WATCHED),
+            "peer_name": PEER_NAME,
             "tls": None if tls is None else _tls_paths(tls),
             "refusals": {name: refusal_of(error) for name, error in self._refusals().items()},
         }
@@ -153,6 +155,8 @@ class ColumnFront:
             OSError: the port cannot be bound, or a certificate cannot be read.
         """
         self._native = _extension().Front(self._options.for_native())
+        # None from an extension that was built before it knew.
+        self._peer_of = getattr(self._native, "peer", None)
         self._native.start()
         return self
 
@@ -167,7 +171,7 @@ class ColumnFront:
     def recv_wave(self, limit: int) -> Wave:
         """Return up to `limit` calls that arrived, and the cancellations up to there; never blocks."""
         call_ids, payloads, keys, deadlines, traces, watched, cancelled = self._native.recv_wave(limit)
-        wave = Wave(call_ids, payloads, keys, deadlines, traces, {}, cancelled)
+        wave = Wave(call_ids, payloads, keys, deadlines, traces, {}, cancelled, self._peer_of)
         if watched is not None:
             self._read_watched(wave, watched)
         if self._idle is not None and self._native.is_idle:

@@ -13,6 +13,7 @@ from services.chassis.exposure import Exposure
 from services.chassis.metrics_server import ScrapeSettings
 from services.chassis.peer_identity import TRUST_DOMAIN
 from services.chassis.redis_client import RedisSettings
+from services.chassis.wrong_keys import MOST_TRIES
 from services.router.grpc_engine import Engine
 
 
@@ -109,6 +110,9 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """Largest answer that is shared; the same for all routers."""
     shared_cache_queue_bytes: int = Field(default=16 << 20, ge=0)
     """Answers on their way to Redis; what finds no room is not shared."""
+    wrong_keys_per_minute: int = Field(default=20, ge=0, le=MOST_TRIES)
+    """Wrong API keys of one address within a minute after which others from there are not looked up, unless they were found good; 0 never
+    refuses."""
     drain_seconds: float = Field(default=30.0, ge=0)
     """Longest wait for calls in flight when the process ends."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"

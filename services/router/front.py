@@ -8,7 +8,7 @@ caller left shows up in `cancelled` and may still be answered, to no effect.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -44,6 +44,8 @@ class Wave:
     """By call id, only of calls that bring such headers."""
     cancelled: list[int] = field(default_factory=list[int])
     """Call ids whose callers left; may name calls of this wave or of an earlier one."""
+    peer_of: Callable[[int], str | None] | None = None
+    """Tells the address that a call came from, by its id; None where keys say it themselves (PresentedKey), or nobody knows."""
 
 
 class Front(Protocol):

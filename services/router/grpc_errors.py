@@ -18,7 +18,8 @@ import structlog
 
 from penstock.contracts.errors import Internal, ServingError
 from services.chassis.grpc_status import trailers_of
-from services.router.grpc_metadata import first_value, read_metadata
+from services.chassis.presented_keys import PresentedKey
+from services.router.grpc_metadata import first_value, peer_of, read_metadata
 from services.router.tenants import Tenants
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -68,8 +69,8 @@ class AdministratorsOnly(grpc.aio.ServerInterceptor):
         if inner is None or not handler_call_details.method.startswith(self._prefix):
             return inner
         try:
-            key, _, _ = read_metadata(pair for pair in handler_call_details.invocation_metadata)
-            self._tenants.admin(key)
+            metadata = tuple(handler_call_details.invocation_metadata)
+            self._tenants.admin(PresentedKey.of(read_metadata(metadata)[0], peer_of(metadata, "")))
         except ServingError as error:
             return _refusing(inner, error)
         return inner

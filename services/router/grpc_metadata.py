@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 
 from penstock.contracts.errors import InvalidInput
+from services.chassis.presented_keys import peer_in
 from services.router.front import Affinity
 
 REQUEST_ID_LIMIT = 256
@@ -12,6 +14,9 @@ REQUEST_ID_LIMIT = 256
 
 WATCHED = ("authorization", "traceparent", "x-api-key", "x-request-id", "x-session-affinity", "x-user-id")
 """Names that are read."""
+
+PEER_NAME = f"x-penstock-peer-{secrets.token_hex(8)}"
+"""Metadata in which our own front tells the server behind it where a call comes from; nobody else knows the name."""
 
 _READ = frozenset(WATCHED)
 
@@ -50,6 +55,16 @@ def read_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str | No
 def first_value(metadata: Iterable[tuple[str, str | bytes]], name: str) -> str | None:
     """Return the first value of a name; None when it was not sent."""
     return next((value for key, value in metadata if key == name and isinstance(value, str)), None)
+
+
+def peer_of(metadata: Iterable[tuple[str, str | bytes]], target: str) -> str | None:
+    """Return the address that a call came from; None where nobody knows.
+
+    Args:
+        metadata: of the call; our own front in front of this server says it there.
+        target: the other end as grpcio calls it.
+    """
+    return peer_in(target) or first_value(metadata, PEER_NAME)
 
 
 def _token(authorization: str) -> str | None:

@@ -16,9 +16,10 @@ from google.protobuf.message import DecodeError, Message
 
 from penstock.contracts.errors import MalformedBody
 from services.chassis.deadline import deadline_after
+from services.chassis.presented_keys import PresentedKey
 from services.router.front import Affinity
 from services.router.grpc_errors import Context, MethodHandler
-from services.router.grpc_metadata import read_metadata
+from services.router.grpc_metadata import peer_of, read_metadata
 
 INFER_SECONDS = 60.0
 """Longest deadline of one inference."""
@@ -60,11 +61,12 @@ class Caller:
         Raises:
             InvalidInput: the metadata breaks a rule.
         """
-        key, trace, affinity = read_metadata(context.invocation_metadata() or ())
+        metadata = context.invocation_metadata() or ()
+        key, trace, affinity = read_metadata(metadata)
         remaining: float | None = context.time_remaining()
-        return cls(
-            key=key, trace=trace, affinity=affinity, deadline=deadline_after(remaining, time.monotonic(), longest_seconds=longest_seconds)
-        )
+        presented = PresentedKey.of(key, peer_of(metadata, context.peer()))
+        deadline = deadline_after(remaining, time.monotonic(), longest_seconds=longest_seconds)
+        return cls(key=presented, trace=trace, affinity=affinity, deadline=deadline)
 
 
 def decode(kind: type[M], payload: bytes) -> M:

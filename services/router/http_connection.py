@@ -60,6 +60,7 @@ class HttpConnection(HttpToolsProtocol):
         self._pending: Pending | None = None
         self._task: asyncio.Task[None] | None = None
         self._begun_this_turn = 0
+        self._peer: str | None = None
         self._is_moving = False
         self._is_due = False
         self._is_refused = False
@@ -75,6 +76,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it too
         """Take a new connection, unless there are too many."""
         super().connection_made(transport)
+        self._peer = self.client[0] if self.client else None
         problem = self._service.connection_problem(len(self.connections))
         if problem is not None:
             self._refuse(problem)
@@ -138,6 +140,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _begin(self, request: HttpRequest) -> None:
         self._served = request
+        request.peer = self._peer
         self._begun_this_turn += 1
         outcome = self._service.begin(request, self)
         if isinstance(outcome, Pending):

@@ -11,6 +11,7 @@ from enum import Enum
 from urllib.parse import unquote
 
 from penstock.contracts.errors import InvalidInput
+from services.chassis.presented_keys import PresentedKey
 from services.router.call_buffer import Sender
 from services.router.front import Affinity
 
@@ -40,7 +41,7 @@ class Face(Enum):
 class HttpRequest:
     """One request, read completely. `fields` maps lower-case header names to values; of repeated ones the last counts."""
 
-    __slots__ = ("_request_id", "arrived_at", "body", "fields", "head", "keep_alive", "method", "path", "query")
+    __slots__ = ("_request_id", "arrived_at", "body", "fields", "head", "keep_alive", "method", "path", "peer", "query")
 
     def __init__(self, method: str, path: bytes, query: bytes, fields: dict[bytes, bytes], body: bytes) -> None:
         """Keep what came; `path` is as sent, percent signs and all."""
@@ -52,6 +53,8 @@ class HttpRequest:
         self.keep_alive = True
         self.arrived_at = 0.0
         """Monotonic seconds."""
+        self.peer: str | None = None
+        """Address of the other end of the connection; what headers say of others on the way is nobody's word."""
         self.head: Head | None = None
         """What is known of requests with the same head."""
         self._request_id: str | None = None
@@ -72,11 +75,11 @@ class HttpRequest:
         fields = self.fields
         given = fields.get(b"x-api-key")
         if given is not None:
-            return given.decode("latin-1")
+            return PresentedKey.of(given.decode("latin-1"), self.peer)
         bearer = fields.get(b"authorization")
         if bearer is None or bearer[:7].lower() != b"bearer ":
             return None
-        return bearer[7:].strip().decode("latin-1") or None
+        return PresentedKey.of(bearer[7:].strip().decode("latin-1") or None, self.peer)
 
     @property
     def trace(self) -> str | None:

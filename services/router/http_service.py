@@ -181,6 +181,7 @@ class HttpService:
         if scope["type"] != "http":
             return
         request = HttpRequest(scope["method"], scope["raw_path"], scope["query_string"], dict(scope["headers"]), await _body(receive))
+        request.peer = scope["client"][0] if scope.get("client") else None
         request.arrived_at = scope.get("penstock.arrived_at", self._clock())
         try:
             reply = await self.answer(request)

@@ -117,7 +117,7 @@ class Inference:
 
     def _admit(self, intake: Intake, index: int) -> None:
         wave, now = intake.wave, intake.now
-        tenant = self._tenant(intake, wave.keys[index])
+        tenant = self._tenant(intake, index)
         try:
             affinity = wave.affinities.get(wave.call_ids[index]) if wave.affinities else None
             understood = target, learnt, parts, parameters, identity, unit = self._understand(
@@ -161,11 +161,13 @@ class Inference:
         understood.target.outcomes.count(tenant.policy.name, "OK", 1)
         return True
 
-    def _tenant(self, intake: Intake, key: str | None) -> Tenant:
+    def _tenant(self, intake: Intake, index: int) -> Tenant:
+        wave = intake.wave
+        key = wave.keys[index]
         tenant = self.tenants.known.get(key)
         if tenant is None:
             try:
-                tenant = self.tenants.of(key)
+                tenant = self.tenants.of(key, None if wave.peer_of is None else wave.peer_of(wave.call_ids[index]))
             except ServingError as error:
                 self._metrics.refuse("unknown", error)
                 raise

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.metrics_core import Metric
 
 from services.chassis.metrics import Asked, Collected
+from services.chassis.wrong_key_metrics import wrong_key_metrics
 from services.mesh.dispatch import Dispatch
 from services.router.inference import Inference
 from services.router.shared_answers import SharedAnswers
@@ -72,6 +73,7 @@ def router_metrics(inference: Inference, dispatch: Dispatch, shared: SharedAnswe
             "penstock_retries_refused", "Requests that the budget did not allow again.", lambda: counters.retries_refused, is_counter=True
         ),
         Asked("penstock_requests_shed", "Requests refused at the door, as too late.", lambda: counters.shed_requests, is_counter=True),
+        *wrong_key_metrics(inference.tenants.wrong_keys),
         Asked("penstock_links_lost", "Links that went silent or away with requests on them.", lambda: counters.links_lost, is_counter=True),
         Asked("penstock_result_cache_bytes", "Memory of the result cache.", lambda: cache.used_bytes),
         Asked("penstock_result_cache_evictions", "Answers dropped for lack of room.", lambda: cache.counters.evictions, is_counter=True),

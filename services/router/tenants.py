@@ -27,9 +27,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import structlog
+
 from penstock.contracts.errors import TenantForbidden, Unauthenticated
 from penstock.contracts.router_status import KeyUse
 from penstock.contracts.tenant_records import KeyRecord
+from services.chassis.presented_keys import PresentedKey
+from services.chassis.wrong_keys import WrongKeys, network_of
 from services.router.admission import Tenant, TenantPolicy
 from services.router.key_uses import KeyUses, minute_of
 from services.router.on_behalf import StepKey
@@ -39,12 +43,24 @@ KNOWN_KEYS_LIMIT = 100_000
 KNOWN_KEY_CHARACTERS = 128
 """Longest key that is remembered: an open server takes any key, and would remember megabytes of them."""
 
+log = structlog.get_logger(__name__)
+
 
 class Tenants:
     """Answers whose key it is."""
 
-    def __init__(self, *, pepper: bytes = b"", wall_seconds: Callable[[], float] = time.time, require_keys: bool = False) -> None:
-        """Start open, where everybody is `anonymous`, unless keys are required from the start."""
+    def __init__(
+        self,
+        *,
+        pepper: bytes = b"",
+        wall_seconds: Callable[[], float] = time.time,
+        require_keys: bool = False,
+        wrong_keys: WrongKeys | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start open, where everybody is `anonymous`, unless keys are required from the start; `wrong_keys` ends guessing."""
+        self.wrong_keys = wrong_keys or WrongKeys(0)
+        self._clock = clock
         self.anonymous: Tenant | None = None if require_keys else Tenant(TenantPolicy(name="anonymous", is_admin=True))
         self.known: dict[str | None, Tenant] = {}
         self.expires_time: float | None = None
@@ -99,6 +115,7 @@ class Tenants:
             elif tenant.policy != admitted.policy:
                 tenant.adopt(admitted.policy)
             self._in_force[name] = admitted
+            self.wrong_keys.keys_changed()
             for key in admitted.keys:
                 self._keys[key.hash] = (tenant, key)
                 self.anonymous = None
@@ -122,11 +139,12 @@ class Tenants:
             self._forget()
         return self._uses.told(now)
 
-    def of(self, key: str | None) -> Tenant:
-        """Return the tenant of a presented key.
+    def of(self, key: str | None, peer: str | None = None) -> Tenant:
+        """Return the tenant of a presented key; `peer` is the address that it came from, unless the key says that itself.
 
         Raises:
             Unauthenticated: no key where one is needed, or one that is unknown, revoked or expired.
+            QuotaExceeded: too many wrong keys came from there, and this one is not known to be good.
             TenantForbidden: the tenant is frozen.
         """
         if isinstance(key, StepKey):
@@ -137,15 +155,15 @@ class Tenants:
             return tenant
         if self.anonymous is not None:
             if len(self.known) < KNOWN_KEYS_LIMIT and len(key or "") <= KNOWN_KEY_CHARACTERS:
-                self.known[key] = self.anonymous
+                self.known[None if key is None else str(key)] = self.anonymous
             return self.anonymous
         if key is None:
             raise Unauthenticated("an API key is needed: send it as 'x-api-key' or as 'authorization: Bearer …'")
-        tenant, record = self._found(key)
+        tenant, record = self._looked_up(str(key), key.peer if isinstance(key, PresentedKey) else peer)
         if record.key_id:
             self._uses.note(record.key_id, self._wall_seconds())
         if len(self.known) < KNOWN_KEYS_LIMIT:
-            self.known[key] = tenant
+            self.known[str(key)] = tenant
             if record.expires_time:
                 self.expires_time = min(record.expires_time, self.expires_time or record.expires_time)
         return tenant
@@ -164,6 +182,18 @@ class Tenants:
     def all(self) -> Mapping[str, Tenant]:
         """Return the tenants by name."""
         return {name: self._met[name] for name in self._in_force} if self.anonymous is None else {"anonymous": self.anonymous}
+
+    def _looked_up(self, key: str, peer: str | None) -> tuple[Tenant, KeyRecord]:
+        now = self._clock()
+        self.wrong_keys.check(peer, key, now)
+        try:
+            found = self._found(key)
+        except Unauthenticated:
+            if self.wrong_keys.wrong(peer, key, now) and peer is not None:
+                log.warning("wrong_keys_limit", address=network_of(peer), counted=self.wrong_keys.counted)
+            raise
+        self.wrong_keys.right(key)
+        return found
 
     def _found(self, key: str) -> tuple[Tenant, KeyRecord]:
         found = self._keys.get(f"sha256:{hashlib.sha256(key.encode()).hexdigest()}")

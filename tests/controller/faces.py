@@ -16,6 +16,7 @@ import httpx2
 
 from penstock.v1 import controller_pb2 as pb
 from services.chassis.clock import SystemClock
+from services.chassis.wrong_keys import WrongKeys
 from services.controller.applying import Applying
 from services.controller.config import ControllerSettings
 from services.controller.deployments import Deployments
@@ -132,13 +133,13 @@ def served(stand: Stand, intake: Any) -> Mapping[str, Operation]:
 
 
 @asynccontextmanager
-async def faces(url: str, folder: Path) -> AsyncIterator[Faces]:
+async def faces(url: str, folder: Path, *, wrong_keys: int = 0) -> AsyncIterator[Faces]:
     """Open both faces, with a key for every caller and a model for each of two tenants."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         stand = await enter(standing(url))
         intake = await enter(registering(ControllerSettings(state_dir=folder), SystemClock()))
-        callers, table = KnownCallers(stand.catalogue), served(stand, intake)
+        callers, table = KnownCallers(stand.catalogue, wrong_keys=WrongKeys(wrong_keys)), served(stand, intake)
         target = await enter(serving_grpc("127.0.0.1:0", table, callers))
         http = await enter(serving_rest(rest_app(table, callers, "1"), "127.0.0.1", 0))
         made = Faces(stand=stand, grpc=f"127.0.0.1:{target}", http=f"http://127.0.0.1:{http}")

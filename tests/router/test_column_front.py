@@ -223,3 +223,20 @@ async def test_a_certificate_that_cannot_be_read_is_an_error_that_names_the_file
     files = TlsFiles(certificate_chain=tmp_path / "chain.pem", private_key=tmp_path / "key.pem")
     with pytest.raises(OSError, match=r"chain\.pem"):
         await ColumnFront(replace(OPTIONS, tls=files)).__aenter__()
+
+
+async def test_where_a_call_comes_from_is_told_while_its_connection_lasts():
+    async with opened() as (front, reader), grpc_client(f"127.0.0.1:{front.port}") as (call, disconnect):
+        asked = asyncio.ensure_future(call(request()))
+        [(call_id, *_)] = await reader.receive()
+        peer_of = front.recv_wave(1).peer_of
+        assert peer_of is not None
+        meanwhile = peer_of(call_id)
+        front.respond_many([call_id], [answer_to(request())])
+        await asked
+        await disconnect()
+        async with asyncio.timeout(30):
+            while peer_of(call_id) is not None:
+                await asyncio.sleep(0.01)
+
+    assert meanwhile == "127.0.0.1"

@@ -1,6 +1,7 @@
 //! One client's connection: one task that takes orders, lets h2 read, reads messages and answers, then writes once.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,8 +41,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(local: Rc<Local>, relay: Option<Rc<Relay>>, io: Coalesced, mut h2: server::Connection<Coalesced, Bytes>) -> Self {
-        let link = local.link();
+    pub fn new(
+        local: Rc<Local>,
+        relay: Option<Rc<Relay>>,
+        io: Coalesced,
+        mut h2: server::Connection<Coalesced, Bytes>,
+        peer: IpAddr,
+    ) -> Self {
+        let link = local.link(peer);
         let ping = h2.ping_pong();
         count(&local.shared.counters.connections);
         Self {

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::body::PREFIX_BYTES;
 use crate::columns::{KnownKeys, columns};
-use crate::event::CallId;
+use crate::event::{CallId, parts};
 use crate::options::{Limits, Options};
 use crate::refusal::Refusal;
 use crate::runtime;
@@ -92,6 +92,11 @@ impl Front {
     fn recv_wave<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyTuple>> {
         let events = self.shared.take(limit);
         columns(py, events, &mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Return the address that a call came from, as text; None when its connection is gone.
+    fn peer(&self, call_id: CallId) -> Option<String> {
+        self.shared.peer(parts(call_id).0).map(|address| address.to_string())
     }
 
     /// Answer calls; ids that are no longer open are ignored.

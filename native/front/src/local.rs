@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,6 +59,8 @@ pub fn publish(shared: &Shared) {
 /// A connection as other tasks know it.
 pub struct Link {
     pub number: u32,
+    /// Where it comes from.
+    pub peer: IpAddr,
     pub opened_at: Millis,
     orders: RefCell<Vec<(u32, Order)>>,
     task: RefCell<Option<Waker>>,
@@ -162,7 +165,7 @@ impl Local {
     }
 
     /// Register a connection.
-    pub fn link(&self) -> Rc<Link> {
+    pub fn link(&self, peer: IpAddr) -> Rc<Link> {
         let links = &mut *self.links.borrow_mut();
         let mut number = self.last_number.get().wrapping_add(1);
         while links.contains_key(&number) {
@@ -172,6 +175,7 @@ impl Local {
         let now = clock::now();
         let link = Rc::new(Link {
             number,
+            peer,
             opened_at: now,
             orders: RefCell::default(),
             task: RefCell::default(),
@@ -188,12 +192,14 @@ impl Local {
             is_cut: Cell::new(false),
         });
         links.insert(number, link.clone());
+        self.shared.note_peer(number, Some(peer));
         link
     }
 
     /// Forget a connection.
     pub fn unlink(&self, link: &Link) {
         self.links.borrow_mut().remove(&link.number);
+        self.shared.note_peer(link.number, None);
         self.shared.turned.notify_one();
     }
 

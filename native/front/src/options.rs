@@ -36,6 +36,8 @@ pub struct Options {
     pub idle_seconds: f64,
     /// Names of metadata that Python reads itself, key and trace among them.
     pub watched: Vec<String>,
+    /// Metadata by which the server behind is told where a call comes from; a name that no caller can know.
+    pub peer_name: String,
     pub tls: Option<TlsPaths>,
     pub refusals: Refusals,
 }
@@ -77,6 +79,7 @@ pub struct Limits {
     pub connection_grace: Millis,
     pub idle: Millis,
     pub watched: Vec<HeaderName>,
+    pub peer_name: HeaderName,
     pub refusals: Refusals,
 }
 
@@ -100,6 +103,7 @@ impl Limits {
             connection_grace: clock::span(options.connection_grace_seconds),
             idle: clock::span(options.idle_seconds),
             watched: watched.collect::<Option<Vec<_>>>()?,
+            peer_name: HeaderName::from_bytes(options.peer_name.as_bytes()).ok()?,
             refusals: options.refusals,
         })
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use tokio::net::UnixStream;
 
 use crate::call::{refuse, timeout};
@@ -31,12 +31,14 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Relay {
     path: PathBuf,
     metadata_bytes: u32,
+    /// Metadata in which the server is told where a call comes from.
+    peer_name: HeaderName,
     sender: RefCell<Option<SendRequest<Bytes>>>,
 }
 
 impl Relay {
-    pub fn new(path: PathBuf, metadata_bytes: u32) -> Self {
-        Self { path, metadata_bytes, sender: RefCell::new(None) }
+    pub fn new(path: PathBuf, metadata_bytes: u32, peer_name: HeaderName) -> Self {
+        Self { path, metadata_bytes, peer_name, sender: RefCell::new(None) }
     }
 
     /// Carry a call to its end, beside everything else.
@@ -49,7 +51,7 @@ impl Relay {
             return refuse(&mut reply, &Refusal::plain(14, "the server behind the front is not there"));
         };
         let limit = request.headers().get("grpc-timeout").and_then(timeout).and_then(|span| u64::try_from(span).ok());
-        let carried = exchange(sender, request, &mut reply, &link);
+        let carried = exchange(sender, request, &mut reply, &link, self.peer_name.clone());
         let outcome = match limit {
             None => carried.await,
             Some(span) => tokio::time::timeout(Duration::from_millis(span) + GRACE, carried).await.unwrap_or(Err(Reason::CANCEL)),
@@ -84,11 +86,16 @@ async fn exchange(
     request: Request<RecvStream>,
     reply: &mut SendResponse<Bytes>,
     link: &Link,
+    peer_name: HeaderName,
 ) -> Result<(), Reason> {
     let (head, body) = request.into_parts();
     let mut forwarded = Request::new(());
     *forwarded.method_mut() = head.method;
     *forwarded.headers_mut() = head.headers;
+    // The server behind sees a Unix socket only.
+    if let Ok(peer) = HeaderValue::from_str(&link.peer.to_string()) {
+        forwarded.headers_mut().insert(peer_name, peer);
+    }
     let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     *forwarded.uri_mut() = Uri::try_from(format!("http://localhost{path}")).map_err(|_| Reason::PROTOCOL_ERROR)?;
     let is_empty = body.is_end_stream();

@@ -1,7 +1,7 @@
 //! The I/O thread: listens, serves each connection by a task, keeps time, and ends in order.
 
 use std::cell::RefCell;
-use std::net::TcpListener as StdListener;
+use std::net::{IpAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,7 +59,8 @@ pub fn run(limits: Limits, shared: Arc<Shared>, listener: StdListener, certifica
 }
 
 async fn serve(local: Rc<Local>, listener: StdListener, certificates: Option<Certificates>) -> std::io::Result<()> {
-    let relay = local.limits.fallback.clone().map(|path| Rc::new(Relay::new(path, local.limits.metadata_bytes)));
+    let relay =
+        local.limits.fallback.clone().map(|path| Rc::new(Relay::new(path, local.limits.metadata_bytes, local.limits.peer_name.clone())));
     let listener = TcpListener::from_std(listener)?;
     spawn_local(dispatch(local.clone()));
     spawn_local(tick(local.clone()));
@@ -104,7 +105,7 @@ async fn dispatch(local: Rc<Local>) {
 
 async fn listen(local: Rc<Local>, relay: Option<Rc<Relay>>, listener: TcpListener, certificates: Option<Rc<RefCell<Certificates>>>) {
     loop {
-        let Ok((socket, _)) = listener.accept().await else {
+        let Ok((socket, peer)) = listener.accept().await else {
             // No descriptor is free, most likely; soon one will be.
             sleep(BREATH).await;
             continue;
@@ -114,10 +115,10 @@ async fn listen(local: Rc<Local>, relay: Option<Rc<Relay>>, listener: TcpListene
         let (local, relay) = (local.clone(), relay.clone());
         spawn_local(async move {
             match acceptor {
-                None => attend(local, relay, Socket::Plain(socket)).await,
+                None => attend(local, relay, Socket::Plain(socket), peer.ip()).await,
                 Some(acceptor) => {
                     if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept::<TcpStream>(socket)).await {
-                        attend(local, relay, Socket::Tls(Box::new(stream))).await;
+                        attend(local, relay, Socket::Tls(Box::new(stream)), peer.ip()).await;
                     }
                 }
             }
@@ -125,10 +126,10 @@ async fn listen(local: Rc<Local>, relay: Option<Rc<Relay>>, listener: TcpListene
     }
 }
 
-async fn attend(local: Rc<Local>, relay: Option<Rc<Relay>>, socket: Socket) {
+async fn attend(local: Rc<Local>, relay: Option<Rc<Relay>>, socket: Socket, peer: IpAddr) {
     let io = Coalesced::new(socket);
     if let Ok(Some(connection)) = timeout(HANDSHAKE, shake_hands(&local, io.clone())).await {
-        Connection::new(local, relay, io.clone(), connection).await;
+        Connection::new(local, relay, io.clone(), connection, peer).await;
     }
     let _ = timeout(PARTING, std::future::poll_fn(|cx| io.poll_part(cx))).await;
 }

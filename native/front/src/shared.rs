@@ -4,7 +4,8 @@
 //! written only when it was not readable before; it is written and read under the lock, for else a reader could clear the mark of a
 //! signal that is only about to be written, and the descriptor would stay readable for ever.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -96,6 +97,8 @@ pub struct Shared {
     descriptor: OwnedFd,
     outbox: Mutex<Vec<(CallId, Order)>>,
     phase: Mutex<Phase>,
+    /// Where connections come from, by number; Python asks for few of them.
+    peers: Mutex<HashMap<u32, IpAddr>>,
     /// Wakes the I/O thread: there are orders.
     pub ordered: Notify,
     /// Wakes the I/O thread: the phase changed.
@@ -119,6 +122,7 @@ impl Shared {
             descriptor: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
             outbox: Mutex::default(),
             phase: Mutex::new(Phase::Serving),
+            peers: Mutex::default(),
             ordered: Notify::new(),
             turned: Notify::new(),
             open: AtomicUsize::new(0),
@@ -190,6 +194,20 @@ impl Shared {
     /// Take all orders.
     pub fn orders(&self) -> Vec<(CallId, Order)> {
         std::mem::take(&mut *locked(&self.outbox))
+    }
+
+    /// Note where a connection comes from; None when it is gone.
+    pub fn note_peer(&self, connection: u32, peer: Option<IpAddr>) {
+        let mut peers = locked(&self.peers);
+        match peer {
+            Some(address) => peers.insert(connection, address),
+            None => peers.remove(&connection),
+        };
+    }
+
+    /// Return where a connection comes from, while it is there.
+    pub fn peer(&self, connection: u32) -> Option<IpAddr> {
+        locked(&self.peers).get(&connection).copied()
     }
 
     /// Turn to a later phase; phases never go back.
