@@ -26,7 +26,9 @@ def graph_config(version: GraphVersion) -> bytes:
     proto = to_proto(version.config)
     proto.platform, proto.backend = GRAPH_PLATFORM, ""
     proto.ClearField("instance_group")
-    if not proto.HasField("dynamic_batching"):
+    if version.ensemble:
+        proto.ensemble_scheduling.MergeFromString(version.ensemble)
+    elif not proto.HasField("dynamic_batching"):
         for step in version.graph.steps:
             if step.model:
                 listed = proto.ensemble_scheduling.step.add(model_name=step.model)

@@ -72,6 +72,8 @@ class GraphVersion:
     graph: Graph
     text: str
     """The whole as JSON; `from_json` reads it."""
+    ensemble: bytes = b""
+    """Triton's ModelEnsembling, serialised, where it was read from one."""
 
 
 def from_toml(text: str) -> GraphVersion:
@@ -97,6 +99,22 @@ def from_json(text: str) -> GraphVersion:
         raise invalid("graph", str(error)) from error
 
 
+def signature_of(config: ModelConfig) -> Signature:
+    """Return what callers of a graph send and receive, when its configuration says nothing that only its steps can have.
+
+    Raises:
+        InvalidInput: with the setting's name.
+    """
+    _check_plain(config)
+    rows = config.max_batch_size or 0
+    require(bool(config.inputs) and bool(config.outputs), "input and output", "of a graph must be given")
+    return Signature(
+        inputs=tuple(_spec(one, has_rows=rows > 0) for one in config.inputs),
+        outputs=tuple(_spec(one, has_rows=rows > 0) for one in config.outputs),
+        max_batch_size=rows,
+    )
+
+
 def _read(tree: object, text: str) -> GraphVersion:
     require(isinstance(tree, dict), GRAPH_FILE, "must be a table")
     given = dict(cast("dict[str, Any]", tree))
@@ -104,8 +122,7 @@ def _read(tree: object, text: str) -> GraphVersion:
     outputs = [dict(one) if isinstance(one, dict) else one for one in cast("list[Any]", given.get("output", []))]
     origins = [str(one.pop("from", "")) if isinstance(one, dict) else "" for one in cast("list[Any]", outputs)]
     config = from_tree(given | {"output": outputs})
-    _check_plain(config)
-    signature = _signature(config)
+    signature = signature_of(config)
     names = signature.input_index.keys()
     for spec, origin in zip(signature.outputs, origins, strict=True):
         require(bool(origin), f"output.{spec.name}.from", "must say where it comes from")
@@ -129,16 +146,6 @@ def _check_plain(config: ModelConfig) -> None:
         where = "config.pbtxt or model.toml beside the versions" if name == "version_policy" else "the models of its steps"
         is_plain = name == "ignored" or getattr(plain, name) == getattr(config, name)
         require(is_plain, name, f"is nothing that a graph has: say it in {where}")
-
-
-def _signature(config: ModelConfig) -> Signature:
-    rows = config.max_batch_size or 0
-    require(bool(config.inputs) and bool(config.outputs), GRAPH_FILE, "needs [[input]] and [[output]]")
-    return Signature(
-        inputs=tuple(_spec(one, has_rows=rows > 0) for one in config.inputs),
-        outputs=tuple(_spec(one, has_rows=rows > 0) for one in config.outputs),
-        max_batch_size=rows,
-    )
 
 
 def _spec(tensor: TensorConfig, *, has_rows: bool) -> TensorSpec:

@@ -16,7 +16,7 @@ from penstock.oip.v2 import model_config_pb2 as pb
 
 REFUSED = {
     "sequence_batching": "requests of a sequence are not tied to an instance; keep state in the client, or serve it by Triton",
-    "ensemble_scheduling": "write the steps as graph.toml into the version's folder (docs/graphs.md)",
+    "ensemble_scheduling": "an ensemble is a graph: give its config.pbtxt alone, in a folder without a model (docs/graphs.md)",
     "model_transaction_policy.decoupled": "every request has exactly one answer",
     "batch_input": "inputs are not derived from a batch; pad the input, or remove the setting",
     "batch_output": "outputs are not taken apart by input shapes; pad the output, or remove the setting",

@@ -20,6 +20,7 @@ from typing import Protocol
 import structlog
 
 from penstock.contracts.artefacts import Manifest, ManifestFile
+from penstock.contracts.ensembles import ENSEMBLE_FILE, LARGEST_BYTES, says_ensemble
 from penstock.contracts.errors import InvalidInput, Overloaded, TenantForbidden, Unavailable
 from services.chassis.disk_threads import DiskThreads
 from services.controller.registration_values import ModelReport, RegisteredVersion, RegistrationRequest, Source
@@ -160,7 +161,7 @@ class Registration:
         self, request: RegistrationRequest, book: VersionBook, files: Staged, *, is_trial: bool
     ) -> tuple[RegisteredVersion, ...]:
         source = await self._ports.sources.stage(request.source, files)
-        plans = plan_versions(files.paths)
+        plans = plan_versions(files.paths, await self._ports.threads.run(_ensembles, files))
         if request.version and len(plans) != 1:
             names = ", ".join(plan.name for plan in plans)[:80]
             raise InvalidInput(f"the source holds several versions ({names}): name none, or send one", reason="BAD_VALUE", field="version")
@@ -208,6 +209,13 @@ class Registration:
             yield files
         finally:
             await self._ports.threads.run(removal.close)
+
+
+def _ensembles(files: Staged) -> tuple[str, ...]:
+    """Return the staged configurations that are those of ensembles."""
+    marked = (path for path in files.paths if path.rpartition("/")[2] == ENSEMBLE_FILE)
+    small = (path for path in marked if (files.folder / path).stat().st_size <= LARGEST_BYTES)
+    return tuple(path for path in small if says_ensemble((files.folder / path).read_text("utf-8", "replace")))
 
 
 def _lay_out(plan: VersionPlan, files: Staged) -> Path:

@@ -4,16 +4,18 @@
     1/model.onnx  2/model.onnx …     a model's folder as Triton has it, with what its versions share beside them
     churn/1/model.onnx …             the same inside folders that hold nothing else
 
-A version is an ONNX model, or a graph of other versions: graph.toml in its folder instead of the model.
+A version is an ONNX model, or a graph of other versions: graph.toml in its folder instead of the model, or Triton's config.pbtxt of an
+ensemble, with nothing else that makes a version.
 What no version needs (hidden and temporary files, notes) is left out; what nobody knows is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from penstock.contracts.artefacts import VERSION_FOLDER, check_paths
+from penstock.contracts.ensembles import ENSEMBLE_FILE
 from penstock.contracts.errors import InvalidInput
 from penstock.contracts.graph_text import GRAPH_FILE
 from penstock.contracts.names import check_version_name, version_order
@@ -47,8 +49,12 @@ class VersionPlan:
     """Where each of the manifest's paths lies among the staged files."""
 
 
-def plan_versions(paths: Iterable[str]) -> tuple[VersionPlan, ...]:
+def plan_versions(paths: Iterable[str], ensembles: Collection[str] = ()) -> tuple[VersionPlan, ...]:
     """Return the versions among the paths, oldest first.
+
+    Args:
+        paths: the files that were staged.
+        ensembles: those of them that are the configuration of an ensemble.
 
     Raises:
         InvalidInput: no version, or files that a version must not have.
@@ -56,6 +62,9 @@ def plan_versions(paths: Iterable[str]) -> tuple[VersionPlan, ...]:
     kept = [path for path in paths if _is_meant(path)]
     for path in kept:
         _check_ending(path)
+    meant = sorted(set(ensembles).intersection(kept))
+    if meant and not any(_is_main(path) for path in kept):
+        return (_ensemble(kept, meant),)
     prefix = ""
     while not _models(kept, prefix) and (not (names := _version_folders(kept, prefix)) or _is_wrapper(kept, prefix, names)):
         folders = {path[len(prefix) :].split("/", 1)[0] for path in kept}
@@ -73,6 +82,18 @@ def unknown_files(paths: Iterable[str], known: Iterable[str]) -> tuple[str, ...]
     """Return the manifest's paths that nobody knows: neither known, nor notes, configuration, or a warm-up's."""
     named = frozenset(known)
     return tuple(path for path in paths if path not in named and path.split("/")[0] not in SHARED_FOLDERS and _ending(path) not in PLAIN)
+
+
+def _ensemble(paths: list[str], ensembles: list[str]) -> VersionPlan:
+    """Return the one version of an ensemble: the folder of its configuration, whose version folders hold nothing that is needed."""
+    prefix = ensembles[0][: -len(ENSEMBLE_FILE)]
+    strangers = [path for path in paths if not path.startswith(prefix)]
+    if len(ensembles) > 1 or strangers:
+        other = strangers[0] if strangers else ensembles[-1]
+        raise _unsupported(f"{ensembles[0][:80]!r} is an ensemble, and {other[:80]!r} does not belong to it: send one model at a time")
+    plan = _single(paths, prefix)
+    check_paths(plan.files)
+    return plan
 
 
 def _single(paths: list[str], prefix: str) -> VersionPlan:

@@ -11,6 +11,7 @@ from services.worker.artefacts import Artefact, FileMark, ModelFolder, Repositor
 from services.worker.background_thread import in_thread
 from services.worker.configuration import model_configuration_of, shared_marks
 from services.worker.desired_state import Observation
+from services.worker.graph_versions import ensemble_policy
 from services.worker.overrides import Override, write_files
 from services.worker.reconciliation import Desire, Offer
 from services.worker.repository_look import look_at_model, look_at_repository
@@ -113,7 +114,8 @@ class Desires:
 
     def _read_policy(self, artefact: Artefact, config_json: str) -> VersionPolicy:
         try:
-            return model_configuration_of(artefact, config_json).version_policy
+            ensemble = None if config_json else ensemble_policy(artefact)
+            return ensemble or model_configuration_of(artefact, config_json).version_policy
         except ServingError:  # the load of each version fails by it, and says so
             return self._last_policies.get(artefact.model, Latest())
 

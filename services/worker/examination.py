@@ -17,13 +17,12 @@ import onnxruntime as ort
 
 from penstock.contracts.errors import DeadlineExceeded, ServingError
 from penstock.contracts.feature_schema import FeatureSchema
-from penstock.contracts.graph_text import GRAPH_FILE
 from penstock.contracts.signature import TensorSpec
 from services.worker.artefacts import Artefact, FileMark
 from services.worker.digests import Digests
 from services.worker.golden import check_golden
 from services.worker.graph_checks import GraphRefused, check_graph
-from services.worker.graph_versions import is_graph, read_version
+from services.worker.graph_versions import graph_file, is_graph, read_version
 from services.worker.inspection import Inspected, inspect
 from services.worker.opening import Device, Opened, open_version
 from services.worker.reconciliation import Offer
@@ -112,7 +111,7 @@ def _examined_graph(artefact: Artefact) -> dict[str, Any]:
         "inputs": [_tensor(one) for one in graph.signature.inputs],
         "outputs": [_tensor(one) for one in graph.signature.outputs],
         "max_batch_size": graph.signature.max_batch_size,
-        "model_file": artefact.own_path(GRAPH_FILE),
+        "model_file": graph_file(artefact),
         "external_files": [],
         "named_files": [],
         "peak_memory_bytes": GRAPH_MEMORY_BYTES,

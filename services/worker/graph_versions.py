@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from penstock.contracts.declared_graphs import graph_config
+from penstock.contracts.ensembles import ENSEMBLE_FILE, from_ensemble
 from penstock.contracts.errors import ArtifactCorrupt, InvalidInput, LoadFailed
 from penstock.contracts.graph_text import GRAPH_FILE, LARGEST_BYTES, GraphVersion, from_toml
-from penstock.contracts.model_config import CompletedModel
+from penstock.contracts.model_config import CompletedModel, VersionPolicy
 from services.worker.artefacts import Artefact
 from services.worker.digests import Digests
+from services.worker.ensembles import ensemble_text
 from services.worker.reconciliation import Offer
 from services.worker.replica import Loaded
 
@@ -27,8 +29,24 @@ class HeldGraph:
 
 
 def is_graph(artefact: Artefact) -> bool:
-    """Whether a version is a graph."""
-    return artefact.mark_of(artefact.own_path(GRAPH_FILE)) is not None
+    """Whether a version is a graph: by its graph.toml, or as one of Triton's ensembles."""
+    return artefact.mark_of(artefact.own_path(GRAPH_FILE)) is not None or _ensemble(artefact) is not None
+
+
+def graph_file(artefact: Artefact) -> str:
+    """Return the path, inside the model's folder, of what makes a version a graph."""
+    own = artefact.own_path(GRAPH_FILE)
+    return own if artefact.mark_of(own) is not None else ENSEMBLE_FILE
+
+
+def ensemble_policy(artefact: Artefact) -> VersionPolicy | None:
+    """Return the version policy of a model that is an ensemble; None for every other.
+
+    Raises:
+        ServingError: the ensemble is not valid.
+    """
+    text = _ensemble(artefact)
+    return None if text is None else from_ensemble(text).config.version_policy
 
 
 def read_graph(offer: Offer, digests: Digests) -> HeldGraph:
@@ -51,14 +69,19 @@ def read_version(offer: Offer) -> GraphVersion:
     artefact = offer.artefact
     if artefact.refusal:
         raise LoadFailed(f"{artefact}: {artefact.refusal}")
+    source = graph_file(artefact)
+    name = source.rpartition("/")[2]
     models = [mark.path for mark in artefact.files if mark.path.endswith(".onnx")]
     if models:
-        raise LoadFailed(f"{artefact}: a version is a graph or a model, and has both {GRAPH_FILE} and {models[0]}: remove one")
+        raise LoadFailed(f"{artefact}: a version is a graph or a model, and has both {name} and {models[0]}: remove one")
     if offer.config_json or offer.settings_json not in ("", "{}"):
-        raise InvalidInput(f"{artefact}: a graph is configured by its {GRAPH_FILE} alone", reason="BAD_VALUE", field="config")
-    version = from_toml(_text(artefact))
+        raise InvalidInput(f"{artefact}: a graph is configured by its {name} alone", reason="BAD_VALUE", field="config")
+    ensemble = _ensemble(artefact)
+    if ensemble is not None and source != ENSEMBLE_FILE:
+        raise LoadFailed(f"{artefact}: a version has one graph, and is described by both {name} and {ENSEMBLE_FILE}: remove one")
+    version = from_toml(_text(artefact)) if ensemble is None else from_ensemble(ensemble)
     if version.config.name not in ("", artefact.model):
-        raise InvalidInput(f"{artefact}: {GRAPH_FILE} is for {version.config.name!r}", reason="BAD_VALUE", field="name")
+        raise InvalidInput(f"{artefact}: {name} is for {version.config.name!r}", reason="BAD_VALUE", field="name")
     return replace(version, config=replace(version.config, name=artefact.model))
 
 
@@ -72,6 +95,10 @@ def _text(artefact: Artefact) -> str:
         raise InvalidInput(f"{artefact}: {GRAPH_FILE} is not UTF-8 text", reason="BAD_VALUE", field=GRAPH_FILE) from error
     except OSError as error:
         raise ArtifactCorrupt(f"{artefact}: {GRAPH_FILE} cannot be read: {error.strerror}") from error
+
+
+def _ensemble(artefact: Artefact) -> str | None:
+    return ensemble_text(artefact.model_folder, artefact.files)
 
 
 def _loaded(completed: CompletedModel, version: GraphVersion) -> Loaded:

@@ -116,7 +116,7 @@ class Loading:
 
     async def _story(self, replica: Replica) -> None:
         version, offer = replica.model_version, replace(replica.offer, artefact=replica.files or replica.offer.artefact)
-        if is_graph(offer.artefact):
+        if await in_thread(lambda: is_graph(offer.artefact), name=f"tell-{version}"):
             await self._take_graph(replica, offer)
             return
         with self._suspects.loading(version) as slot:

@@ -1,5 +1,7 @@
 """Looks at a model repository: names and stat, no content. Blocks on the file system.
 
+The one file that is read is the config.pbtxt beside an empty version folder: ensembles have no files of their own.
+
 Everything unusual (stray files, hidden, temporary or empty folders, names that are not valid) is skipped with its reason. A version
 whose files cannot be trusted is kept with a refusal instead, so that whoever put it there is told: links that leave the repository,
 hard links with a name outside (ONNX Runtime refuses external data behind symbolic links, but follows hard links), devices, pipes.
@@ -18,6 +20,7 @@ from pathlib import Path
 from penstock.contracts.errors import InvalidInput
 from penstock.contracts.names import check_model_name, check_version_name, version_order
 from services.worker.artefacts import Artefact, FileMark, ModelFolder, RepositoryLook
+from services.worker.ensembles import ensemble_text
 
 RESERVED_FOLDERS = frozenset({"configs", "golden", "initial_state", "warmup"})
 """Folders beside the versions that mean something else in Triton's layout or ours."""
@@ -69,7 +72,7 @@ def look_at_model(model: str, folder: Path, root: Path, skipped: dict[str, str])
             continue
         own = _FilesBelow(root)
         own.add_folder(path, name)
-        if not own.marks and not own.refusal:
+        if not own.marks and not own.refusal and ensemble_text(folder, beside.marks) is None:
             skipped[str(path)] = "empty, as if it were still being copied"
             continue
         files = tuple(sorted((*beside.marks, *own.marks), key=lambda mark: mark.path))

@@ -42,11 +42,36 @@ async def test_a_graph_is_registered_with_its_signature_and_steps(tmp_path: Path
     assert registered.report.facts["steps"] == [{"step": "s", "model": "fraud", "version": "1"}]
 
 
+ENSEMBLE = b"""
+platform: "ensemble"
+max_batch_size: 8
+input [ { name: "a" data_type: TYPE_FP32 dims: [2] } ]
+output [ { name: "z" data_type: TYPE_FP32 dims: [2] } ]
+ensemble_scheduling { step [
+  { model_name: "fraud" model_version: 1 input_map { key: "x" value: "a" } output_map { key: "y" value: "z" } }
+] }
+"""
+
+
+@pytest.mark.parametrize("path", ["config.pbtxt", "chain/config.pbtxt"])
+async def test_an_ensemble_of_triton_is_registered_from_its_configuration_alone(tmp_path: Path, path: str):
+    async with kit(tmp_path) as here:
+        registered = await here.register(here.archive(tar({path: ENSEMBLE})))
+
+    assert [file.path for file in registered.manifest.files] == ["config.pbtxt"]
+    assert registered.report.signature["max_batch_size"] == 8
+    assert registered.report.facts["steps"] == [{"step": "fraud", "model": "fraud", "version": "1"}]
+
+
 @pytest.mark.parametrize(
     ("files", "told"),
     [
         ({"graph.toml": GRAPH.replace(b"s.y", b"nobody.y")}, "there is no step 'nobody'"),
         ({"graph.toml": GRAPH} | GOOD, "a graph or a model"),
+        ({"config.pbtxt": ENSEMBLE} | GOOD, "a graph or a model"),
+        ({"config.pbtxt": ENSEMBLE.replace(b'value: "a"', b'value: "b"')}, r"step\[0\] \(fraud\).input_map\[x\]: reads tensor 'b'"),
+        ({"a/config.pbtxt": ENSEMBLE, "b/config.pbtxt": ENSEMBLE}, "send one model at a time"),
+        ({"config.pbtxt": b"max_batch_size: 8"}, "there is no ONNX model"),
     ],
 )
 async def test_a_graph_that_could_not_run_is_refused_and_leaves_nothing(tmp_path: Path, files: dict[str, bytes], told: str):

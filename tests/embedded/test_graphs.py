@@ -10,12 +10,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save_model
 
 from penstock import Client
 from penstock.contracts.errors import InvalidInput, NoReadyReplica
+from penstock.oip.v2 import inference_pb2 as pb
+from penstock.oip.v2.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.embedded.test_serve import Served, running
 
 pytestmark = pytest.mark.timeout(180)
@@ -68,6 +71,19 @@ name = "either"
 combine = "first"
 of = ["large.y", "small.y"]
 """
+CHAIN = """
+platform: "ensemble"
+max_batch_size: 8
+input [{ name: "RAW", data_type: TYPE_FP32, dims: [3] }]
+output [{ name: "SUMS", data_type: TYPE_FP32, dims: [3] }, { name: "HALF", data_type: TYPE_FP32, dims: [3] }]
+ensemble_scheduling {
+  step [
+    { model_name: "adding", model_version: 1, input_map { key: "x", value: "HALF" }, output_map { key: "y", value: "more" } },
+    { model_name: "halving", model_version: -1, input_map { key: "x", value: "RAW" }, output_map { key: "y", value: "HALF" } },
+    { model_name: "adding", model_version: -1, input_map { key: "x", value: "more" }, output_map { key: "y", value: "SUMS" } }
+  ]
+}
+"""
 LACKING = '[[step]]\nname = "s"\nmodel = "nowhere"\ninputs = { x = "rows" }\n'
 
 
@@ -77,6 +93,11 @@ def put_model(folder: Path, operator: str, operand: float) -> None:
     constant = numpy_helper.from_array(np.array([operand], np.float32), "c")
     made = helper.make_graph([helper.make_node(operator, ["x", "c"], ["y"])], "g", [x], [y], [constant])
     save_model(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
+
+
+def put_ensemble(folder: Path, text: str) -> None:
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(text)
 
 
 def put_graph(folder: Path, steps: str, origin: str) -> None:
@@ -97,6 +118,12 @@ def served() -> Iterator[Served]:
     put_graph(models / "branches" / "1", BRANCHES, "either.output")
     put_graph(models / "lacking" / "1", LACKING, "s.y")
     put_graph(models / "broken" / "1", LACKING, "nobody.y")
+    put_ensemble(models / "chain", CHAIN)
+    put_ensemble(models / "chain_lacking", CHAIN.replace('"halving"', '"nowhere"'))
+    put_ensemble(models / "chain_misfit", CHAIN.replace('"x", value: "RAW"', '"q", value: "RAW"'))
+    put_ensemble(
+        models / "chain_circle", CHAIN.replace('{ key: "x", value: "RAW" }', '[{ key: "x", value: "RAW" }, { key: "w", value: "more" }]')
+    )
     with running(folder, "--workers", "1", "--routers", "1") as served:
         served.until_ready()
         yield served
@@ -182,6 +209,56 @@ def test_metadata_and_readiness_are_those_of_a_model(served: Served):
 def test_a_graph_without_a_step_refuses_by_name(client: Client):
     with pytest.raises(NoReadyReplica, match=r"graph lacking@1: step 's' \(nowhere\)"):
         client.predict("lacking", [[1.0, 2.0, 3.0]])
+
+
+def test_an_ensemble_of_triton_in_an_empty_version_folder_answers_a_request_as_its_client_sends_it_by_grpc(served: Served):
+    request = pb.ModelInferRequest(model_name="chain", id="c1")
+    request.inputs.add(name="RAW", datatype="FP32", shape=[2, 3])
+    request.outputs.add(name="HALF")
+    request.outputs.add(name="SUMS")
+    request.raw_input_contents.append(np.array([[2, 4, 6], [0, 0, 0]], "<f4").tobytes())
+    with grpc.insecure_channel(served.record["grpc"]) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        answer = stub.ModelInfer(request, timeout=30)
+        config = stub.ModelConfig(pb.ModelConfigRequest(name="chain"), timeout=30).config
+
+    raws = zip(answer.outputs, answer.raw_output_contents, strict=True)
+    assert {one.name: (list(one.shape), np.frombuffer(raw, "<f4").tolist()) for one, raw in raws} == {
+        "HALF": ([2, 3], [1, 2, 3, 0, 0, 0]),
+        "SUMS": ([2, 3], [5, 6, 7, 4, 4, 4]),
+    }
+    told = {name: value.string_param for name, value in answer.parameters.items()}
+    assert told == {"penstock.step.halving": "halving@1", "penstock.step.adding": "adding@1", "penstock.step.adding_2": "adding@2"}
+    assert config.platform == "ensemble"
+    assert [(step.model_name, step.model_version, dict(step.output_map)) for step in config.ensemble_scheduling.step] == [
+        ("adding", 1, {"y": "more"}),
+        ("halving", -1, {"y": "HALF"}),
+        ("adding", -1, {"y": "SUMS"}),
+    ]
+
+
+def test_an_ensemble_of_triton_answers_a_request_as_its_client_sends_it_by_http(served: Served):
+    raw = np.array([[2, 4, 6]], "<f4").tobytes()
+    tensor = {"name": "RAW", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": len(raw)}}
+    head = json.dumps({"inputs": [tensor], "outputs": [{"name": "SUMS", "parameters": {"binary_data": True}}]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head)), "content-type": "application/octet-stream"}
+    url = f"http://{served.record['http']}/v2/models/chain/infer"
+    with urllib.request.urlopen(urllib.request.Request(url, data=head + raw, headers=headers), timeout=30) as answer:
+        body, size = answer.read(), int(answer.headers["Inference-Header-Content-Length"])
+
+    assert json.loads(body[:size])["outputs"][0]["name"] == "SUMS"
+    assert np.frombuffer(body[size:], "<f4").tolist() == [5, 6, 7]
+
+
+def test_an_ensemble_of_triton_that_cannot_run_says_why_by_step_and_tensor(served: Served):
+    reasons = {one["name"]: one.get("reason", "") for one in answered(served, "/v2/repository/index", {})}
+
+    assert "step 'nowhere': model 'nowhere' is not known" in reasons["chain_lacking"]
+    assert "step 'halving': halving has no input 'q'" in reasons["chain_misfit"]
+    assert "these steps wait for one another in a circle" in reasons["chain_circle"]
+    assert "(halving) for tensor 'more'" in reasons["chain_circle"]
+    assert served.get("/v2/models/chain/ready") == 200
+    assert served.get("/v2/models/chain_misfit/ready") != 200
 
 
 def test_a_graph_is_unloaded_and_loaded_by_name(served: Served):

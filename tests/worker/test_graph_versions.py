@@ -9,8 +9,9 @@ import pytest
 
 from penstock.contracts.declared_graphs import declared_graph
 from penstock.contracts.errors import InvalidInput, LoadFailed
+from penstock.contracts.model_config import All
 from penstock.contracts.worker_status import ReplicaState
-from services.worker.graph_versions import is_graph, read_version
+from services.worker.graph_versions import ensemble_policy, is_graph, read_version
 from services.worker.memory_budget import MemoryBudget
 from services.worker.reconciliation import Offer
 from services.worker.repository_look import look_at_repository
@@ -77,3 +78,61 @@ def test_a_graph_is_not_configured_from_outside(tmp_path: Path, change: dict[str
 def test_a_graph_for_another_model_is_refused(tmp_path: Path):
     with pytest.raises(InvalidInput, match="is for 'n'"):
         read_version(offer(tmp_path, 'name = "n"\n' + GRAPH))
+
+
+ENSEMBLE = """
+platform: "ensemble"
+input [ { name: "a" data_type: TYPE_FP32 dims: [2] } ]
+output [ { name: "z" data_type: TYPE_FP32 dims: [2] } ]
+version_policy { all {} }
+ensemble_scheduling { step [
+  { model_name: "other" model_version: -1 input_map { key: "x" value: "a" } output_map { key: "y" value: "z" } }
+] }
+"""
+
+
+def ensemble(root: Path, text: str = ENSEMBLE, **files: str) -> Offer:
+    folder = root / "repository" / "m" / "1"
+    folder.mkdir(parents=True)
+    (folder.parent / "config.pbtxt").write_text(text)
+    for name, content in files.items():
+        (folder / name.replace("_", ".")).write_text(content)
+    return Offer(artefact=look_at_repository(root / "repository").models["m"].versions["1"])
+
+
+async def test_an_ensemble_of_triton_becomes_ready_from_an_empty_version_folder(tmp_path: Path):
+    offered = ensemble(tmp_path)
+    bench = Bench(tmp_path, MemoryBudget(budget_bytes=1), [])
+
+    replica = await bench.load(bench.add())
+
+    assert is_graph(offered.artefact)
+    assert ensemble_policy(offered.artefact) == All()
+    assert replica.to_status().state is ReplicaState.READY
+    graph = declared_graph(replica.to_status().model_config)
+    assert graph is not None
+    assert graph.models == {("other", "")}
+
+
+@pytest.mark.parametrize(
+    ("text", "files", "told"),
+    [
+        (ENSEMBLE, {"model_onnx": "x"}, "has both config.pbtxt and 1/model.onnx"),
+        (ENSEMBLE, {"graph_toml": GRAPH}, "described by both graph.toml and config.pbtxt"),
+        (ENSEMBLE + 'name: "n"', {}, "config.pbtxt is for 'n'"),
+        (ENSEMBLE.replace("step [", "stop ["), {}, "stop"),
+    ],
+)
+def test_an_ensemble_that_is_not_clear_is_refused(tmp_path: Path, text: str, files: dict[str, str], told: str):
+    offered = ensemble(tmp_path, text, **files)
+
+    assert is_graph(offered.artefact)
+    with pytest.raises((InvalidInput, LoadFailed), match=told):
+        read_version(offered)
+
+
+def test_a_model_with_a_configuration_of_its_own_is_no_ensemble(tmp_path: Path):
+    offered = ensemble(tmp_path, "max_batch_size: 4", model_onnx="x")
+
+    assert not is_graph(offered.artefact)
+    assert ensemble_policy(offered.artefact) is None

@@ -77,6 +77,17 @@ def test_an_empty_version_folder_is_skipped_as_a_copy_that_has_just_begun(reposi
     assert "copied" in look.skipped[str(repository / "m" / "2")]
 
 
+def test_an_empty_version_folder_of_an_ensemble_is_a_version(tmp_path: Path):
+    for name, text in {"chain": 'platform: "ensemble"', "net": 'name: "net"'}.items():
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").write_text(text)
+
+    look = look_at_repository(tmp_path)
+
+    assert [mark.path for mark in look.models["chain"].versions["1"].files] == ["config.pbtxt"]
+    assert look.skipped[str(tmp_path / "net" / "1")] == "empty, as if it were still being copied"
+
+
 def test_a_link_inside_the_repository_is_followed(repository: Path):
     put(repository / "store" / ".objects" / "a", b"model")
     (repository / "m" / "1").mkdir(parents=True)
