@@ -78,19 +78,25 @@ class Killable:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask it to end; kill it when it does not."""
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int | None:
+        """Ask it to end; kill it when it does not. Return its exit code, none of what was killed or did not run."""
         self.send(number)
+        code: int | None = None
         try:
             if self._process is not None:
-                self._process.wait(STOP_SECONDS)
+                code = self._process.wait(STOP_SECONDS)
                 self._process = None
         except subprocess.TimeoutExpired:
             self.kill()
+        return code
+
+    def log_text(self) -> str:
+        """Return the words of all its lives."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def log_tail(self) -> str:
-        """Return the last words of all its lives."""
-        return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
+        """Return the last of them."""
+        return self.log_text()[-2000:]
 
 
 def service(folder: Path, kind: str, name: str, settings: Mapping[str, Any]) -> Killable:
@@ -129,6 +135,7 @@ class RealServer(Killable):
         asyncio.run(recipe.prepare(found, site))
         spec = recipe.spec(found, site)
         self.address = f"{HOST}:{ports[recipe.name]}"
+        self.folder = site.folder
         self._stop_signal = spec.stop_signal
         self._elsewhere = home(site.folder) if recipe.name == "postgres" else None
         super().__init__(recipe.name, spec.command, site.log, lambda: _answers(recipe, ports[recipe.name]))

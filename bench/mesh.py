@@ -66,6 +66,8 @@ class Mesh:
     routers: list[Killable] = field(default_factory=list[Killable])
     router_addresses: list[str] = field(default_factory=list[str])
     workers: list[Killable] = field(default_factory=list[Killable])
+    places: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where the mesh reaches servers, by their names."""
     ports: Mapping[str, int] = field(default_factory=dict[str, int])
     """Of every face, by `<process>-<face>`: one that comes back has the address that it had."""
 
@@ -113,25 +115,38 @@ class Mesh:
         return wanted
 
 
+def where_it_is(server: RealServer) -> str:
+    """Return a server's own address."""
+    return server.address
+
+
 @contextmanager
-def mesh(folder: Path, shape: Shape) -> Generator[Mesh]:
+def mesh(folder: Path, shape: Shape, place: Callable[[RealServer], str] = where_it_is) -> Generator[Mesh]:
     """Run a mesh with both versions deployed, the first of which has the traffic, until the block ends.
+
+    `place` says where the mesh reaches a server, and is called before that starts.
 
     Raises:
         CannotStart: a server cannot be had.
         CannotServe: a process does not start.
     """
     with ExitStack() as stack:
-        kafka = _entered(stack, RealServer(Kafka(), folder))
-        database = _entered(stack, RealServer(Postgres(), folder)) if shape.has_postgres else None
-        redis = _entered(stack, RealServer(Redis(), folder)) if shape.has_redis else None
+        places: dict[str, str] = {}
+
+        def entered(server: RealServer) -> RealServer:
+            places[server.name] = place(server)
+            return _entered(stack, server)
+
+        kafka = entered(RealServer(Kafka(), folder))
+        database = entered(RealServer(Postgres(), folder)) if shape.has_postgres else None
+        redis = entered(RealServer(Redis(), folder)) if shape.has_redis else None
         for server in (kafka, database, redis):
             if server is not None:
                 server.wait()
         asyncio.run(make_topics(kafka.address, TOPICS))
         names = [*(f"controller-{n}" for n in range(shape.controllers)), *(f"router-{n}" for n in range(shape.routers))]
         ports = free_ports(folder, *(f"{name}-{face}" for name in names for face in ("grpc", "http")))
-        made = Mesh(folder=folder, kafka=kafka, database=database, redis=redis, ports=ports)
+        made = Mesh(folder=folder, kafka=kafka, database=database, redis=redis, places=places, ports=ports)
         _add_controllers(stack, made, shape)
         _add_workers(stack, made, shape)
         _add_routers(stack, made, shape)
@@ -159,7 +174,7 @@ def _add_controllers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
             "bus": _bus(made),
             "lease_seconds": shape.lease_seconds,
             **_keys(shape),
-            "database": f"postgresql+asyncpg://{USER}@{made.database.address}/{DATABASE}" if made.database else "",
+            "database": f"postgresql+asyncpg://{USER}@{made.places['postgres']}/{DATABASE}" if made.database else "",
         }
         made.controllers.append(_running(stack, service(made.folder, "controller", name, settings)))
         made.controllers[-1].wait()
@@ -175,7 +190,7 @@ def _add_workers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
 
 def _add_routers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
     names = [one.name for one in made.controllers]
-    redis = {"url": f"redis://{made.redis.address}", "timeout_seconds": shape.redis_seconds} if made.redis else {}
+    redis = {"url": f"redis://{made.places['redis']}", "timeout_seconds": shape.redis_seconds} if made.redis else {}
     controllers = [{face: made.address(name, face) for face in ("grpc", "http")} for name in names]
     for number in range(shape.routers):
         name = f"router-{number}"
@@ -198,7 +213,7 @@ def _keys(shape: Shape) -> dict[str, str]:
 
 
 def _bus(made: Mesh) -> dict[str, str]:
-    return {"bootstrap_servers": made.kafka.address}
+    return {"bootstrap_servers": made.places["kafka"]}
 
 
 def scaled(factor: float) -> bytes:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 import structlog
-import uvloop
+
+from services.chassis.loop import Loop
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -54,7 +55,7 @@ def run(app: App[C], config: C) -> int:
     to stderr; 1 for anything else, which is logged with its trace.
     """
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(_live(app, config))
     except CannotStart as error:
         sys.stderr.write(f"error: {error}\n")

@@ -178,7 +178,8 @@ class RedisClient:
                 for command in commands:
                     pipeline.execute_command(*command)
                 replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, RuntimeError) as error:
+            # RuntimeError is uvloop's word for writing to a connection that was reset.
             self._failed(error)
             await self._dismiss()
             return None

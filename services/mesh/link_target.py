@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.contracts.worker_status import WorkerStatus
-from services.mesh.lookup import Lookup
 
 if TYPE_CHECKING:
     from services.chassis.certificates import FollowedTls
@@ -22,7 +21,6 @@ class LinkTarget:
     address: str
     """unix:/path or tcp:host:port."""
     tls: FollowedTls | None = None
-    lookup: Lookup = field(default_factory=Lookup)
 
     async def connect(self, link: asyncio.Protocol) -> None:
         """Connect a link, to the first of the worker's addresses that takes it.
@@ -39,24 +37,15 @@ class LinkTarget:
         tls = self.tls.context() if self.tls is not None else None
         # The certificate of an impostor at the worker's address carries another name.
         name = None if self.tls is None else self.worker_id if self.tls.is_named else host
-        refusal: OSError | None = None
-        for address in await self.lookup.addresses(host):
-            try:
-                await loop.create_connection(lambda: link, address, int(port), ssl=tls, server_hostname=name)
-            except OSError as error:
-                refusal = error
-            else:
-                return
-        raise refusal or OSError(f"{host[:80]!r} has no address")
+        await loop.create_connection(lambda: link, host, int(port), ssl=tls, server_hostname=name)
 
 
 class Targets:
-    """Says where workers listen; what is known of their names is known to all their links."""
+    """Says where workers listen."""
 
     def __init__(self, tls: FollowedTls | None) -> None:
         """Keep the certificates for what is not on this machine."""
         self._tls = tls
-        self._lookup = Lookup()
 
     def of(self, status: WorkerStatus) -> LinkTarget:
         """Return where a worker says that it listens."""
@@ -65,5 +54,4 @@ class Targets:
             instance_id=status.instance_id,
             address=status.link_address,
             tls=self._tls if status.link_address.startswith("tcp:") else None,
-            lookup=self._lookup,
         )

@@ -1,22 +1,24 @@
-"""Names cannot be looked up any more, or lookups never end, while workers that are known by name come and go."""
+"""Names cannot be looked up any more, or lookups never end, while what is known by name comes and goes."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.killable import Killable, free_ports, service
-from bench.mesh import until
+from bench.killable import Killable, RealServer, free_ports, service
+from bench.mesh import MODEL, ONCE, Mesh, Shape, confirmed, mesh, until
 from penstock import Client, ClientOptions, ServingError
 from penstock.client.retry import RetryPolicy
+from penstock.contracts.routes import RoutingKey
 from tests.faults.figures import record
+from tests.faults.proxy import Proxy, Toxic
 from tests.worker import models
 
 pytestmark = pytest.mark.timeout(180)
@@ -49,12 +51,11 @@ class Resolver:
 
 
 @pytest.fixture
-def resolver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+def resolver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolver:
     made = Resolver(tmp_path)
     for name, value in made.variables.items():
         monkeypatch.setenv(name, value)
-    yield made
-    made.does("ok")  # a lookup that hangs holds its process up at the end
+    return made
 
 
 @contextmanager
@@ -98,3 +99,89 @@ def test_n11_a_worker_is_found_where_it_was_when_its_name_cannot_be_looked_up_an
     assert told == [True, True]
     assert '"name_not_looked_up"' in said
     record("N11", lookups_failed=2)
+
+
+class Wires:
+    """A proxy in front of each server, which the mesh knows by name."""
+
+    def __init__(self, stack: ExitStack, free_port: int) -> None:
+        self._stack = stack
+        self._named_port = free_port
+        self.proxies: dict[str, Proxy] = {}
+
+    def place(self, server: RealServer) -> str:
+        """Return the name and port of a server's proxy; Kafka gives them out to its clients, too."""
+        host, _, own = server.address.rpartition(":")
+        port = self._named_port if server.name == "kafka" else int(own)
+        proxy = self._stack.enter_context(Proxy(server.name, lambda: (host, port)))
+        self.proxies[server.name] = proxy
+        named = f"{server.name}.mesh.test:{proxy.port}"
+        if server.name == "kafka":
+            _advertise(server.folder / "server.properties", f"127.0.0.1:{port}", named)
+        return named
+
+    def cut(self) -> None:
+        """End every connection; return when each server was reached again."""
+        before = {name: proxy.connections for name, proxy in self.proxies.items()}
+        for proxy in self.proxies.values():
+            proxy.poison(Toxic(reset=True))
+            proxy.heal()
+        for name, proxy in self.proxies.items():
+            until(lambda name=name, proxy=proxy: proxy.connections > before[name], 60)
+
+
+def _advertise(settings: Path, own: str, named: str) -> None:
+    """Add a listener to a broker that its clients are told to reach by name."""
+    lines = []
+    for line in settings.read_text().splitlines():
+        name, _, _value = line.partition("=")
+        added = {"listeners": f",NAMED://{own}", "advertised.listeners": f",NAMED://{named}"}.get(name, "")
+        lines.append(line + added)
+        assert name != "listener.security.protocol.map"
+    protocols = ",".join(f"{one}:PLAINTEXT" for one in ("PLAINTEXT", "CONTROLLER", "NAMED"))
+    settings.write_text("\n".join([*lines, f"listener.security.protocol.map={protocols}"]) + "\n")
+
+
+@pytest.fixture
+def named(
+    resolver: Resolver, tmp_path: Path, free_ports: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Mesh, Wires]]:
+    broker_port, collector_port = free_ports(2)
+    # Nobody listens there: what cannot even be looked up must not hold up more than what cannot be reached.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://collector.mesh.test:{collector_port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    shape = Shape(routers=1, workers=1, controllers=1, has_postgres=True, has_redis=True)
+    with ExitStack() as stack:
+        wires = Wires(stack, broker_port)
+        folder = tmp_path / "mesh"
+        folder.mkdir()
+        yield stack.enter_context(mesh(folder, shape, wires.place)), wires
+
+
+def test_n11_servers_are_reached_where_they_were_when_their_names_cannot_be_looked_up_any_more(
+    named: tuple[Mesh, Wires], resolver: Resolver
+):
+    running, wires = named
+    served: list[bool] = []
+    changed: list[str] = []
+    with running.control() as control, Client(running.router_addresses[0], ONCE) as client:
+        for word in ("fail", "hang"):
+            resolver.does(word)
+            served.append(multiplies(client))  # what is connected stays so
+            wires.cut()
+            # Through the database, the bus, a router, and the bus again.
+            answer = confirmed(lambda word=word: control.stick(MODEL, RoutingKey(salt=word)), len(running.routers))
+            changed.append(answer.route.routing_key.salt)
+            served.append(multiplies(client))
+    processes = [*running.routers, *running.controllers, *running.workers]
+    said = [one.log_text() for one in processes]
+    ended = {one.name: one.end() for one in processes}  # nor does a lookup that hangs keep anybody from ending
+
+    assert (served, changed) == ([True] * 4, ["fail", "hang"])
+    assert ["name_not_looked_up" in text for text in said] == [True] * 3
+    assert ended == dict.fromkeys(ended, 0)
+    record("N11 servers", lookups_failed=2, servers=len(wires.proxies))
+
+
+def multiplies(client: Client) -> bool:
+    return bool(client.predict(MODEL, {"x": np.ones((1, 1), np.float32)}).version)

@@ -15,8 +15,11 @@ from bench.quotas import until
 from services.chassis.breaker import BreakerPolicy
 from services.chassis.clock import SystemClock
 from services.chassis.redis_client import RedisClient, RedisSettings
+from services.stack.recipe import HOST
 from services.stack.redis_store import Redis
 from tests.authority import write_key
+from tests.faults.proxy import Proxy, Toxic
+from tests.worker.links import on_uvloop
 
 PATIENT = BreakerPolicy(first_pause_seconds=0.05, longest_pause_seconds=0.2)
 PING = [("PING",)]
@@ -34,8 +37,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
         server.close()
 
 
-def client_of(server: RealServer, seconds: float = 5.0) -> RedisClient:
-    settings = RedisSettings(url=f"redis://{server.address}", timeout_seconds=seconds, connect_seconds=seconds)
+def client_of(server: RealServer, seconds: float = 5.0, *, address: str = "") -> RedisClient:
+    settings = RedisSettings(url=f"redis://{address or server.address}", timeout_seconds=seconds, connect_seconds=seconds)
     return RedisClient(settings, SystemClock(), PATIENT)
 
 
@@ -61,6 +64,22 @@ async def test_replies_come_in_order_and_a_refusal_is_a_reply(own: RealServer):
         assert [replies[0], replies[1], replies[3]] == [True, b"1", b"1"]
         assert isinstance(replies[2], Exception)
         assert (client.counters.refused, client.counters.failures, client.is_there) == (1, 0, True)
+
+
+@on_uvloop
+async def test_a_connection_that_was_reset_between_two_questions_is_a_failure_like_others(own: RealServer):
+    host, _, port = own.address.rpartition(":")
+    with Proxy("redis", lambda: (host, int(port))) as wire:
+        async with client_of(own, address=f"{HOST}:{wire.port}") as client:
+            await answers(client)
+            wire.poison(Toxic(reset=True))
+            wire.heal()
+            _, writer = await asyncio.open_connection(HOST, wire.port)  # whatever came before this was read before this
+            writer.close()
+            told = await client.ask(PING)
+            await answers(client)
+
+    assert (told, client.counters.failures >= 1) == (None, True)
 
 
 async def test_a_redis_that_was_killed_is_given_up_and_found_again(own: RealServer, capsys: pytest.CaptureFixture[str]):
