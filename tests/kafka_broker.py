@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from penstock.contracts.topics import TOPICS
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka import Delivery, producer
+from services.stack.fetch import cache_folder
+from services.stack.kafka_broker import Kafka
+from services.stack.kafka_java import QUICK_COMPILER, java_command
+from services.stack.recipe import Sources
+from services.stack.server_cache import ServerCache
 from services.stack.topic_catalogue import make_topics
 from tests.secure_listeners import SecureListeners
 
-CACHE = Path(__file__).parent.parent / ".cache" / "kafka" / "4.1.1"
 READY_SECONDS = 120.0
 PROPERTIES = """
 process.roles=broker,controller
@@ -42,13 +45,11 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# A broker that was killed is let in again when its session is over.
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 auto.create.topics.enable=false
 """
-POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>penstock.local</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.1.1</version></dependency>
-<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>2.0.17</version></dependency>
-</dependencies></project>"""
 
 
 class Broker:
@@ -110,8 +111,7 @@ class Broker:
 
     def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / "kafka.log").open("ab") as log:
-            memory = ["-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true"]
-            return subprocess.Popen(["java", *memory, "-cp", f"{_libraries()}/*", *arguments], stdout=log, stderr=log)
+            return subprocess.Popen([*_java_command(), *arguments], stdout=log, stderr=log)
 
 
 @contextmanager
@@ -127,16 +127,11 @@ def running_broker(folder: Path, ports: list[int]) -> Iterator[Broker]:
         broker.kill()
 
 
-def _libraries() -> Path:
-    """Return the folder of Kafka's jars, brought by Maven the first time."""
-    libraries = CACHE / "libs"
-    if not libraries.exists():
-        if shutil.which("mvn") is None or shutil.which("java") is None:
-            pytest.fail("tests on Kafka need java and mvn: apt-get install default-jdk-headless maven")
-        draft = CACHE.with_name(f"{CACHE.name}.{os.getpid()}")
-        draft.mkdir(parents=True)
-        (draft / "pom.xml").write_text(POM)
-        bring = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=libs"]
-        subprocess.run(bring, cwd=draft, check=True, timeout=300)
-        draft.rename(CACHE)
-    return libraries
+@cache
+def _java_command() -> tuple[str, ...]:
+    """Return the command up to the main class: of the Kafka that `penstock up` runs, brought by it where it is missing."""
+    with tempfile.TemporaryDirectory(prefix="ps-kafka-") as logs, ThreadPoolExecutor(1) as thread:  # the caller may have a loop
+        sources = Sources(cache=ServerCache(cache_folder(), print), logs=Path(logs), say=print)
+        found = thread.submit(lambda: asyncio.run(Kafka().find(sources))).result()
+    classes = [f"-XX:SharedArchiveFile={found.programs['classes']}"] if "classes" in found.programs else []
+    return java_command(found.programs["java"], found.programs["jars"], "-Xms128m", "-Xmx384m", QUICK_COMPILER, *classes)

@@ -74,14 +74,14 @@ class Kafka:
         if formatted.exists():
             return
         words = ("format", "--cluster-id", _new_cluster_id(), "--config", str(_settings_path(site)), "--standalone", "--ignore-formatted")
-        command = (*java_command(found.programs["java"], found.programs["jars"], QUICK_COMPILER), "kafka.tools.StorageTool", *words)
+        java = java_command(found.programs["java"], found.programs["jars"], QUICK_COMPILER, *_shared(found))
+        command = (*java, "kafka.tools.StorageTool", *words)
         await finish(Step(what="formatting Kafka's storage", command=command, log=site.log, seconds=FORMAT_SECONDS))
         formatted.touch()
 
     def spec(self, found: Found, site: Site) -> ChildSpec:
         """Return the command."""
-        classes = found.programs.get("classes")
-        return server_spec(self.name, site, self._command(found, site, *([f"-XX:SharedArchiveFile={classes}"] if classes else [])))
+        return server_spec(self.name, site, self._command(found, site, *_shared(found)))
 
     def _command(self, found: Found, site: Site, *options: str) -> tuple[str, ...]:
         java = java_command(found.programs["java"], found.programs["jars"], *HEAP, *options)
@@ -90,6 +90,11 @@ class Kafka:
     async def answers(self, host: str, port: int) -> None:
         """Ask for metadata."""
         await kafka_answers(host, port)
+
+
+def _shared(found: Found) -> tuple[str, ...]:
+    classes = found.programs.get("classes")
+    return (f"-XX:SharedArchiveFile={classes}",) if classes else ()
 
 
 def _pom_key() -> str:
