@@ -122,6 +122,11 @@ HEAVY = {
     "IH16 br": (GOOD_BODY, {"content_encoding": "br"}, 415),
     "IH16 gzip in gzip": (zlib.compress(zlib.compress(GOOD_BODY, wbits=31), wbits=31), {"content_encoding": "gzip, gzip"}, 415),
     "IH9 300,000 inputs": (b'{"inputs":[' + b'{"name":"x"},' * 300_000 + b"{}]}", {}, 413),
+    "IH10 numbers of two bytes that become four": (
+        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[700000,3],"data":[' + b"1," * 2_099_999 + b"1]}]}",
+        {},
+        413,
+    ),
     "IH34 id of 10 KB": (json.dumps({**GOOD, "id": "a" * 10_240}).encode(), {}, 400),
     "V28 10,000 parameters": (json.dumps({**GOOD, "parameters": {f"p{n}": 1 for n in range(10_000)}}).encode(), {}, 400),
 }
@@ -138,6 +143,24 @@ def test_what_is_deep_long_or_blows_up_is_refused_and_costs_no_memory(name: str,
     assert (target.router_cpu_seconds() - cpu) / 5 < CPU_SECONDS
     target.assert_memory_returns_to(memory)
     good_is_answered(http_client)
+    target.assert_unharmed()
+
+
+@pytest.mark.parametrize(
+    ("more", "headers"),
+    [
+        ({"parameters": {"timeout": 10**12}}, {}),
+        ({}, {"accept": "text/html"}),
+        ({}, {"accept": "application/octet-stream;q=0.5, image/*"}),
+    ],
+    ids=["IH32 timeout of 11 days", "IH35 Accept of pages", "IH35 Accept of pictures"],
+)
+def test_what_asks_for_too_much_time_or_another_form_is_answered_in_json(
+    more: Mapping[str, Any], headers: Mapping[str, str], target: Target, http_client: http.client.HTTPConnection
+):
+    status, answer = ask(http_client, INFER, json.dumps({**GOOD, **more}).encode(), **headers)
+
+    assert (status, answer["outputs"][0]["data"]) == (200, [1.0, 2.0, 3.0])
     target.assert_unharmed()
 
 
