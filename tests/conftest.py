@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -38,6 +39,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     os.environ[MARK] = uuid.uuid4().hex
     session.config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="penstock-tests-"))
     os.environ["XDG_RUNTIME_DIR"] = str(session.config.stash[_FOLDER])
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of the sight of the collector of garbage: it lasts as long as the session."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

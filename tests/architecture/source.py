@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 REPO = Path(__file__).parents[2]
@@ -66,8 +66,17 @@ def read_tree(*folders: str, root: Path = REPO) -> tuple[Module, ...]:
         for path in sorted((root / folder).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            found.append(Module(name=name, text=path.read_text(encoding="utf-8")))
+            found.append(_module(name, path, path.stat().st_mtime_ns))
     return tuple(found)
+
+
+@cache
+def _module(name: str, path: Path, _written_ns: int) -> Module:
+    return Module(name=name, text=path.read_text(encoding="utf-8"))
+
+
+forget = _module.cache_clear
+"""Give back the memory of what was read: a tree of syntax is large, and every test of these asks for the same."""
 
 
 def listed(violations: Iterable[str]) -> str:
