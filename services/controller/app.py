@@ -74,6 +74,7 @@ from services.controller.tenants_servicer import TenantsServicer
 from services.controller.topic_looks import KafkaTopicLooks
 from services.controller.traffic import Traffic
 from services.controller.traffic_servicer import TrafficServicer
+from services.controller.verifying import verifying
 from services.controller.workers import Workers
 
 RENEWALS = 4
@@ -123,6 +124,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         deciding = await enter(_deciding(catalogue, lease, observed, settings, clock))
         await enter(_startable(_adopting(deciding.changes, lease, observed.routers, settings, clock)))
         intake = await enter(_startable(registering(settings, clock)))
+        verified = await enter(verifying(deciding.changes, intake.store, settings, clock, lambda: lease.epoch > 0))
         served = _served(deciding, catalogue, observed, intake, settings)
         uses = KeyUseLoop(catalogue, clock, is_writer=lambda: lease.epoch > 0)
         observed.routers.on_word(uses.hear)
@@ -130,7 +132,8 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         pepper, guesses = settings.key_pepper.encode(), WrongKeys(settings.wrong_keys_per_minute)
         callers = KnownCallers(catalogue, pepper=pepper, require_keys=settings.require_keys, on_use=uses.seen, wrong_keys=guesses)
         certificates = await enter(_certificates(settings).watching(clock))
-        metrics = MetricsServer(shown(registry(certificates, *wrong_key_metrics(guesses), *process_metrics(start, traces))))
+        seen = (certificates, verified, *wrong_key_metrics(guesses), *process_metrics(start, traces))
+        metrics = MetricsServer(shown(registry(*seen)))
         await enter(metrics.opened(settings.state_dir / "metrics" / f"{settings.controller_id}.sock", settings.scrape))
         grpc_port = await enter(_startable(serving_grpc(f"{settings.host}:{settings.grpc_port}", served, callers, settings.tls)))
         app = rest_app(served, callers, version("penstock"))

@@ -64,6 +64,10 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     """Operators' public keys (TOML); what they published past the controller is taken into the catalogue."""
     lease_seconds: float = Field(default=5.0, ge=1, le=300)
     """Life of the writer's lease: so long after a writer was lost the next one takes over."""
+    verify_seconds: float = Field(default=30 * 86_400.0, ge=60)
+    """How often the files of every registered version are read again and compared with its digest: once in 30 days."""
+    verify_bytes_per_second: float = Field(default=float(32 << 20), ge=1 << 10)
+    """How fast they are read for that."""
     scrape: ScrapeSettings = ScrapeSettings()
     """Where this process alone shows its metrics over TCP."""
     log_level: Level = "info"

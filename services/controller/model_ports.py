@@ -65,6 +65,18 @@ class Versions(Protocol):
         """Change whether it may be deployed."""
         ...
 
+    async def unchecked(self, before: float, damaged_before: float, limit: int) -> tuple[Version, ...]:
+        """Return registered versions whose files were not looked at since a time, another one for damaged ones; the oldest look first."""
+        ...
+
+    async def damaged(self) -> tuple[Version, ...]:
+        """Return registered versions whose files were not what they should be at the last look."""
+        ...
+
+    async def set_checked(self, model: str, version: str, time: float, damage: str) -> None:
+        """Note that its files were looked at, and what was wrong with them."""
+        ...
+
     async def set_healthy(self, model: str, version: str, time: float) -> None:
         """Note that a replica of it was ready, unless that is known."""
         ...

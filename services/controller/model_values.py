@@ -62,6 +62,10 @@ class Version:
     """First time at which a replica of it was ready; None means that nothing may be rolled back to it."""
     reason: str = ""
     """Why it is not REGISTERED any more."""
+    checked_time: float | None = None
+    """Last time at which its files were read again and compared with its digest; None means never since it was registered."""
+    damage: str = ""
+    """What was wrong with them then; empty when nothing was."""
 
     def __post_init__(self) -> None:
         """Refuse names that are not valid."""

@@ -27,6 +27,7 @@ class Registering:
 
     registration: Registration
     uploads: UploadArea
+    store: ArtefactStore
     threads: DiskThreads
 
 
@@ -42,17 +43,18 @@ async def registering(settings: ControllerSettings, clock: Clock) -> AsyncGenera
         threads = await stack.enter_async_context(DiskThreads("registration", threads=4))
         uploads = UploadArea(settings.state_dir / "uploads", UploadLimits())
         await threads.run(uploads.open)
+        store = ArtefactStore(open_objects(settings.artefacts_url), threads)
         ports = RegistrationPorts(
             sources=Sources(SourceRules(urls=settings.sources), uploads, MlflowRegistry(), threads),
             examiner=ModelSandbox(SandboxLimits()),
-            store=ArtefactStore(open_objects(settings.artefacts_url), threads),
+            store=store,
             threads=threads,
             wall_clock=time.time,
         )
         registration = Registration(ports, RegistrationRules(staging_folder=settings.state_dir / "staging"))
         await registration.open()
         await stack.enter_async_context(running(_sweeping(uploads, threads, clock), name="uploads"))
-        yield Registering(registration=registration, uploads=uploads, threads=threads)
+        yield Registering(registration=registration, uploads=uploads, store=store, threads=threads)
 
 
 async def _sweeping(uploads: UploadArea, threads: DiskThreads, clock: Clock) -> None:

@@ -212,7 +212,7 @@ async def _move_alias(writing: Writing, model: Model, alias: str, version: str) 
 
 
 def check_deployable(version: Version) -> None:
-    """Refuse a version that is failed or deleted.
+    """Refuse a version that is failed, deleted or damaged.
 
     Raises:
         Conflict: it is.
@@ -220,6 +220,12 @@ def check_deployable(version: Version) -> None:
     if version.state is not VersionState.REGISTERED:
         raise Conflict(
             f"version {version.version!r} of model {version.model!r} is {version.state.value}: {version.reason or 'no reason is known'}",
+            reason="VERSION_NOT_DEPLOYABLE",
+        )
+    if version.damage:
+        raise Conflict(
+            f"the files of version {version.version!r} of model {version.model!r} are not as they were registered: "
+            "restore them in the store, or register another version",
             reason="VERSION_NOT_DEPLOYABLE",
         )
 

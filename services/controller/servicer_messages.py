@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from penstock.contracts.route_records import route_to_bytes
@@ -74,11 +75,19 @@ def version_message(version: Version) -> pb.ModelVersion:
         size_bytes=_size(version.manifest),
         inputs=_tensors(version.signature, "inputs"),
         outputs=_tensors(version.signature, "outputs"),
-        metadata=_texts(version.metadata) | _texts(version.lineage) | ({"state": version.state.value} if version.reason else {}),
+        metadata=_texts(version.metadata) | _texts(version.lineage) | _standing(version),
         feature_hash=version.feature_schema_hash,
         created_time=version.created_time,
         created_by=version.created_by,
     )
+
+
+def _standing(version: Version) -> dict[str, str]:
+    """Return what has become of a version since it was registered."""
+    told = {"state": version.state.value} if version.reason else {}
+    if version.checked_time is not None:
+        told["checked_time"] = datetime.fromtimestamp(version.checked_time, UTC).isoformat(timespec="seconds")
+    return told | ({"damage": version.damage} if version.damage else {})
 
 
 def model_message(model: Model, aliases: Mapping[str, str], versions: Iterable[Version]) -> pb.Model:

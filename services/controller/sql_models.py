@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import delete, update
+from sqlalchemy import and_, delete, func, or_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.controller import sql_schema as schema
@@ -76,6 +76,26 @@ class SqlVersions:
         columns = schema.versions.c
         change = update(schema.versions).where(columns.model == model, columns.version == version)
         await self._rows.connection.execute(change.values(state=state, reason=reason))
+
+    async def unchecked(self, before: float, damaged_before: float, limit: int) -> tuple[Version, ...]:
+        """Return registered versions whose files were not looked at since a time, another one for damaged ones; the oldest look first."""
+        columns = schema.versions.c
+        looked = func.coalesce(columns.checked_time, columns.created_time)
+        is_due = or_(looked < before, and_(columns.damage != "", looked < damaged_before))
+        asked = self._rows.query().where(columns.state == VersionState.REGISTERED, is_due)
+        return await self._rows.many(asked.order_by(looked, columns.model, columns.version).limit(limit))
+
+    async def damaged(self) -> tuple[Version, ...]:
+        """Return registered versions whose files were not what they should be at the last look."""
+        columns = schema.versions.c
+        asked = self._rows.query().where(columns.state == VersionState.REGISTERED, columns.damage != "")
+        return await self._rows.many(asked.order_by(columns.model, columns.version))
+
+    async def set_checked(self, model: str, version: str, time: float, damage: str) -> None:
+        """Note that its files were looked at, and what was wrong with them."""
+        columns = schema.versions.c
+        change = update(schema.versions).where(columns.model == model, columns.version == version)
+        await self._rows.connection.execute(change.values(checked_time=time, damage=damage))
 
     async def set_healthy(self, model: str, version: str, time: float) -> None:
         """Note that a replica of it was ready, unless that is known."""

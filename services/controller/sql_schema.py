@@ -62,6 +62,8 @@ versions = Table(
     _time("created_time"),
     Column("healthy_time", Double),
     _text("reason"),
+    Column("checked_time", Double),
+    _text("damage"),
     ForeignKeyConstraint(["model"], ["models.name"]),
     Index("versions_by_digest", "digest"),
 )
