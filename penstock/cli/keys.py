@@ -1,7 +1,7 @@
 """`penstock keys`: API keys for the tenants file of a server; and which keys a controller knows, and when they were last used.
 
-A key is `penstock_` and 32 characters of 62, that is 190 random bits: a plain SHA-256 of it can stand in a file, for nobody guesses what it
-is the digest of. Under a pepper, a secret that only the server's environment holds, not even a leaked key can be recognised in the file.
+A key has 32 random characters of 62, that is 190 bits: a plain SHA-256 of it can stand in a file, for nobody guesses what it is the digest
+of. Under a pepper, a secret that only the server's environment holds, not even a leaked key can be recognised in the file.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
-import string
 from pathlib import Path
 
 import click
@@ -22,10 +22,15 @@ from penstock.cli.failure import Failure
 from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
-
-PREFIX = "penstock_"
-CHARACTERS = string.digits + string.ascii_letters
-LENGTH = 32
+from penstock.contracts.api_keys import (
+    CHARACTERS,
+    DEFAULT_ENVIRONMENT,
+    ENVIRONMENT,
+    ID_CHARACTERS,
+    SECRET_CHARACTERS,
+    checksum,
+    key_body,
+)
 
 
 @click.group(cls=SuggestingGroup)
@@ -51,12 +56,17 @@ def list_keys(server: Server, form: Form, tenant: str | None) -> None:
 @keys.command()
 @click.option("--tenant", required=True, metavar="NAME", help="Whose key it is.")
 @click.option("--pepper-env", metavar="VARIABLE", help="Environment variable with the secret to hash under, e.g. PENSTOCK_KEY_PEPPER.")
+@click.option(
+    "--environment", default=DEFAULT_ENVIRONMENT, show_default=True, metavar="NAME", help="What the key names as its environment."
+)
 @form_option
-def create(tenant: str, pepper_env: str | None, form: Form) -> None:
+def create(tenant: str, pepper_env: str | None, environment: str, form: Form) -> None:
     """Make a key and show it once, with what stands in the tenants file for it; nothing is written anywhere."""
     if not tenant.strip():
         raise click.BadParameter("a tenant has a name.", param_hint="--tenant")
-    key = new_key()
+    if not re.fullmatch(ENVIRONMENT, environment):
+        raise click.BadParameter("up to 16 lower-case letters and digits, a letter first.", param_hint="--environment")
+    key = new_key(environment)
     entry = entry_of(key, _pepper(pepper_env))
     show({"tenant": tenant, "key": key, "entry": entry}, form, lambda: _text(tenant, key, entry))
 
@@ -92,9 +102,10 @@ def administrator(config: Path, tenant: str, life: float, reason: str, form: For
     show(made, form, lambda: f"key of {made['tenant']}, shown this once:\n  {made['key']}\nits id:\n  {made['id']}")
 
 
-def new_key() -> str:
+def new_key(environment: str = DEFAULT_ENVIRONMENT) -> str:
     """Return a key that nobody has."""
-    return PREFIX + "".join(secrets.choice(CHARACTERS) for _ in range(LENGTH))
+    body = key_body(environment, _random(ID_CHARACTERS), _random(SECRET_CHARACTERS))
+    return body + checksum(body)
 
 
 def entry_of(key: str, pepper: bytes = b"") -> str:
@@ -102,6 +113,10 @@ def entry_of(key: str, pepper: bytes = b"") -> str:
     if pepper:
         return f"hmac-sha256:{hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()}"
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _random(count: int) -> str:
+    return "".join(secrets.choice(CHARACTERS) for _ in range(count))
 
 
 def _pepper(variable: str | None) -> bytes:

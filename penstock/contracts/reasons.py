@@ -11,6 +11,7 @@ CASES: dict[str, str] = {
     "MalformedBody": "BAD_JSON",
     "ExecutionFailed": "POISON_ROW POISON_REQUEST",
     "OutputContract": "OUTPUT_NOT_FINITE NO_BRANCH GRAPH_TOO_DEEP",
+    "Unauthenticated": "KEY_OF_ANOTHER_ENVIRONMENT",
     "QuotaExceeded": "CONCURRENCY TOO_MANY_WRONG_KEYS",
     "RequestTooLarge": "OUT_OF_MEMORY URI_TOO_LONG HEADERS_TOO_LARGE ARTEFACT_TOO_LARGE",
     "NoReadyReplica": "MODEL_LOADING",

@@ -236,11 +236,15 @@ def _served(
             models=ModelsServicer(Registry(changes), intake.registration, catalogue, workers),
             deployments=DeploymentsServicer(Deployments(changes, workers), catalogue, workers, deciding.rounds),
             traffic=TrafficServicer(Traffic(changes), Rollback(changes), routers),
-            tenants=TenantsServicer(Tenancy(changes, pepper=settings.key_pepper.encode()), catalogue),
+            tenants=TenantsServicer(_tenancy(changes, settings), catalogue),
             ledger=LedgerServicer(catalogue, routers, workers, SystemClock().now),
             platform=PlatformServicer(Applying(changes, workers), PlatformSettings(changes), deciding.republishing),
         )
     )
+
+
+def _tenancy(changes: Changes, settings: ControllerSettings) -> Tenancy:
+    return Tenancy(changes, pepper=settings.key_pepper.encode(), environment=settings.key_environment)
 
 
 @asynccontextmanager

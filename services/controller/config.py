@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from penstock.contracts.api_keys import DEFAULT_ENVIRONMENT, ENVIRONMENT
 from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
 from services.chassis.exposure import Exposure
@@ -54,6 +55,8 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     """Starts of URLs from which versions may be registered, for example s3://models/."""
     key_pepper: str = ""
     """Secret under which API keys are hashed, the same as the routers'; give it by the environment."""
+    key_environment: str = Field(default=DEFAULT_ENVIRONMENT, pattern=ENVIRONMENT)
+    """What keys that are made here name as their environment: up to 16 lower-case letters and digits, a letter first."""
     require_keys: bool = False
     """Closed from the start: nobody is let in without a key, not even before the first administrator's key was made (on this machine,
     with `penstock keys administrator`)."""

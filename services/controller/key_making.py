@@ -1,7 +1,6 @@
-"""Makes API keys: `penstock_<id>_<32 random characters><checksum>`.
+"""Makes API keys in the shape of penstock/contracts/api_keys.py.
 
-The id may be shown and names the key in the catalogue; 190 random bits make any guess hopeless, so that a plain hash can be kept; the
-checksum (CRC-32 in 6 characters) tells a mistyped key from a wrong one without asking anybody.
+190 random bits make any guess hopeless, so that a plain hash can be kept.
 """
 
 from __future__ import annotations
@@ -9,40 +8,32 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import string
-import zlib
 
-PREFIX = "penstock"
-CHARACTERS = string.digits + string.ascii_letters
-ID_CHARACTERS = 12
-SECRET_CHARACTERS = 32
-CHECKSUM_CHARACTERS = 6
+from penstock.contracts.api_keys import (
+    CHARACTERS,
+    CHECKSUM_CHARACTERS,
+    DEFAULT_ENVIRONMENT,
+    ID_CHARACTERS,
+    SECRET_CHARACTERS,
+    checksum,
+    key_body,
+    key_parts,
+)
+
+__all__ = ["CHECKSUM_CHARACTERS", "checksum", "hash_of", "id_in", "new_key"]
 
 
-def new_key() -> tuple[str, str]:
+def new_key(environment: str = DEFAULT_ENVIRONMENT) -> tuple[str, str]:
     """Return the id of a key that nobody has, and the key."""
     key_id = _random(ID_CHARACTERS)
-    body = f"{PREFIX}_{key_id}_{_random(SECRET_CHARACTERS)}"
+    body = key_body(environment, key_id, _random(SECRET_CHARACTERS))
     return key_id, body + checksum(body)
 
 
 def id_in(key: str) -> str:
     """Return the id in a key; empty when it is none of ours, or was mistyped."""
-    body, end = key[:-CHECKSUM_CHARACTERS], key[-CHECKSUM_CHARACTERS:]
-    parts = body.split("_")
-    if len(parts) != 3 or parts[0] != PREFIX or not body.isascii() or checksum(body) != end:
-        return ""
-    return parts[1]
-
-
-def checksum(body: str) -> str:
-    """Return the end of a key that begins so."""
-    number = zlib.crc32(body.encode())
-    digits: list[str] = []
-    for _ in range(CHECKSUM_CHARACTERS):
-        number, digit = divmod(number, len(CHARACTERS))
-        digits.append(CHARACTERS[digit])
-    return "".join(reversed(digits))
+    parts = key_parts(key)
+    return "" if parts is None else parts.key_id
 
 
 def hash_of(key: str, pepper: bytes = b"") -> str:

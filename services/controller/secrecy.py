@@ -109,7 +109,7 @@ _ASSIGNED = r"[\w-]{0,40}[\"']?\s*[=:]\s*[\"']?"
 _LEFT = r"(?:file|env|secret):|\(redacted\)|(?:bearer|basic)\s"
 
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"penstock_[0-9A-Za-z]{6,}_[0-9A-Za-z]{16,}"), REDACTED),
+    (re.compile(r"penstock_(?:[a-z][0-9a-z]{0,15}_)?[0-9A-Za-z]{6,}_[0-9A-Za-z]{16,}"), REDACTED),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), REDACTED),
     (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/?#\s@]+@"), rf"\1{REDACTED}@"),

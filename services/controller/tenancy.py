@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from penstock.contracts.api_keys import DEFAULT_ENVIRONMENT
 from penstock.contracts.errors import InvalidInput, InvalidSpec, NotFound
 from penstock.contracts.names import check_model_name
 from penstock.contracts.tenant_records import KeyRecord, TenantRecord
@@ -40,8 +41,9 @@ class TenantUpdate:
 class Tenancy:
     """Makes and changes tenants and keys."""
 
-    def __init__(self, changes: Changes, *, pepper: bytes = b"") -> None:
-        """Keep the way to write, and the secret that keys are hashed under: the routers have the same."""
+    def __init__(self, changes: Changes, *, pepper: bytes = b"", environment: str = DEFAULT_ENVIRONMENT) -> None:
+        """Keep the way to write, the secret that keys are hashed under, which the routers have too, and the environment that keys name."""
+        self._environment = environment
         self._changes = changes
         self._pepper = pepper
 
@@ -87,7 +89,7 @@ class Tenancy:
             InvalidInput: it would be over before it begins.
         """
         check_life(life_seconds)
-        key_id, key = new_key()
+        key_id, key = new_key(self._environment)
 
         async def work(writing: Writing) -> Made[ApiKey]:
             held = await known_tenant(writing.unit, tenant)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from penstock.contracts.api_keys import DEFAULT_ENVIRONMENT
 from penstock.contracts.errors import InvalidTransition, ServingError, Unavailable
 from penstock.contracts.names import check_model_name
 from services.chassis.config import ConfigFile, override_tree
@@ -49,6 +50,7 @@ class Wanted:
     life_seconds: float | None = None
     reason: str = ""
     pepper: bytes = b""
+    environment: str = DEFAULT_ENVIRONMENT
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -57,7 +59,11 @@ def main(arguments: Sequence[str]) -> NoReturn:
     try:
         settings = ConfigFile(ControllerSettings, path=given.config, overrides=override_tree(given.set)).current
         wanted = Wanted(
-            tenant=given.tenant, life_seconds=given.life_seconds or None, reason=given.reason, pepper=settings.key_pepper.encode()
+            tenant=given.tenant,
+            life_seconds=given.life_seconds or None,
+            reason=given.reason,
+            pepper=settings.key_pepper.encode(),
+            environment=settings.key_environment,
         )
         key, made = asyncio.run(_on_the_machine(settings, wanted))
         answer: dict[str, object] = {"tenant": made.tenant, "key": key, "id": made.key_id}
@@ -111,7 +117,7 @@ async def _epoch(catalogue: Catalogue) -> int:
 
 
 async def _under(epoch: int, catalogue: Catalogue, wanted: Wanted) -> tuple[str, ApiKey]:
-    key_id, key = new_key()
+    key_id, key = new_key(wanted.environment)
 
     async def work(writing: Writing) -> Made[ApiKey]:
         held = await writing.unit.tenants.get(wanted.tenant)

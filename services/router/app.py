@@ -207,7 +207,8 @@ def _core(settings: RouterSettings, clock: Clock, traces: Telemetry) -> Core:
 
 def _tenants(settings: RouterSettings) -> Tenants:
     guesses = WrongKeys(settings.wrong_keys_per_minute)
-    return Tenants(pepper=settings.key_pepper.encode(), require_keys=settings.require_keys, wrong_keys=guesses)
+    pepper, environment = settings.key_pepper.encode(), settings.key_environment
+    return Tenants(pepper=pepper, require_keys=settings.require_keys, wrong_keys=guesses, environment=environment)
 
 
 def _assist(inference: Inference, observing: Observing, around: Surroundings, routes: RoutesInForce) -> None:

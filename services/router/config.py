@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from penstock.contracts.api_keys import ENVIRONMENT
 from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
 from services.chassis.exposure import Exposure
@@ -49,6 +50,8 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     """Tenants, keys and quotas (TOML); none means that everybody may call everything, or, with a bus, that tenants come by it."""
     require_keys: bool = False
     """Closed from the start: nobody may call without a key, not even before the first key of the mesh was made."""
+    key_environment: str = Field(default="", pattern=f"^$|{ENVIRONMENT}")
+    """Refuse keys that name another environment, without looking them up; empty takes keys of all. Keys without one are taken."""
     key_pepper: str = ""
     """Secret under which `hmac-sha256:` keys are hashed, those of the bus too; give it by the environment."""
     tls_certificate: Path | None = None

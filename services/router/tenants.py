@@ -10,7 +10,8 @@
     admin = false
     keys = ["sha256:<64 hexadecimal digits>"]
 
-A key is `penstock_<random characters>`; only the SHA-256 of it is stored (a key has 160 random bits or more, so no slow hash is needed).
+A key may be any text (contracts/api_keys.py has the shape of ours); only the SHA-256 of it is stored, for a key has 160 random bits or more
+and no slow hash is needed.
 With a pepper in the environment (PENSTOCK_KEY_PEPPER) entries are `hmac-sha256:…` under it. Until there is a tenants file or the first
 key of any tenant, everybody is one and the same tenant without limits, and the log says so; closed once is closed for ever, for else the
 last revocation would open everything to everybody.
@@ -29,6 +30,7 @@ from pathlib import Path
 
 import structlog
 
+from penstock.contracts.api_keys import key_parts
 from penstock.contracts.errors import TenantForbidden, Unauthenticated
 from penstock.contracts.router_status import KeyUse
 from penstock.contracts.tenant_records import KeyRecord
@@ -56,11 +58,14 @@ class Tenants:
         wall_seconds: Callable[[], float] = time.time,
         require_keys: bool = False,
         wrong_keys: WrongKeys | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        environment: str = "",
     ) -> None:
-        """Start open, where everybody is `anonymous`, unless keys are required from the start; `wrong_keys` ends guessing."""
+        """Start open, where everybody is `anonymous`, unless keys are required from the start; `wrong_keys` ends guessing.
+
+        Keys of other environments are refused where `environment` names one.
+        """
         self.wrong_keys = wrong_keys or WrongKeys(0)
-        self._clock = clock
+        self._environment = environment
         self.anonymous: Tenant | None = None if require_keys else Tenant(TenantPolicy(name="anonymous", is_admin=True))
         self.known: dict[str | None, Tenant] = {}
         self.expires_time: float | None = None
@@ -184,7 +189,7 @@ class Tenants:
         return {name: self._met[name] for name in self._in_force} if self.anonymous is None else {"anonymous": self.anonymous}
 
     def _looked_up(self, key: str, peer: str | None) -> tuple[Tenant, KeyRecord]:
-        now = self._clock()
+        now = time.monotonic()
         self.wrong_keys.check(peer, key, now)
         try:
             found = self._found(key)
@@ -195,7 +200,16 @@ class Tenants:
         self.wrong_keys.right(key)
         return found
 
+    def _check_environment(self, key: str) -> None:
+        parts = key_parts(key) if self._environment else None
+        if parts is not None and parts.environment not in {"", self._environment}:
+            raise Unauthenticated(
+                f"the API key is one of the environment {parts.environment!r}, this is {self._environment!r}",
+                reason="KEY_OF_ANOTHER_ENVIRONMENT",
+            )
+
     def _found(self, key: str) -> tuple[Tenant, KeyRecord]:
+        self._check_environment(key)
         found = self._keys.get(f"sha256:{hashlib.sha256(key.encode()).hexdigest()}")
         if found is None and self._pepper:
             found = self._keys.get(f"hmac-sha256:{hmac.new(self._pepper, key.encode(), hashlib.sha256).hexdigest()}")

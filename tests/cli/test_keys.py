@@ -18,7 +18,7 @@ from tests.cli.far_controller import FarController
 
 def test_the_server_knows_the_tenant_by_the_key(run: Run, tmp_path: Path):
     shown = run("keys", "create", "--tenant", "acme").output
-    key = re.search(r"^  (penstock_[0-9A-Za-z]{32})$", shown, re.MULTILINE)
+    key = re.search(r"^  (penstock_live_[0-9A-Za-z]{12}_[0-9A-Za-z]{38})$", shown, re.MULTILINE)
     assert key is not None
     (tmp_path / "tenants.toml").write_text(shown[shown.index("  [[tenants]]") :])
     tenants = Tenants()
@@ -46,6 +46,13 @@ def test_names_stay_what_they_are_in_the_file(run: Run):
     shown = run("keys", "create", "--tenant", 'größe "x" \\').output
 
     assert tomllib.loads(shown[shown.index("  [[tenants]]") :])["tenants"][0]["name"] == 'größe "x" \\'
+
+
+def test_a_key_names_its_environment(run: Run):
+    made = json.loads(run("keys", "create", "--tenant", "a", "--environment", "staging", "-o", "json").stdout)
+
+    assert made["key"].startswith("penstock_staging_")
+    assert run("keys", "create", "--tenant", "a", "--environment", "No_Name").exit_code == 2
 
 
 def test_no_two_keys_are_the_same():

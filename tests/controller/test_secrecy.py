@@ -10,7 +10,8 @@ from services.controller.deployment_checks import config_problems
 from services.controller.secrecy import audit_text, redacted_text, secret_places
 
 WORD = "hunter2hunter2"
-KEY = f"penstock_abcdefghijkl_{'x' * 38}"
+KEY = f"penstock_live_abcdefghijkl_{'x' * 38}"
+OLD_KEY = f"penstock_abcdefghijkl_{'x' * 38}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ def test_the_value_of_a_secret_field_is_kept_by_nobody_and_stands_in_no_specific
     [
         f"with {KEY} in it",
         KEY,
+        OLD_KEY,
         f"https://user:{WORD}@example.com/m",
         f"s3://{WORD}@bucket/m",
         f"https://example.com/m?X-Amz-Signature={WORD}&x=1",
@@ -63,6 +65,7 @@ def test_what_has_the_shape_of_a_secret_is_kept_nowhere_whatever_its_field_is_ca
 
     assert WORD not in kept
     assert KEY not in kept
+    assert OLD_KEY not in kept
     assert list(secret_places({"parameters": {"note": text}})) == ["/parameters/note"]
     assert redacted_text(redacted_text(text)) == redacted_text(text)
 

@@ -125,6 +125,14 @@ async def test_all_writes_freeze_with_one_call_but_a_tenant_can_still_be_frozen(
     assert refusal.value.reason == "WRITES_FROZEN"
 
 
+async def test_a_key_names_the_environment_that_makes_it(stand: Stand):
+    tenancy = Tenancy(stand.changes, environment="staging")
+    await tenancy.set_tenant("acme", TenantUpdate(), ANN)
+    key, outcome = await tenancy.create_key("acme", None, ANN)
+
+    assert key.startswith(f"penstock_staging_{outcome.value.key_id}_")
+
+
 def test_a_mistyped_key_is_known_by_its_checksum():
     _, key = new_key()
     body, end = key[:-6], key[-6:]

@@ -21,7 +21,7 @@ RETURN_SECONDS = 10.0
 READINESS_SLACK_SECONDS = 1.0
 MESSAGE_LIMIT = 512
 LEAK = re.compile(
-    r"Traceback|File \"|\.py\b|/tmp/|/work/|/home/|/proc/|\.sock\b|0x[0-9a-f]{6,}|\d+\.\d+\.\d+\.\d+:\d+|penstock_[0-9A-Za-z]{32}"
+    r"Traceback|File \"|\.py\b|/tmp/|/work/|/home/|/proc/|\.sock\b|0x[0-9a-f]{6,}|\d+\.\d+\.\d+\.\d+:\d+|penstock_(?:\w+_)?[0-9A-Za-z]{32}"
 )
 
 Oracle = Callable[[str, str, int, int], tuple[int, ...]]
