@@ -69,22 +69,25 @@ def _revoked_and_kept(folder: Path, kafka: str) -> tuple[str, str]:
     with (
         process(folder, "controller", grpc_port=0, http_port=0, bus={"bootstrap_servers": kafka}) as controller,
         _router(folder, kafka) as log,
+        _router(folder, kafka, "router-1") as other,
     ):
-        mesh, port = port_of(folder, "controller-0", controller), port_of(folder, "router-0", log)
-        assert reason(port, None) == "MODEL_NOT_FOUND"
+        mesh, ports = port_of(folder, "controller-0", controller), [port_of(folder, "router-0", log), port_of(folder, "router-1", other)]
+        assert [reason(port, None) for port in ports] == ["MODEL_NOT_FOUND"] * 2
         with control_of(mesh) as control:
             control.set_tenant("acme", '{"admin": true}')
             kept = control.create_key("acme").key
         with control_of(mesh, kept) as control:
             made = control.create_key("acme")
-            until(lambda: [reason(port, key) for key in (None, made.key)] == ["UNAUTHENTICATED", "MODEL_NOT_FOUND"], log)
+            opened = ["UNAUTHENTICATED", "MODEL_NOT_FOUND"]
+            until(lambda: all([reason(port, key) for key in (None, made.key)] == opened for port in ports), log)
             # One was used at the router, the other at the controller only.
             until(lambda: all(key.last_used_time > 0 for tenant in control.tenants() for key in tenant.keys), log)
             control.revoke_key("acme", made.record.key_id)
-            let_in_until_refused(port, made.key)
-            assert reason(port, kept) == "MODEL_NOT_FOUND"
+            for port in ports:
+                let_in_until_refused(port, made.key)
+                assert reason(port, kept) == "MODEL_NOT_FOUND"
         return made.key, kept
 
 
-def _router(folder: Path, kafka: str) -> AbstractContextManager[Path]:
-    return process(folder, "router", grpc_port=0, http_port=0, bus={"bootstrap_servers": kafka})
+def _router(folder: Path, kafka: str, name: str = "router-0") -> AbstractContextManager[Path]:
+    return process(folder, "router", name=name, router_id=name, grpc_port=0, http_port=0, bus={"bootstrap_servers": kafka})
