@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +21,8 @@ import structlog
 
 from penstock.contracts.errors import NotImplementedHere, Unavailable
 from services.chassis.certificates import CertificateFiles, named_client_side
+from services.chassis.loop import is_name
+from services.router.controller_tunnel import tunnel
 
 SERVICE = "penstock.v1.Controller"
 
@@ -39,6 +42,8 @@ CHANNEL_OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Lines that are made for new certificates are not to find the connections of those before.
+    ("grpc.use_local_subchannel_pool", 1),
 ]
 
 log = structlog.get_logger(__name__)
@@ -77,11 +82,12 @@ class HttpAnswer:
 class _Controller:
     """One controller and the lines to it, which are made anew when the files of their certificates change."""
 
-    def __init__(self, addresses: Addresses, tls: CertificateFiles | None) -> None:
+    def __init__(self, addresses: Addresses, tls: CertificateFiles | None, target: str) -> None:
         self.addresses = addresses
         self._tls = tls
+        self._target = target
         self._stamps = tls.stamps() if tls is not None else ()
-        self._lines = _Lines(addresses, tls)
+        self._lines = _Lines(addresses, tls, target)
         self._left: list[_Lines] = []
 
     @property
@@ -91,7 +97,8 @@ class _Controller:
             try:
                 stamps = self._tls.stamps()
                 if stamps != self._stamps:
-                    self._left, self._lines, self._stamps = [*self._left, self._lines], _Lines(self.addresses, self._tls), stamps
+                    fresh = _Lines(self.addresses, self._tls, self._target)
+                    self._left, self._lines, self._stamps = [*self._left, self._lines], fresh, stamps
                     log.info("tls_files_reloaded", certificate_chain=str(self._tls.certificate))
             except OSError as error:  # as they do not fit for a moment: the old ones go on
                 log.warning("tls_files_unreadable", reason=str(error))
@@ -102,11 +109,11 @@ class _Controller:
 
 
 class _Lines:
-    def __init__(self, addresses: Addresses, tls: CertificateFiles | None) -> None:
+    def __init__(self, addresses: Addresses, tls: CertificateFiles | None, target: str) -> None:
         # It logs every URL, and what a caller puts into a query may be a key.
         logging.getLogger("httpx2").setLevel(logging.WARNING)
         verify = named_client_side(tls) if tls is not None else True  # first: files that do not fit open nothing
-        self.channel = _channel(addresses.grpc, tls)
+        self.channel = grpc.aio.insecure_channel(target, [*CHANNEL_OPTIONS, ("grpc.default_authority", addresses.grpc)])
         self.http = httpx2.AsyncClient(
             base_url=f"http{'s' if tls else ''}://{addresses.http}",
             timeout=httpx2.Timeout(LONGEST_SECONDS, connect=CONNECT_SECONDS),
@@ -120,13 +127,6 @@ class _Lines:
         await self.http.aclose()
 
 
-def _channel(target: str, tls: CertificateFiles | None) -> grpc.aio.Channel:
-    if tls is None:
-        return grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
-    authorities, key, chain = (path.read_bytes() if path is not None else None for path in (tls.authorities, tls.key, tls.certificate))
-    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(authorities, key, chain), CHANNEL_OPTIONS)
-
-
 class ControllerLink:
     """Passes calls on to the controller that leads; enter it to open, leave it to close."""
 
@@ -135,6 +135,7 @@ class ControllerLink:
         self._addresses = addresses
         self._tls = tls
         self._controllers: list[_Controller] = []
+        self._tunnels = AsyncExitStack()
 
     @property
     def exists(self) -> bool:
@@ -143,12 +144,14 @@ class ControllerLink:
 
     async def __aenter__(self) -> Self:
         """Open connections lazily."""
-        self._controllers = [_Controller(one, self._tls) for one in self._addresses]
+        for one in self._addresses:
+            self._controllers.append(_Controller(one, self._tls, await self._target(one.grpc)))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close them."""
         await asyncio.gather(*(one.close() for one in self._controllers))
+        await self._tunnels.aclose()
 
     async def unary(self, method: str, payload: bytes, metadata: Metadata, timeout_seconds: float) -> bytes:
         """Pass on a call with one message.
@@ -215,6 +218,11 @@ class ControllerLink:
                 continue
             return HttpAnswer(status=answer.status_code, body=answer.content, fields=answer.headers)
         raise _away(last) if self.exists else no_controller()
+
+    async def _target(self, address: str) -> str:
+        if self._tls is None and not is_name(address.rpartition(":")[0].strip("[]")):
+            return address
+        return await self._tunnels.enter_async_context(tunnel(address, self._tls))
 
     def _in_order(self) -> Iterator[_Controller]:
         return iter(list(self._controllers))

@@ -14,13 +14,14 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
+from penstock.contracts.errors import Unavailable
 from services.chassis.certificates import CertificateFiles
 from services.chassis.peer_identity import Role, rule_of
 from services.chassis.process import CannotStart
 from services.chassis.tls_files import TlsFiles
 from services.controller.config import ControllerSettings
 from services.router.config import RouterSettings
-from services.router.controller_link import Addresses, ControllerLink
+from services.router.controller_link import Addresses, ControllerLink, Refusal
 from services.router.link_tls import controller_tls
 from services.worker.config import WorkerSettings
 from tests.authority import Authority, Leaf, put, rsa_key, self_signed
@@ -148,7 +149,7 @@ async def test_a_list_that_cannot_be_read_keeps_a_controller_from_starting(stand
             pass
 
 
-async def test_a_router_calls_nobody_over_http_who_is_no_controller(stand: Stand, tmp_path: Path):
+async def test_a_router_calls_nobody_who_is_no_controller(stand: Stand, tmp_path: Path):
     calling = CertificateFiles(
         certificate=tmp_path / "caller" / "chain.pem",
         key=tmp_path / "caller" / "key.pem",
@@ -159,10 +160,13 @@ async def test_a_router_calls_nobody_over_http_who_is_no_controller(stand: Stand
     stand.authority.issue(f"{DOMAIN}/router/router-0").write(tmp_path / "caller")
     async with controller(stand.files("mesh.example")) as addresses, ControllerLink([addresses], calling) as link:
         assert (await link.http("GET", "/api/v1/models", {}, b"")).status == 200
+        assert await link.unary("ListModels", MODELS, (), 30.0) == b""
     stand.authority.issue(f"{DOMAIN}/worker/worker-0").write(tmp_path)
     async with controller(stand.files("mesh.example")) as addresses, ControllerLink([addresses], calling) as link:
-        with pytest.raises(Exception, match="no controller answers"):
+        with pytest.raises(Unavailable, match="no controller answers"):
             await link.http("GET", "/api/v1/models", {}, b"")
+        with pytest.raises(Refusal, match="failed to connect"):
+            await link.unary("ListModels", MODELS, (), 30.0)
 
 
 def test_settings_name_who_may_call(stand: Stand):

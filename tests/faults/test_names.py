@@ -21,7 +21,7 @@ from tests.faults.figures import record
 from tests.faults.proxy import Proxy, Toxic
 from tests.worker import models
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(420)
 
 NAME = "worker-0.mesh.test"
 ROW = {"x": np.ones((1, 3), np.float32)}
