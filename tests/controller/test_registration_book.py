@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
+import onnxruntime as ort
 import pytest
 
 from penstock.contracts.errors import AlreadyExists
@@ -28,6 +30,10 @@ async def test_a_registered_version_is_in_the_catalogue_with_all_that_is_known_o
         (held,) = await unit.versions.of("churn")
     assert (first.version, again.version) == ("1", "1")
     assert (held.digest, held.created_by, held.lineage) == (first.digest, "ann", {"run": "7"})
+    provenance = held.metadata
+    assert (provenance["onnx_version"], provenance["onnxruntime_version"]) == (onnx.__version__, ort.__version__)
+    assert provenance["source"] == first.source != ""
+    assert held.created_time > 0
     assert held.feature_schema_hash == first.report.feature_hash != ""
     assert held.memory_bytes > 0
     assert held.signature["max_batch_size"] == 64
