@@ -28,7 +28,7 @@ MARK = "PENSTOCK_TEST_SESSION"
 """Environment variable that every child inherits, so that orphans are known as well."""
 PORTS = range(20_000, 32_000)
 """Below the range that Linux gives to outgoing connections: nothing else takes a port between choice and use."""
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = float(os.environ.get("PENSTOCK_TEST_GRACE_SECONDS", "20"))
 """How long ended processes may take to be gone."""
 
 _given: set[int] = set()

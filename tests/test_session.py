@@ -8,13 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+GRACE_SECONDS = 3.0
+"""What ends by itself has ended by then; what stays would stay for a minute."""
+
 
 def run_session(folder: Path, test: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(Path(__file__).with_name("conftest.py"), folder)
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_it.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+    environment = {**os.environ, "PENSTOCK_TEST_GRACE_SECONDS": str(GRACE_SECONDS)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False)
 
 
 LEAKS = """
