@@ -56,7 +56,7 @@ class Target:
     def call(self, payload: bytes, *, path: str = MODEL_INFER, channel: grpc.Channel | None = None, **how: Any) -> Outcome:
         """Call, and return status and reason."""
         try:
-            (channel or self.channel).unary_unary(path)(payload, **{"timeout": 10, **how})
+            (channel or self.channel).unary_unary(path)(payload, **{"timeout": 45, **how})
         except grpc.RpcError as error:
             failure = error
         else:
@@ -116,7 +116,7 @@ def attacked(folder: Path, *options: str, engine: Engine = Engine.AUTO, key: str
     with serving(state, write_repository(folder), *limit, *engine_option, *options) as served:
         channel = grpc.insecure_channel(served.grpc, options=[("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)])
         with channel:
-            grpc.channel_ready_future(channel).result(10)
+            grpc.channel_ready_future(channel).result(60)
             target = Target(served, engine, channel, _children(served), key)
             with suppress(AssertionError):  # the first request of a model may take its time
                 target.assert_unharmed()

@@ -18,6 +18,8 @@ from penstock.oip.v2 import inference_pb2 as pb
 from services.router.grpc_engine import Engine
 from tests.hostile.stand import GOOD, MESSAGE_LIMIT_BYTES, Outcome, Target, good_request
 
+pytestmark = pytest.mark.timeout(180)
+
 Code = grpc.StatusCode
 SERVED: Outcome = (Code.OK, None)
 INVALID = Code.INVALID_ARGUMENT

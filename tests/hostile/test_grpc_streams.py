@@ -15,6 +15,8 @@ from services.router.oip_stream_servicer import IN_FLIGHT_LIMIT
 from tests.hostile.http2 import DATA, END_HEADERS, HEADERS, NO_WINDOW, connected, grpc_headers, grpc_message
 from tests.hostile.stand import GOOD, Target, good_request
 
+pytestmark = pytest.mark.timeout(180)
+
 Code = grpc.StatusCode
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 TOO_MANY = 10_001
@@ -28,7 +30,7 @@ def named(model: str, request_id: str = "") -> bytes:
 
 
 def stream(target: Target, requests: Iterable[bytes], **how: object) -> Iterator[bytes]:
-    return target.channel.stream_stream(STREAM)(iter(requests), **{"timeout": 20, **how})
+    return target.channel.stream_stream(STREAM)(iter(requests), **{"timeout": 60, **how})
 
 
 def ending(target: Target, requests: Sequence[bytes]) -> tuple[list[pb.ModelStreamInferResponse], grpc.StatusCode, str | None]:
