@@ -54,8 +54,8 @@ class Assignment:
     replicas: tuple[AssignedReplica, ...] = ()
 
     def supersedes(self, held: Assignment | None) -> bool:
-        """Whether it takes the place of the one held: newer, and not written by a controller that was replaced."""
-        return held is None or (self.writer_epoch >= held.writer_epoch and self.revision > held.revision)
+        """Whether it takes the place of the one held: of a later writer, or newer of the same one."""
+        return held is None or (self.writer_epoch, self.revision) > (held.writer_epoch, held.revision)
 
     def to_bytes(self) -> bytes:
         """Return the serialised wire form."""

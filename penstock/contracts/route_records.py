@@ -54,13 +54,14 @@ class RouteRecord:
 def supersedes(new: RouteRecord, held: RouteRecord | None) -> bool:
     """Whether a record takes the place of the one held.
 
-    The higher revision wins; at one revision a break-glass record wins over a normal one, and of two of a kind the first stays. A
-    normal record whose writer had an older fencing epoch than the held normal one is never applied, whatever its revision says.
+    The higher revision wins; at one revision a break-glass record wins over a normal one, and of two of a kind the first stays. Of two
+    normal records that of the writer with the higher fencing epoch wins, whatever the revisions say: an older epoch is a writer that was
+    replaced, and a lower revision under a newer epoch comes from a catalogue that was restored from an older copy.
     """
     if new.route is None or held is None or held.route is None:
         return True
-    if not new.break_glass and not held.break_glass and new.route.writer_epoch < held.route.writer_epoch:
-        return False
+    if not new.break_glass and not held.break_glass and new.route.writer_epoch != held.route.writer_epoch:
+        return new.route.writer_epoch > held.route.writer_epoch
     if new.route.revision != held.route.revision:
         return new.route.revision > held.route.revision
     return new.break_glass and not held.break_glass

@@ -34,8 +34,8 @@ class TenantRecord:
     sequence: int = 0
 
     def supersedes(self, held: TenantRecord | None) -> bool:
-        """Whether it takes the place of the one held: newer, and not written by a controller that was replaced."""
-        return held is None or (self.writer_epoch >= held.writer_epoch and self.revision > held.revision)
+        """Whether it takes the place of the one held: of a later writer, or newer of the same one."""
+        return held is None or (self.writer_epoch, self.revision) > (held.writer_epoch, held.revision)
 
     def to_bytes(self) -> bytes:
         """Return the serialised wire form."""

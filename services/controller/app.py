@@ -5,11 +5,12 @@ What invites calls enters last and so leaves first; the lease is given back when
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeVar
@@ -40,6 +41,7 @@ from services.controller import interpreter
 from services.controller.applying import Applying
 from services.controller.break_glass import BreakGlass
 from services.controller.break_glass_loop import BreakGlassLoop
+from services.controller.catching_up import CatchingUp
 from services.controller.changes import Changes
 from services.controller.config import ControllerSettings
 from services.controller.deployments import Deployments
@@ -60,7 +62,7 @@ from services.controller.platform_settings import PlatformSettings
 from services.controller.registering import Registering, registering
 from services.controller.registry import Registry
 from services.controller.relay_loop import RelayLoop
-from services.controller.republish_loop import RepublishLoop
+from services.controller.republish_loop import FIRST_LOOK_SECONDS, RepublishLoop
 from services.controller.republishing import Republishing
 from services.controller.rest_front import rest_app, serving_rest
 from services.controller.rights import Operation
@@ -102,6 +104,7 @@ class Deciding:
     changes: Changes
     rounds: PlacementRounds
     republishing: Republishing
+    is_writer: Callable[[], bool]
 
 
 @asynccontextmanager
@@ -122,7 +125,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         lease = await enter(_lease(catalogue, settings, clock).holding())
         observed = await enter(_observed(settings, clock))
         deciding = await enter(_deciding(catalogue, lease, observed, settings, clock))
-        await enter(_startable(_adopting(deciding.changes, lease, observed.routers, settings, clock)))
+        await enter(_startable(_adopting(deciding, observed.routers, settings, clock)))
         intake = await enter(_startable(registering(settings, clock)))
         verified = await enter(verifying(deciding.changes, intake.store, settings, clock, lambda: lease.epoch > 0))
         served = _served(deciding, catalogue, observed, intake, settings)
@@ -167,18 +170,20 @@ async def _deciding(
     """Publish what is committed and place what is deployed, while this process is the writer."""
 
     def is_writer() -> bool:
-        return lease.epoch > 0
+        return lost.epoch > 0
 
     def committed() -> None:
         relay.wake()
         placement.wake()
 
-    changes = Changes(catalogue, epoch=lambda: lease.epoch, committed=committed)
+    looks = KafkaTopicLooks(settings.bus, f"{settings.controller_id}-looks")
+    renewing = Changes(catalogue, epoch=lambda: lease.epoch, committed=committed)
+    republishing = Republishing(renewing, looks, CatchingUp(renewing, lease))
+    lost = RepublishLoop(republishing, clock, epoch=lambda: lease.epoch)
+    changes = Changes(catalogue, epoch=lambda: lost.epoch, committed=committed)
     rounds = PlacementRounds(changes, observed.workers, observed.routers.asked)
     placement = PlacementLoop(rounds, clock, is_writer=is_writer, caught_up=observed.caught_up)
     observed.workers.on_news(placement.wake)
-    republishing = Republishing(changes, KafkaTopicLooks(settings.bus, f"{settings.controller_id}-looks"))
-    lost = RepublishLoop(republishing, clock, epoch=lambda: lease.epoch)
     async with KafkaBus(settings.bus, f"{settings.controller_id}-relay").opened() as bus:
         relay = RelayLoop(catalogue, bus, clock, is_writer=is_writer)
         async with (
@@ -186,20 +191,28 @@ async def _deciding(
             running(placement.follow(), name="placement"),
             running(lost.follow(), name="republishing"),
         ):
-            yield Deciding(changes=changes, rounds=rounds, republishing=republishing)
+            await _may_write(lease, lost)
+            yield Deciding(changes=changes, rounds=rounds, republishing=republishing, is_writer=is_writer)
+
+
+async def _may_write(lease: LeaseLoop, lost: RepublishLoop) -> None:
+    """Return when this process may write, if it is the writer: its faces open after that."""
+    await lease.asked()
+    if lease.epoch:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * FIRST_LOOK_SECONDS):
+                await lost.looked()
 
 
 @asynccontextmanager
-async def _adopting(
-    changes: Changes, lease: LeaseLoop, routers: Routers, settings: ControllerSettings, clock: Clock
-) -> AsyncGenerator[None]:
+async def _adopting(deciding: Deciding, routers: Routers, settings: ControllerSettings, clock: Clock) -> AsyncGenerator[None]:
     """Take in what operators publish past the controller; without their keys nobody may."""
     if settings.break_glass_keys is None:
         yield
         return
     keys = OperatorKeys.load(settings.break_glass_keys)
-    adoption = BreakGlass(changes, keys)
-    loop = BreakGlassLoop(adoption, clock, is_writer=lambda: lease.epoch > 0)
+    adoption = BreakGlass(deciding.changes, keys)
+    loop = BreakGlassLoop(adoption, clock, is_writer=deciding.is_writer)
     routers.on_word(loop.hear)
     source = TopicSource(topic=ROUTES, bus=settings.bus, client_id=f"{settings.controller_id}-routes")
     routes = KafkaFeed(source, RouteRecord.from_bytes, is_admitted=keys.is_admitted)

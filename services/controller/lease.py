@@ -3,6 +3,7 @@
     nobody's, or another's that has run out   take it: epoch + 1
     one's own                                 renew it, even when it has run out: nobody has taken it
     another's                                 stand by
+    the bus has heard of a higher epoch       go past it (`catching_up`)
 
 A holder that was stopped and wakes up late finds its epoch gone: the catalogue refuses it inside every transaction, and whoever reads the
 topics drops records of an older epoch.
@@ -10,25 +11,26 @@ topics drops records of an older epoch.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from services.controller.ledger_values import Lease
 from services.controller.ports import Catalogue
 
 
-def next_lease(held: Lease | None, mine: Lease | None, holder: str, expires_time: float, now: float) -> Lease | None:
+def next_lease(held: Lease | None, mine: Lease | None, wanted: Lease, now: float) -> Lease | None:
     """Return the lease that a holder may write, None while it is another's.
 
     Args:
         held: what stands in the catalogue.
         mine: what the holder had last, None when it has none.
-        holder: identity of the process.
-        expires_time: until when it would hold.
+        wanted: whose it would be, until when, and the least epoch that it may have.
         now: time of the database.
     """
     if held is not None and mine is not None and (held.holder, held.epoch) == (mine.holder, mine.epoch):
-        return Lease(holder=holder, epoch=held.epoch, expires_time=expires_time)
+        return replace(wanted, epoch=max(held.epoch, wanted.epoch))
     if held is not None and held.expires_time > now:
         return None
-    return Lease(holder=holder, epoch=(held.epoch if held else 0) + 1, expires_time=expires_time)
+    return replace(wanted, epoch=max((held.epoch if held else 0) + 1, wanted.epoch))
 
 
 class LeaseKeeping:
@@ -39,6 +41,11 @@ class LeaseKeeping:
         self._catalogue = catalogue
         self._holder = holder
         self._life_seconds = life_seconds
+        self._least_epoch = 1
+
+    def go_past(self, epoch: int) -> None:
+        """Have a higher epoch than one that somebody else wrote under, from the next claim on."""
+        self._least_epoch = max(self._least_epoch, epoch + 1)
 
     async def claim(self, mine: Lease | None) -> Lease | None:
         """Take or renew the lease; None while another holds it.
@@ -47,7 +54,8 @@ class LeaseKeeping:
             Unavailable: the database is away.
         """
         async with self._catalogue.writing() as unit:
-            lease = next_lease(unit.lease, mine, self._holder, unit.time + self._life_seconds, unit.time)
+            wanted = Lease(holder=self._holder, epoch=self._least_epoch, expires_time=unit.time + self._life_seconds)
+            lease = next_lease(unit.lease, mine, wanted, unit.time)
             if lease is not None:
                 await unit.leases.put(lease)
             return lease

@@ -31,6 +31,10 @@ class Claims(Protocol):
         """Take or renew it; None while another holds it."""
         ...
 
+    def go_past(self, epoch: int) -> None:
+        """Have a higher epoch than that from the next claim on."""
+        ...
+
     async def give_back(self, mine: Lease) -> None:
         """Let the next one take over at once."""
         ...
@@ -48,6 +52,7 @@ class LeaseLoop:
         self._mine: Lease | None = None
         self._valid_until = 0.0
         self._taken = asyncio.Event()
+        self._asked = asyncio.Event()
 
     @property
     def epoch(self) -> int:
@@ -57,6 +62,10 @@ class LeaseLoop:
     async def taken(self) -> None:
         """Return when this process is the writer for the first time."""
         await self._taken.wait()
+
+    async def asked(self) -> None:
+        """Return when the lease was asked for, whatever the answer."""
+        await self._asked.wait()
 
     @asynccontextmanager
     async def holding(self) -> AsyncGenerator[LeaseLoop]:
@@ -71,7 +80,13 @@ class LeaseLoop:
         """Claim and renew, until cancelled."""
         while True:
             await self.look()
+            self._asked.set()
             await self._clock.sleep(self._renew_seconds)
+
+    async def go_past(self, epoch: int) -> None:
+        """Hold the lease under a higher epoch than that, if this process holds it."""
+        self._claims.go_past(epoch)
+        await self.look()
 
     async def look(self) -> None:
         """Claim or renew once; a database that is away changes nothing before the lease has run out."""

@@ -147,6 +147,14 @@ class Outbox(Protocol):
         """Add a message made from its own number, and return the number."""
         ...
 
+    async def newest(self) -> int:
+        """Return the number of the newest message; 0 when there was none."""
+        ...
+
+    async def skip_to(self, sequence: int) -> None:
+        """Number what follows after a number that is on the bus already."""
+        ...
+
     async def waiting_keys(self) -> frozenset[tuple[str, str]]:
         """Return topic and key of everything that is not published."""
         ...

@@ -18,6 +18,7 @@ from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.route_records import supersedes as route_supersedes
 from penstock.contracts.tenant_records import TenantRecord
 from penstock.contracts.topics import ASSIGNMENTS, ROUTES, TENANTS, Topic
+from services.controller.catching_up import CatchingUp
 from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing
 from services.controller.ports import Unit
 from services.controller.tenancy import tenant_record
@@ -50,10 +51,11 @@ class InForce:
 class Republishing:
     """Fills topics again."""
 
-    def __init__(self, changes: Changes, looks: TopicLooks) -> None:
-        """Keep the way to write, and the way to look."""
+    def __init__(self, changes: Changes, looks: TopicLooks, catching_up: CatchingUp) -> None:
+        """Keep the way to write, the way to look, and what goes past numbers that are not ours."""
         self._changes = changes
         self._looks = looks
+        self._catching_up = catching_up
 
     async def republish(self, intent: Intent) -> Outcome[tuple[str, ...]]:
         """Publish again what topics lack; return it as `topic/key`. Nothing is recorded when they lack nothing.
@@ -62,6 +64,8 @@ class Republishing:
             Unavailable: a topic cannot be read, this process is not the writer, or the database is away.
         """
         held = {topic.name: await self._looks.held(topic) for topic in DESIRED}
+        if not intent.dry_run:
+            await self._catching_up.catch_up(intent, held)
 
         async def work(writing: Writing) -> Made[tuple[str, ...]]:
             missing = [one async for one in _in_force(writing.unit, writing.epoch) if _is_missing(one, held[one.topic.name].get(one.key))]
@@ -106,7 +110,8 @@ def _is_older_route(value: bytes, raw: bytes) -> bool:
 
 
 _IS_OLDER: Mapping[str, Callable[[bytes, bytes], bool]] = {
-    TENANTS.name: lambda value, raw: TenantRecord.from_bytes(value).supersedes(TenantRecord.from_bytes(raw)),
+    # Its epoch is that of whoever tells it, not of whoever changed it: a new writer has nothing new to say by that.
+    TENANTS.name: lambda value, raw: TenantRecord.from_bytes(value).revision > TenantRecord.from_bytes(raw).revision,
     ROUTES.name: _is_older_route,
     ASSIGNMENTS.name: lambda value, raw: Assignment.from_bytes(value).supersedes(Assignment.from_bytes(raw)),
 }

@@ -51,6 +51,10 @@ class Ends:
         self._sequence = await self.sequence() + 1
         return self._sequence
 
+    async def skip_to(self, sequence: int) -> None:
+        """Count a number of the outbox as taken, and all below it."""
+        self._sequence = max(await self.sequence(), sequence)
+
     async def _read(self) -> AuditHead:
         row = (await self._connection.execute(_ENDS)).one()
         self._sequence = row.sequence or 0
@@ -104,6 +108,18 @@ class SqlOutbox:
         sequence = await self._ends.next_sequence()
         await self._rows.add(OutboxRow(sequence=sequence, topic=topic, key=key, value=encode(sequence), created_time=self._time))
         return sequence
+
+    async def newest(self) -> int:
+        """Return the number of the newest message; 0 when there was none."""
+        return await self._ends.sequence()
+
+    async def skip_to(self, sequence: int) -> None:
+        """Number what follows after a number that is on the bus already: a row that nobody publishes holds the place."""
+        if sequence > await self._ends.sequence():
+            await self._ends.skip_to(sequence)
+            await self._rows.add(
+                OutboxRow(sequence=sequence, topic="", key="", value=None, created_time=self._time, published_time=self._time)
+            )
 
     async def waiting_keys(self) -> frozenset[tuple[str, str]]:
         """Return topic and key of everything that is not published."""

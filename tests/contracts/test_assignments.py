@@ -35,7 +35,7 @@ def test_bytes_that_are_no_assignment_are_refused(raw: bytes):
         Assignment.from_bytes(raw)
 
 
-@pytest.mark.parametrize(("revision", "epoch", "wins"), [(4, 2, True), (3, 2, False), (2, 3, False), (9, 1, False), (4, 3, True)])
+@pytest.mark.parametrize(("revision", "epoch", "wins"), [(4, 2, True), (3, 2, False), (2, 3, True), (9, 1, False), (4, 3, True)])
 def test_only_a_newer_one_of_a_writer_in_office_is_applied(revision: int, epoch: int, wins: bool):
     assert Assignment(worker_id="worker-0", revision=revision, writer_epoch=epoch).supersedes(FULL) is wins
 

@@ -111,3 +111,4 @@ def test_breaking_the_glass_wins_at_the_same_revision_and_not_over_a_higher_one(
 def test_a_writer_that_was_replaced_is_not_heard_whatever_its_revision():
     assert not supersedes(record(9, epoch=1), record(5, epoch=2))
     assert supersedes(record(6, epoch=2), record(5, epoch=1))
+    assert supersedes(record(2, epoch=2), record(5, epoch=1))

@@ -31,7 +31,6 @@ from services.controller.platform_servicer import PlatformServicer
 from services.controller.platform_settings import PlatformSettings
 from services.controller.registering import registering
 from services.controller.registry import Registry
-from services.controller.republishing import Republishing
 from services.controller.rest_front import rest_app, serving_rest
 from services.controller.rights import Operation
 from services.controller.rollback import Rollback
@@ -127,7 +126,7 @@ def served(stand: Stand, intake: Any) -> Mapping[str, Operation]:
             traffic=TrafficServicer(Traffic(changes), Rollback(changes), routers),
             tenants=TenantsServicer(Tenancy(changes), stand.catalogue),
             ledger=LedgerServicer(stand.catalogue, routers, workers, time.monotonic),
-            platform=PlatformServicer(Applying(changes, workers), PlatformSettings(changes), Republishing(changes, NoTopics())),
+            platform=PlatformServicer(Applying(changes, workers), PlatformSettings(changes), stand.republishing(NoTopics())),
         )
     )
 

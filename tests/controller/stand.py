@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import Route
 from penstock.contracts.worker_status import WorkerStatus
+from services.controller.catching_up import CatchingUp
 from services.controller.changes import Changes, Intent, Outcome
 from services.controller.deployment_values import Deployment, DeploymentSpec, DeploymentStatus
 from services.controller.deployments import Deployments
@@ -19,6 +20,7 @@ from services.controller.lease import LeaseKeeping
 from services.controller.ledger_values import AuditQuery, AuditRecord, Lease, OutboxRow
 from services.controller.model_values import Version
 from services.controller.registry import Description, Registry
+from services.controller.republishing import Republishing, TopicLooks
 from services.controller.rollback import Rollback
 from services.controller.route_values import RouteRevision
 from services.controller.sql_catalogue import SqlCatalogue
@@ -48,6 +50,17 @@ class Stand:
     @property
     def changes(self) -> Changes:
         return Changes(self.catalogue, epoch=lambda: self.lease.epoch, committed=lambda: self.commits.append(None))
+
+    def republishing(self, looks: TopicLooks) -> Republishing:
+        return Republishing(self.changes, looks, CatchingUp(self.changes, self))
+
+    async def go_past(self, epoch: int) -> None:
+        """Hold the lease under a higher epoch, as the lease loop would."""
+        claims = LeaseKeeping(self.catalogue, holder=self.lease.holder, life_seconds=3600)
+        claims.go_past(epoch)
+        lease = await claims.claim(self.lease)
+        assert lease is not None
+        self.lease = lease
 
     @property
     def registry(self) -> Registry:

@@ -27,7 +27,7 @@ MINE = Lease(holder="me", epoch=3, expires_time=10.0)
     ],
 )
 def test_the_epoch_grows_with_every_take_over(held: Lease | None, mine: Lease | None, now: float, epoch: int | None, claim: str):
-    lease = next_lease(held, mine, "me", now + 5.0, now)
+    lease = next_lease(held, mine, Lease(holder="me", epoch=1, expires_time=now + 5.0), now)
 
     assert (lease.epoch if lease else None) == epoch
     assert lease is None or lease.expires_time == now + 5.0
@@ -61,6 +61,8 @@ class Claims:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def go_past(self, epoch: int) -> None: ...
 
     async def give_back(self, mine: Lease) -> None: ...
 
