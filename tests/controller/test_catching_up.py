@@ -90,8 +90,25 @@ async def test_it_is_done_once_and_said_in_the_audit(restored: Stand):
     assert await restored.audit() == records
 
 
-async def test_what_was_in_force_is_not_undone_by_itself(restored: Stand):
-    assert ROUTES.name not in {row.topic for row in await restored.outbox()}
+async def test_all_that_the_catalogue_holds_is_told_again_and_wins_with_the_revisions_that_it_has(stand: Stand):
+    await stand.active("fraud", "1", "2")
+    stand.fleet.known = (WorkerStatus(worker_id="w1", instance_id="w1", link_address=""),)
+    await stand.traffic.set_weights("fraud", {"1": WHOLE}, ANN)
+    await Tenancy(stand.changes, pepper=b"p").set_tenant("acme", TenantUpdate(settings={}), ANN)
+    await PlacementRounds(stand.changes, stand.fleet).round()
+    before = await stand.outbox()
+    await stand.republishing(Topics()).republish(ANN)
+    rows = await stand.outbox()
+
+    again = RouteRecord.from_bytes(of(rows, ROUTES))
+    assert supersedes(again, LOST_ROUTE)
+    assert again.route is not None
+    assert again.route == replace(await stand.route("fraud"), writer_epoch=LOST_EPOCH + 1, sequence=again.route.sequence)
+    assert TenantRecord.from_bytes(of(rows, TENANTS)).supersedes(LOST_TENANT)
+    given = Assignment.from_bytes(of(rows, ASSIGNMENTS))
+    assert given.supersedes(LOST_ASSIGNMENT)
+    assert given.replicas == Assignment.from_bytes(of(before, ASSIGNMENTS)).replicas
+    assert min(row.sequence for row in rows[len(before) :]) > 502
 
 
 async def test_a_dry_run_takes_no_number(stand: Stand):
