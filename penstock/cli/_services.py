@@ -28,7 +28,7 @@ NEEDED_BY_STACK = ("aiokafka", "pydantic_settings", "structlog", "uvloop")
 """Modules without which `penstock up` cannot run; the extra `mesh` brings them."""
 
 NEEDED_BY_EMERGENCY = ("aiokafka", "cryptography", "structlog", "pydantic_settings")
-"""Modules without which the glass cannot be broken; the extra `mesh` brings them."""
+"""Modules without which the glass cannot be broken and no version signed; the extra `mesh` brings them."""
 
 
 def services_folder() -> Path:
@@ -85,6 +85,11 @@ def check_stack_packages() -> None:
 def check_emergency_packages() -> None:
     """Raise Failure when packages that signed routes need are not installed."""
     _check("breaking the glass", NEEDED_BY_EMERGENCY, "mesh")
+
+
+def check_signing_packages() -> None:
+    """Raise Failure when packages that signatures of versions need are not installed."""
+    _check("signing", NEEDED_BY_EMERGENCY, "mesh")
 
 
 def _check(what: str, names: Sequence[str], extra: str) -> None:

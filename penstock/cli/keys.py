@@ -78,11 +78,13 @@ def create(tenant: str, pepper_env: str | None, environment: str, form: Form) ->
 )
 @form_option
 def operator(name: str, key: Path, form: Form) -> None:
-    """Make an operator's key for `penstock rollback --break-glass`, and show the line for the routers' and controllers' keys file."""
+    """Make an operator's key for `penstock rollback --break-glass` or `penstock models register --signing-key`; show its public line."""
     from penstock.cli.break_glass import run_emergency
 
     made = run_emergency("create-key", f"--name={name}", f"--key={key}")
-    place = "in the file that the setting break_glass_keys of routers and controllers names, below [keys]:"
+    place = (
+        "below [keys] in the file of the setting break_glass_keys (routers, controllers), or version_keys (controllers) to sign versions:"
+    )
     show(made, form, lambda: f"private key, for its owner only:\n  {made['private_key_file']}\n{place}\n  {made['line']}")
 
 

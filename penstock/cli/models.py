@@ -9,6 +9,7 @@ from penstock.cli.model_argument import complete_model, model_and_version, model
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.registration import alias, register
 from penstock.cli.server_options import Server, uses_patient_server, uses_server
+from penstock.cli.version_signature import digest
 
 
 @click.group(cls=SuggestingGroup)
@@ -18,6 +19,7 @@ def models() -> None:
 
 models.add_command(register)
 models.add_command(alias)
+models.add_command(digest)
 
 
 @models.command("list")

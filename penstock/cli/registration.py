@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.model_argument import model_and_version, only_model_argument
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
+from penstock.cli.version_signature import signature_of, signatures
 
 if TYPE_CHECKING:
     from penstock.client.control import Control
+    from penstock.client.uploads import LocalFile
     from penstock.client.writes import SentFile, Write
 
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--owner", default="", help="Who answers for it.")
 @click.option("--framework", default="", help="Where it comes from.")
 @click.option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="A fact about the version; may be given again and again.")
+@signatures
 @writes
 @form_option
 @uses_server
@@ -43,17 +46,22 @@ def register(
     owner: str,
     framework: str,
     pairs: tuple[str, ...],
+    signature: Path | None,
+    signing_key: Path | None,
 ) -> None:
     """Register a version: a folder of this machine, an object store's URL, or MLflow's `models:/NAME@ALIAS`.
 
     A folder holds one version's files, model.onnx among them. What was sent before is not sent again.
     """
+    from penstock.client.uploads import files_of
     from penstock.client.writes import About
 
     name, version = model_and_version(model)
-    about = About(description=description, owner=owner, framework=framework, metadata=_metadata(pairs))
+    files = [] if _is_remote(source) else files_of(Path(source))
+    signed, key_id = signature_of(signature, signing_key, name, files)
+    said = About(description=description, owner=owner, framework=framework, metadata=_metadata(pairs), signature=signed, key_id=key_id)
     with control_of(server) as control:
-        answer = control.register(name, version, source if _is_remote(source) else _sent(control, Path(source)), about, write)
+        answer = control.register(name, version, _sent(control, files) or source, said, write)
     show(_document(answer), form, lambda: _text(answer))
 
 
@@ -91,10 +99,9 @@ def _is_remote(source: str) -> bool:
     return "://" in source or source.startswith("models:/")
 
 
-def _sent(control: Control, folder: Path) -> list[SentFile]:
-    from penstock.client.uploads import files_of, send
+def _sent(control: Control, files: Sequence[LocalFile]) -> list[SentFile]:
+    from penstock.client.uploads import send
 
-    files = files_of(folder)
     for file in files:
         send(control, file, _progress(file.sent))
     return [file.sent for file in files]

@@ -80,6 +80,8 @@ class Control:
             owner=about.owner,
             framework=about.framework,
             options=write.options(),
+            signature=about.signature,
+            key_id=about.key_id,
         )
         if isinstance(files, str):
             request.source = files

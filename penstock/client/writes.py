@@ -57,6 +57,10 @@ class About:
     owner: str = ""
     framework: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    signature: bytes = b""
+    """Ed25519 over `penstock.contracts.version_signatures.signed_text`; empty when the version is not signed."""
+    key_id: str = ""
+    """Name of the key that signed; empty leaves it to be found."""
 
 
 NOTHING_SAID = About()

@@ -271,7 +271,7 @@ class VersionFile(_message.Message):
     def __init__(self, path: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class RegisterVersionRequest(_message.Message):
-    __slots__ = ("model", "version", "files", "source", "metadata", "description", "owner", "framework", "options")
+    __slots__ = ("model", "version", "files", "source", "metadata", "description", "owner", "framework", "options", "signature", "key_id")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +288,8 @@ class RegisterVersionRequest(_message.Message):
     OWNER_FIELD_NUMBER: _ClassVar[int]
     FRAMEWORK_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     files: _containers.RepeatedCompositeFieldContainer[VersionFile]
@@ -297,7 +299,9 @@ class RegisterVersionRequest(_message.Message):
     owner: str
     framework: str
     options: WriteOptions
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., files: _Optional[_Iterable[_Union[VersionFile, _Mapping]]] = ..., source: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., description: _Optional[str] = ..., owner: _Optional[str] = ..., framework: _Optional[str] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
+    signature: bytes
+    key_id: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., files: _Optional[_Iterable[_Union[VersionFile, _Mapping]]] = ..., source: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., description: _Optional[str] = ..., owner: _Optional[str] = ..., framework: _Optional[str] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ..., signature: _Optional[bytes] = ..., key_id: _Optional[str] = ...) -> None: ...
 
 class RegisterVersionResponse(_message.Message):
     __slots__ = ("version", "change")

@@ -20,7 +20,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from cryptography.exceptions import InvalidSignature
@@ -56,10 +56,9 @@ class OperatorKeys:
         if path is None:
             return cls({})
         try:
-            table: dict[str, Any] = tomllib.loads(path.read_text()).get("keys", {})
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidInput(f"break-glass keys: {error}", reason="BAD_VALUE") from None
-        return cls({name: _key(name, text) for name, text in table.items()})
+            return cls(public_keys(path))
+        except InvalidInput as error:
+            raise InvalidInput(f"break-glass keys: {error.message}", reason="BAD_VALUE") from None
 
     def is_admitted(self, raw: bytes, heard_time: float) -> bool:
         """Whether a record of the routes topic counts: a break-glass record only if it is an operator's and came in time.
@@ -98,6 +97,22 @@ class OperatorKeys:
             key.verify(record.signature, record.route_bytes)
         except InvalidSignature:
             raise TenantForbidden(f"the signature is not that of the key {record.key_id[:64]!r}", reason="BAD_SIGNATURE") from None
+
+
+def public_keys(path: Path) -> dict[str, Ed25519PublicKey]:
+    """Read a file of public keys; return them by their names.
+
+    Raises:
+        InvalidInput: it is not valid.
+        OSError: it cannot be read.
+    """
+    try:
+        table: object = tomllib.loads(path.read_text("utf-8")).get("keys", {})
+    except ValueError as error:  # no TOML, or no text
+        raise InvalidInput(str(error), reason="BAD_VALUE") from None
+    if not isinstance(table, dict):
+        raise InvalidInput("keys must be a table", reason="BAD_VALUE")
+    return {name: _key(name, text) for name, text in cast("dict[str, object]", table).items()}
 
 
 def check_time(record: RouteRecord, heard_time: float) -> None:
@@ -176,8 +191,8 @@ def _key(name: str, text: object) -> Ed25519PublicKey:
     kind, _, encoded = text.partition(":") if isinstance(text, str) else ("", "", "")
     try:
         raw = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:
         raw = b""
     if kind != "ed25519" or len(raw) != KEY_BYTES:
-        raise InvalidInput(f"break-glass keys: {name!r} must be 'ed25519:<base64 of {KEY_BYTES} bytes>'", reason="BAD_VALUE")
+        raise InvalidInput(f"{name!r} must be 'ed25519:<base64 of {KEY_BYTES} bytes>'", reason="BAD_VALUE")
     return Ed25519PublicKey.from_public_bytes(raw)

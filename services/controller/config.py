@@ -65,6 +65,10 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     limit. Calls that come through a router count for the router's address."""
     break_glass_keys: Path | None = None
     """Operators' public keys (TOML); what they published past the controller is taken into the catalogue."""
+    version_keys: Path | None = None
+    """Public keys (TOML, as the operators') of those who sign versions; without the file no signature counts."""
+    require_version_signatures: bool = False
+    """Register signed versions alone; else one without a signature is registered, and one with a wrong signature is not."""
     lease_seconds: float = Field(default=5.0, ge=1, le=300)
     """Life of the writer's lease: so long after a writer was lost the next one takes over."""
     verify_seconds: float = Field(default=30 * 86_400.0, ge=60)
@@ -85,6 +89,8 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
             raise ValueError("tls_client_authorities needs tls_certificate and tls_key")
         if (self.trust_domain or self.tls_client_revocations is not None) and self.tls_client_authorities is None:
             raise ValueError("trust_domain and tls_client_revocations are about callers' certificates: set tls_client_authorities")
+        if self.require_version_signatures and self.version_keys is None:
+            raise ValueError("require_version_signatures needs version_keys, the file of the keys whose signatures count")
         self.exposure.check("require_keys or tls_client_authorities")
         return self
 

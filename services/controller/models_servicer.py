@@ -71,6 +71,8 @@ class ModelsServicer:
             source=_source(request),
             lineage=dict(request.metadata),
             created_by=caller.name,
+            signature=request.signature,
+            key_id=request.key_id,
         )
         described = Description(description=request.description or None, owner=request.owner or None, framework=request.framework or None)
         book = CatalogueBook(self._registry, intent, described)

@@ -17,6 +17,7 @@ from services.controller.model_sandbox import ModelSandbox, SandboxLimits
 from services.controller.registration import Registration, RegistrationPorts, RegistrationRules
 from services.controller.sources import MlflowRegistry, SourceRules, Sources
 from services.controller.uploads import UploadArea, UploadLimits
+from services.controller.version_signing import SigningPolicy
 
 SWEEP_SECONDS = 5.0
 
@@ -38,7 +39,9 @@ async def registering(settings: ControllerSettings, clock: Clock) -> AsyncGenera
     Raises:
         Unavailable: a folder cannot be used.
         InvalidInput: the store's URL names none.
+        CannotStart: the file of keys that sign versions is none.
     """
+    signing = SigningPolicy.load(settings.version_keys, is_required=settings.require_version_signatures)
     async with AsyncExitStack() as stack:
         threads = await stack.enter_async_context(DiskThreads("registration", threads=4))
         uploads = UploadArea(settings.state_dir / "uploads", UploadLimits())
@@ -51,7 +54,7 @@ async def registering(settings: ControllerSettings, clock: Clock) -> AsyncGenera
             threads=threads,
             wall_clock=time.time,
         )
-        registration = Registration(ports, RegistrationRules(staging_folder=settings.state_dir / "staging"))
+        registration = Registration(ports, RegistrationRules(staging_folder=settings.state_dir / "staging", signing=signing))
         await registration.open()
         await stack.enter_async_context(running(_sweeping(uploads, threads, clock), name="uploads"))
         yield Registering(registration=registration, uploads=uploads, store=store, threads=threads)

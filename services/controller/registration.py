@@ -22,10 +22,10 @@ import structlog
 from penstock.contracts.artefacts import Manifest, ManifestFile
 from penstock.contracts.ensembles import ENSEMBLE_FILE, LARGEST_BYTES, says_ensemble
 from penstock.contracts.errors import InvalidInput, Overloaded, TenantForbidden, Unavailable
+from penstock.contracts.version_layout import VersionPlan, plan_versions, unknown_files
 from services.chassis.disk_threads import DiskThreads
 from services.controller.registration_values import ModelReport, RegisteredVersion, RegistrationRequest, Source
 from services.controller.staging import Staged, StagingLimits, staged, sweep
-from services.controller.version_layout import VersionPlan, plan_versions, unknown_files
 from services.controller.version_signing import SigningPolicy
 
 log = structlog.get_logger(__name__)
@@ -179,7 +179,7 @@ class Registration:
         name = request.version or plan.name
         folder = await self._ports.threads.run(_lay_out, plan, files)
         manifest = await self._ports.threads.run(_manifest, folder, sorted(plan.files))
-        signed_by = self._rules.signing.signer(manifest.digest, request.signature)
+        signed_by = self._rules.signing.signer(request.model, manifest.digest, request.signature, request.key_id)
         report = await self._ports.examiner.examine(request.model, name or "1", folder)
         if strangers := unknown_files(plan.files, report.known_files):
             message = f"{strangers[0][:80]!r} belongs neither to the model nor to its configuration: leave it out"

@@ -68,8 +68,10 @@ class RegistrationRequest:
     lineage: Mapping[str, str] = field(default_factory=dict[str, str])
     """Where it comes from: whatever its owner wants to say."""
     created_by: str = ""
-    signature: str = ""
-    """Of the version's digest, by its owner's key: base64 of Ed25519; empty when it is not signed."""
+    signature: bytes = b""
+    """Ed25519 over `signed_text` of the model and the version's digest; empty when it is not signed."""
+    key_id: str = ""
+    """Name of the key that signed; empty leaves it to be found."""
 
     def __post_init__(self) -> None:
         """Refuse names that are not valid and lineage beyond its limits."""

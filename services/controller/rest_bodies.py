@@ -76,6 +76,8 @@ class VersionBody(Body):
     owner: str = Field(default="", max_length=255)
     framework: str = Field(default="", max_length=255)
     metadata: dict[str, str] = Field(default_factory=dict[str, str], max_length=64)
+    signature: str = Field(default="", max_length=88, description="Ed25519 over the model's name and the version's digest, in base64.")
+    key_id: str = Field(default="", max_length=64, description="Name of the key that signed; empty leaves it to be found.")
     reason: str = Field(default="", max_length=1000)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import AsyncIterator
 
@@ -70,6 +71,8 @@ def registration_routes(calls: Calls) -> APIRouter:
             owner=body.owner,
             framework=body.framework,
             options=write_options(http, body.reason),
+            signature=_signature(body.signature),
+            key_id=body.key_id,
         )
         answer = await calls.call("RegisterVersion", http, request)
         return answered({"version": views.version(answer.version), "change": views.change(answer.change)}, status=201)
@@ -115,6 +118,13 @@ async def _pieces(http: Request, sha256: str) -> AsyncIterator[pb.UploadBlobRequ
         if chunk or size == 0:
             yield pb.UploadBlobRequest(sha256=sha256, size_bytes=size, offset_bytes=offset, chunk=chunk)
             offset += len(chunk)
+
+
+def _signature(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise InvalidInput("the signature is no base64 text", reason="BAD_VALUE", field="signature") from None
 
 
 def _place(http: Request) -> tuple[int, int]:

@@ -75,11 +75,16 @@ def version_message(version: Version) -> pb.ModelVersion:
         size_bytes=_size(version.manifest),
         inputs=_tensors(version.signature, "inputs"),
         outputs=_tensors(version.signature, "outputs"),
-        metadata=_texts(version.metadata) | _texts(version.lineage) | _standing(version),
+        metadata=_texts(version.metadata) | _said(version.lineage) | _standing(version),
         feature_hash=version.feature_schema_hash,
         created_time=version.created_time,
         created_by=version.created_by,
     )
+
+
+def _said(lineage: Mapping[str, object]) -> dict[str, str]:
+    """Return what its owner says of a version; who signed it is not the owner's to say."""
+    return {name: text for name, text in _texts(lineage).items() if name != "signed_by"}
 
 
 def _standing(version: Version) -> dict[str, str]:

@@ -28,7 +28,10 @@ def test_other_shells_are_refused(run: Run):
     ("typed", "offered"),
     [
         ("penstock mo", ["plain,models"]),
-        ("penstock models ", ["plain,register", "plain,alias", "plain,list", "plain,inspect", "plain,load", "plain,unload", "plain,stats"]),
+        (
+            "penstock models ",
+            ["plain,register", "plain,alias", "plain,digest", "plain,list", "plain,inspect", "plain,load", "plain,unload", "plain,stats"],
+        ),
         ("penstock models list --re", ["plain,--ready"]),
         ("penstock models list -o ", ["plain,table", "plain,json", "plain,yaml"]),
     ],

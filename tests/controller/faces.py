@@ -132,19 +132,19 @@ def served(stand: Stand, intake: Any) -> Mapping[str, Operation]:
 
 
 @asynccontextmanager
-async def faces(url: str, folder: Path, *, wrong_keys: int = 0) -> AsyncIterator[Faces]:
+async def faces(url: str, folder: Path, *, wrong_keys: int = 0, **settings: Any) -> AsyncIterator[Faces]:
     """Open both faces, with a key for every caller and a model for each of two tenants."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         stand = await enter(standing(url))
-        intake = await enter(registering(ControllerSettings(state_dir=folder), SystemClock()))
+        intake = await enter(registering(ControllerSettings(state_dir=folder, **settings), SystemClock()))
         callers, table = KnownCallers(stand.catalogue, wrong_keys=WrongKeys(wrong_keys)), served(stand, intake)
         target = await enter(serving_grpc("127.0.0.1:0", table, callers))
         http = await enter(serving_rest(rest_app(table, callers, "1"), "127.0.0.1", 0))
         made = Faces(stand=stand, grpc=f"127.0.0.1:{target}", http=f"http://127.0.0.1:{http}")
         tenancy = Tenancy(stand.changes)
-        for name, settings in CALLERS.items():
-            await tenancy.set_tenant(name, TenantUpdate(settings=settings), ANN)
+        for name, rights in CALLERS.items():
+            await tenancy.set_tenant(name, TenantUpdate(settings=rights), ANN)
             made.keys[name], _ = await tenancy.create_key(name, None, ANN)
         await stand.active("own-model", "v1")
         await stand.active("foreign-model", "v1")

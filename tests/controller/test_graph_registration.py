@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from penstock.contracts.errors import Conflict, InvalidInput
+from penstock.contracts.version_layout import plan_versions
 from services.controller.deployment_values import DeploymentSpec
 from services.controller.model_values import Version, VersionState
 from services.controller.registry import Description
-from services.controller.version_layout import plan_versions
 from tests.controller.registering import GOOD, kit, tar
 from tests.controller.stand import ANN, DIGEST, Stand
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from penstock.contracts.artefacts import Manifest, ManifestFile
 from penstock.contracts.errors import AlreadyExists, ArtifactCorrupt, InvalidInput, Overloaded, ServingError, TenantForbidden, Unavailable
+from penstock.contracts.version_signatures import signed_text
 from services.chassis.artefact_store import ArtefactStore
 from services.chassis.disk_threads import DiskThreads
 from services.controller.registration_values import Folder, RegistrationRequest
@@ -19,6 +21,7 @@ from tests.controller.registering import GOOD, ExaminerHere, kit, tar
 from tests.worker import models
 from tests.worker.folders import put
 
+MODEL = GOOD["model.onnx"]
 OTHER = {"model.onnx": models.row_sum()}
 
 
@@ -91,25 +94,35 @@ async def test_a_models_name_that_is_anothers_is_forbidden(tmp_path: Path):
         await here.registration.register(request, here.book, prefixes=("bank-",))
 
 
-async def test_where_signatures_are_required_only_one_by_a_known_key_over_this_digest_counts(tmp_path: Path):
+async def test_where_signatures_are_required_only_one_by_a_known_key_over_this_version_counts(tmp_path: Path):
     """IU45."""
-    known, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    policy = SigningPolicy(keys={"release": known.public_key().public_bytes_raw()}, is_required=True)
+    known, other, stranger = (Ed25519PrivateKey.generate() for _ in range(3))
+    policy = SigningPolicy(keys={"other": other.public_key(), "release": known.public_key()}, is_required=True)
+    digest = Manifest.of([ManifestFile(path="version/model.onnx", size=len(MODEL), sha256=sha256(MODEL).hexdigest())]).digest
+    good = known.sign(signed_text("churn", digest))
+    of_another_model, of_another_version = known.sign(signed_text("chum", digest)), known.sign(signed_text("churn", "ab" * 32))
+    refused = [(b"", ""), (b"", "release"), (stranger.sign(signed_text("churn", digest)), ""), (of_another_model, ""), (b"short", "")]
+    refused += [(of_another_version, "release"), (good, "other"), (good, "nobody"), (known.sign(digest.encode()), "")]
 
-    def signed(key: Ed25519PrivateKey, text: str) -> str:
-        return base64.b64encode(key.sign(text.encode())).decode()
-
-    async with kit(tmp_path / "open") as elsewhere:
-        digest = (await elsewhere.register(elsewhere.archive(tar(GOOD)))).digest
     async with kit(tmp_path, signing=policy) as here:
-        for signature in ("", signed(stranger, digest), signed(known, "ab" * 32), "not base64!", base64.b64encode(b"short").decode()):
+        for signature, key_id in refused:
             with pytest.raises(TenantForbidden) as caught:
-                await here.register(here.archive(tar(GOOD)), signature=signature)
-            assert caught.value.reason == "BAD_SIGNATURE"
+                await here.register(here.archive(tar(GOOD)), signature=signature, key_id=key_id)
+            assert (caught.value.reason, caught.value.status.http) == ("BAD_SIGNATURE", 403)
         assert await here.leftovers() == []
-        registered = await here.register(here.archive(tar(GOOD)), signature=signed(known, digest))
+        by_any = await here.register(here.archive(tar(GOOD)), signature=good)
+        by_name = await here.register(here.archive(tar(GOOD)), version="2", signature=good, key_id="release")
 
-    assert registered.signed_by == "release"
+    assert (by_any.digest, by_any.signed_by, by_name.signed_by) == (digest, "release", "release")
+
+
+async def test_where_no_signature_is_required_an_unsigned_version_is_taken_and_one_with_a_wrong_signature_is_not(tmp_path: Path):
+    async with kit(tmp_path) as here:
+        with pytest.raises(TenantForbidden):
+            await here.register(here.archive(tar(GOOD)), signature=b"x" * 64)
+        registered = await here.register(here.archive(tar(GOOD)))
+
+    assert registered.signed_by == ""
 
 
 async def test_a_store_that_is_away_registers_nothing(tmp_path: Path):
