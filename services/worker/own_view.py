@@ -21,6 +21,8 @@ _READ_ONLY_PLAIN = 0b111
 _RECURSIVELY_PRIVATE = 0x4000 | 1 << 18
 _FROM_EMPTY_PATH = 0x4
 _DETACH = 2
+_ITSELF = "/proc/self"
+"""Of processes it sees itself: ONNX Runtime asks /proc/self/fd where a file of weights lies, and takes none without an answer."""
 _COVERED = "/proc"
 """Where the new root is mounted before it is the root: a folder that every machine has and nothing here lies in."""
 
@@ -45,14 +47,14 @@ def go_apart() -> bool:
 
 
 def see_only(paths: Iterable[str]) -> None:
-    """Make a file system of these paths the root; each keeps its name and can be read alone. Call it after `go_apart`.
+    """Make a file system of these paths and of /proc/self the root; all can be read alone. Call it after `go_apart`.
 
     Raises:
         OSError: the kernel does not do it; nothing of the machine's own file system has changed.
     """
     numbers = this_machine().numbers
     call(numbers["mount"], None, b"/", None, ctypes.c_ulong(_RECURSIVELY_PRIVATE), None)
-    trees = [(path, _cloned(path)) for path in paths]
+    trees = [(path, _cloned(path)) for path in paths] + [(_ITSELF, _cloned(f"/proc/{os.getpid()}"))]
     try:
         call(numbers["mount"], b"none", _COVERED.encode(), b"tmpfs", ctypes.c_ulong(0), b"mode=0755,size=1m")
         for path, tree in trees:

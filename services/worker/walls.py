@@ -2,7 +2,7 @@
 
     limits             memory, processor time, open files, no file grows, no core is written
     own_namespaces     no network but its own, which is empty; IPC and mounts of its own
-    own_view           of all files it sees Python, its packages, the machine's libraries and the one model folder, read-only
+    own_view           it sees Python, its packages, the machine's libraries, the one model folder, /proc/self; all read-only
     own_user           a user id that nobody else has: where the service is root
     own_task_limit     processes and threads, counted for this process alone
     landlock           reads below the paths of own_view alone, whatever is mounted
@@ -27,7 +27,7 @@ from services.chassis.parentage import die_with_parent
 from services.worker.landlock import read_only_below
 from services.worker.own_view import go_apart, see_only
 from services.worker.system_call_filter import filter_examination
-from services.worker.system_calls import PR_SET_NO_NEW_PRIVS, control, drop_capabilities
+from services.worker.system_calls import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, control, drop_capabilities
 
 FIRST_USER = 2_000_000_000
 """User ids from here are in no range that systems give out; one is this plus the process id."""
@@ -156,6 +156,7 @@ def _become(user: int | None, paths: Iterable[str]) -> None:
     _check_readable(paths, user)
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
+    control(PR_SET_DUMPABLE, ctypes.c_ulong(1))  # else /proc/self stays root's; a core is not written all the same
 
 
 def _check_readable(paths: Iterable[str], user: int) -> None:
