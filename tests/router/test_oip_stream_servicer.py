@@ -27,6 +27,9 @@ class FakeContext:
     def time_remaining(self) -> float | None:
         return None
 
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:50000"
+
     async def write(self, message: bytes) -> None:
         await self.may_read.wait()
         self.got.append(pb.ModelStreamInferResponse.FromString(message))
