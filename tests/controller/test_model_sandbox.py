@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -52,8 +53,18 @@ async def test_a_good_version_is_examined_alone_and_its_report_says_which_walls_
     assert isinstance(missing, dict)
     assert {"limits", "no_new_privileges"} <= set(walls)
     assert len(walls) + len(missing) == 8
-    assert 1 << 20 < report.memory_bytes < 1 << 30
+    assert 1 << 20 < report.memory_bytes < 1 << 29
     assert children() == []
+
+
+async def test_the_memory_of_whoever_asks_is_none_of_the_versions(tmp_path: Path):
+    ballast = bytearray(1 << 30)
+    ballast[:: resource.getpagesize()] = bytes(len(ballast) // resource.getpagesize())
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report = await ModelSandbox(LIMITS).examine("churn", "1", staged(tmp_path, models.identity()))
+
+    assert resident > len(ballast)
+    assert 1 << 20 < report.memory_bytes < len(ballast) // 2
 
 
 @pytest.mark.parametrize("operator", ["ConstantOfShape", "Expand", "Tile", "Range"])
