@@ -71,11 +71,11 @@ async def heavy(world: World, caller: Caller) -> list[str]:
 
 
 async def bad_rows(world: World, caller: Caller) -> list[str]:
-    """Send bad rows among good ones."""
+    """Send bad rows among good ones, so often that some share a batch with them."""
     bad = oracle.rows_of(1, 1)
     bad[0, 2:] = oracle.BAD_ROW["dividend"], oracle.BAD_ROW["divisor"]
     async with Caller(world.served.grpc, Ledger(), connections=1) as other:
-        for _ in range(6):
+        for _ in range(40):
             guilty = [other.send("fragile", bad) for _ in range(2)]
             await asyncio.gather(
                 *[caller.ask("fragile", nonce) for nonce in range(20)], *guilty, *[caller.ask("fragile", 9) for _ in range(20)]

@@ -131,8 +131,13 @@ async def test_a_stopped_process_slows_no_scrape_and_is_marked(pair: World):
     record("scrape beside a stopped worker", seconds=seconds)
 
 
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("rounds", [SHORT_ROUNDS, pytest.param(LONG_ROUNDS, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(SHORT_ROUNDS, marks=pytest.mark.timeout(180)),  # one on the function would be the nearer one of both
+        pytest.param(LONG_ROUNDS, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
+)
 async def test_p13_everything_is_restarted_in_turn_and_nobody_sees_it(pair: World, ledger: Ledger, rounds: int):
     async with Caller(pair.served.grpc, ledger, connections=4, options=RETRYING) as caller:
         load = Load(caller, Plan(rate=60.0, models=("alpha", "slow"), rows=(1, 1, 2)))
