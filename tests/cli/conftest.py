@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a server far away, and a terminal."""
+"""What the tests of the command line share: a server and a controller far away, and a terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from penstock.cli.main import program
+from tests.cli.far_controller import FarController
 from tests.cli.far_server import FarServer
 
 Run = Callable[..., Result]
@@ -19,6 +20,13 @@ def far() -> Iterator[FarServer]:
     server = FarServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def controller() -> Iterator[FarController]:
+    far = FarController()
+    yield far
+    far.stop()
 
 
 @pytest.fixture

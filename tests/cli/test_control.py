@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,6 @@ import pytest
 from penstock.v1 import controller_pb2 as pb
 from tests.cli.conftest import Run
 from tests.cli.far_controller import FarController
-
-
-@pytest.fixture
-def controller() -> Iterator[FarController]:
-    far = FarController()
-    yield far
-    far.stop()
 
 
 @pytest.fixture

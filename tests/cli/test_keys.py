@@ -72,13 +72,9 @@ def test_a_pepper_that_is_not_there_is_no_pepper(run: Run, monkeypatch: pytest.M
     assert ended.stderr.startswith("error: the environment variable PENSTOCK_KEY_PEPPER is empty\n  next:  export")
 
 
-def test_keys_of_a_mesh_are_listed_with_the_minute_of_their_last_use(run: Run):
-    far = FarController()
-    try:
-        listed = run("keys", "list", "--tenant", "acme", "--grpc", far.target, "-o", "json")
-        shown, nothing = run("keys", "list", "--grpc", far.target), run("keys", "list", "--tenant", "other", "--grpc", far.target)
-    finally:
-        far.stop()
+def test_keys_of_a_mesh_are_listed_with_the_minute_of_their_last_use(run: Run, controller: FarController):
+    listed = run("keys", "list", "--tenant", "acme", "--grpc", controller.target, "-o", "json")
+    shown, nothing = (run("keys", "list", *more, "--grpc", controller.target) for more in ((), ("--tenant", "other")))
 
     keys = [(one["id"], one["tenant"], one["last_used"], one["revoked"]) for one in json.loads(listed.output)]
     assert keys == [("k-1", "acme", "1970-01-01T00:02:00Z", False), ("k-2", "acme", None, True)]

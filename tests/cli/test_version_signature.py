@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from tests.cli.far_controller import FarController
 from tests.controller.registering import GOOD, kit
 from tests.controller.test_graph_registration import ENSEMBLE, GRAPH
 from tests.worker.folders import put
-
-
-@pytest.fixture
-def controller() -> Iterator[FarController]:
-    far = FarController()
-    yield far
-    far.stop()
 
 
 @pytest.fixture
