@@ -10,7 +10,7 @@ before would send calls to versions that nobody holds. What only the lost part k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Protocol
 
@@ -19,11 +19,10 @@ import structlog
 from penstock.contracts.assignments import Assignment
 from penstock.contracts.errors import ServingError
 from penstock.contracts.route_records import RouteRecord
-from penstock.contracts.routes import Route
 from penstock.contracts.tenant_records import TenantRecord
 from penstock.contracts.topics import ASSIGNMENTS, ROUTES, TENANTS
 from services.controller.changes import Changes, Command, Intent, Made, Writing
-from services.controller.tenancy import tenant_record
+from services.controller.in_force import in_force
 
 log = structlog.get_logger(__name__)
 
@@ -74,37 +73,13 @@ class CatchingUp:
 
         async def work(writing: Writing) -> Made[bool]:
             await writing.unit.outbox.skip_to(seen.sequence)
-            await _tell_all(writing)
+            async for one in in_force(writing.unit, writing.epoch):
+                await writing.publish(one.topic, one.key, partial(one.under, writing.epoch))
             after = Marks(epoch=writing.epoch, sequence=await writing.unit.outbox.newest())
             return Made(value=True, before=asdict(mine), after=asdict(after))
 
         command = Command(action="catalogue.catch_up", answer=bool, subject="mesh", request=asdict(seen), is_emergency=True)
         return (await self._changes.make(intent, command, work)).value
-
-
-async def _tell_all(writing: Writing) -> None:
-    """Publish what the catalogue holds under the epoch of this change; the revisions stay, for the later epoch wins."""
-    unit, epoch = writing.unit, writing.epoch
-    for tenant in await unit.tenants.all():
-        record = tenant_record(tenant, await unit.keys.of(tenant.name), epoch)
-        await writing.publish(TENANTS, tenant.name, partial(_tenant, record))
-    for given in await unit.assignments.all_latest():
-        await writing.publish(ASSIGNMENTS, given.worker_id, partial(_assignment, replace(given.assignment, writer_epoch=epoch)))
-    for held in await unit.routes.all_latest():
-        route = replace(held.route, writer_epoch=epoch) if held.route else None
-        await writing.publish(ROUTES, held.model, partial(_route, route))
-
-
-def _tenant(record: TenantRecord, sequence: int) -> bytes:
-    return replace(record, sequence=sequence).to_bytes()
-
-
-def _assignment(assignment: Assignment, sequence: int) -> bytes:
-    return replace(assignment, sequence=sequence).to_bytes()
-
-
-def _route(route: Route | None, sequence: int) -> bytes:
-    return RouteRecord(route=replace(route, sequence=sequence) if route else None).to_bytes()
 
 
 def highest(held: Mapping[str, Mapping[str, bytes]]) -> Marks:

@@ -8,8 +8,7 @@ is in force. What still waits in the outbox is not missing: the relay is about t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from penstock.contracts.assignments import Assignment
@@ -20,8 +19,7 @@ from penstock.contracts.tenant_records import TenantRecord
 from penstock.contracts.topics import ASSIGNMENTS, ROUTES, TENANTS, Topic
 from services.controller.catching_up import CatchingUp
 from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing
-from services.controller.ports import Unit
-from services.controller.tenancy import tenant_record
+from services.controller.in_force import InForce, in_force
 
 DESIRED = (TENANTS, ROUTES, ASSIGNMENTS)
 """Topics of desired state, in the order in which they are filled again: who may call is known before there is something to call."""
@@ -37,15 +35,6 @@ class TopicLooks(Protocol):
             Unavailable: the bus is away, or has no such topic.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
-    """One record as it has to stand in its topic."""
-
-    topic: Topic
-    key: str
-    value: bytes
 
 
 class Republishing:
@@ -68,11 +57,11 @@ class Republishing:
             await self._catching_up.catch_up(intent, held)
 
         async def work(writing: Writing) -> Made[tuple[str, ...]]:
-            missing = [one async for one in _in_force(writing.unit, writing.epoch) if _is_missing(one, held[one.topic.name].get(one.key))]
+            missing = [one async for one in in_force(writing.unit, writing.epoch) if _is_missing(one, held[one.topic.name].get(one.key))]
             waiting = await writing.unit.outbox.waiting_keys() if missing else frozenset()
             told = [one for one in missing if (one.topic.name, one.key) not in waiting]
             for one in told:
-                await writing.publish(one.topic, one.key, _always(one.value))
+                await writing.publish(one.topic, one.key, one.as_it_is)
             names = tuple(f"{one.topic.name}/{one.key}" for one in told)
             return Made(value=names, before=None, after=list(names) or None)
 
@@ -80,23 +69,12 @@ class Republishing:
         return await self._changes.make(intent, command, work)
 
 
-async def _in_force(unit: Unit, epoch: int) -> AsyncIterator[InForce]:
-    """Yield everything that readers of the topics have to know."""
-    for tenant in await unit.tenants.all():
-        record = tenant_record(tenant, await unit.keys.of(tenant.name), epoch)
-        yield InForce(topic=TENANTS, key=tenant.name, value=record.to_bytes())
-    for held in await unit.routes.all_latest():
-        yield InForce(topic=ROUTES, key=held.model, value=RouteRecord(route=held.route).to_bytes())
-    for given in await unit.assignments.all_latest():
-        yield InForce(topic=ASSIGNMENTS, key=given.worker_id, value=given.assignment.to_bytes())
-
-
 def _is_missing(one: InForce, raw: bytes | None) -> bool:
     """Pure: say whether what a topic holds of a key is nothing, nonsense, or older than what is in force."""
     if raw is None:
         return True
     try:
-        return _IS_OLDER[one.topic.name](one.value, raw)
+        return _IS_OLDER[one.topic.name](one.record.to_bytes(), raw)
     except (ServingError, ValueError):
         return True
 
@@ -115,7 +93,3 @@ _IS_OLDER: Mapping[str, Callable[[bytes, bytes], bool]] = {
     ROUTES.name: _is_older_route,
     ASSIGNMENTS.name: lambda value, raw: Assignment.from_bytes(value).supersedes(Assignment.from_bytes(raw)),
 }
-
-
-def _always(value: bytes) -> Callable[[int], bytes]:
-    return lambda _: value
