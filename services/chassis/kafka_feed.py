@@ -38,6 +38,8 @@ SILENT_SECONDS = 3.0
 """Time without any answer of the broker after which its reader is thrown away."""
 PATIENCE_SECONDS = 2.0
 """How long a start waits for the bus when there is a snapshot."""
+REFRESH_SECONDS = 0.005
+"""How often who waits for the newest records looks."""
 SLICE_RECORDS = 100
 """Records told in a row before other work of the loop gets its turn."""
 
@@ -94,6 +96,7 @@ class KafkaFeed(Generic[V]):
         self._book = RecordBook(decode, supersedes)
         self._disk = Snapshot[dict[str, bytes]](source.snapshot, packed, unpacked) if source.snapshot is not None else None
         self._caught_up = asyncio.Event()
+        self._reader: AIOKafkaConsumer | None = None
         self._on_change: OnChange[V] | None = None
         self._is_dirty = False
         self._has_snapshot = False
@@ -113,6 +116,23 @@ class KafkaFeed(Generic[V]):
             if self._has_snapshot and not self._caught_up.is_set():
                 log.warning("feed_started_from_snapshot", topic=self._source.topic.name, keys=len(self._book.values))
                 return
+
+    async def refreshed(self) -> None:
+        """Return when everything has been told that was on the topic at the call; while the bus is away, that is never.
+
+        For who must know what is in force now, as after a standstill; whoever follows is told by `follow`.
+        """
+        asked: AIOKafkaConsumer | None = None
+        ends: Mapping[TopicPartition, int] = {}
+        while True:
+            with suppress(KafkaError):
+                reader = self._reader
+                if reader is not None and reader is not asked:
+                    ends, asked = await reader.end_offsets(list(reader.assignment())), reader
+                # A position moves in the very turn in which the records before it are told.
+                if asked is not None and asked is self._reader and all([await asked.position(one) >= end for one, end in ends.items()]):
+                    return
+            await asyncio.sleep(REFRESH_SECONDS)
 
     async def follow(self, on_change: OnChange[V]) -> None:
         """Tell every value, then every change, until cancelled."""
@@ -155,6 +175,7 @@ class KafkaFeed(Generic[V]):
             try:
                 async with self._reading() as consumer:
                     await self._catch_up(consumer)
+                    self._reader = consumer
                     await self._keep_up(consumer)
             except (KafkaError, OSError, TimeoutError) as error:
                 failures = 0 if self.counters.connections > connections else failures + 1
@@ -170,6 +191,7 @@ class KafkaFeed(Generic[V]):
                 await consumer.start()
             yield consumer
         finally:
+            self._reader = None
             await dismiss(consumer)
 
     async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:

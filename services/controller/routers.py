@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ ASKED_LIMIT = 1_000
 """Most versions of which it is remembered that they were asked for; anybody may ask for any name."""
 SILENT_SECONDS = 3.0
 """A router says something every second; one that was silent so long is not waited for."""
+UNHEARD_SECONDS = 300.0
+"""A router that fell silent and did not say that it leaves is still named so long: cut off from the bus, it may answer by what it knew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +37,10 @@ class RouterConfirmation:
 class Routers:
     """Follows what routers report."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        """Keep the monotonic clock."""
+    def __init__(self, now: Callable[[], float], wall_seconds: Callable[[], float] = time.time) -> None:
+        """Keep the monotonic clock, and the one that routers date their words by."""
         self._now = now
+        self._wall_seconds = wall_seconds
         self._heard: dict[str, Heard] = {}
         self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._news = asyncio.Event()
@@ -83,8 +87,19 @@ class Routers:
         """Return the statuses of routers that were heard lately and take calls."""
         return tuple(one.status for one in self._heard.values() if self._now() - one.at <= SILENT_SECONDS and not one.status.draining)
 
+    def unheard(self) -> tuple[str, ...]:
+        """Return the names of routers that fell silent not long ago without saying that they leave."""
+        now, wall = self._now(), self._wall_seconds()
+        return tuple(
+            one.status.router_id
+            for one in self._heard.values()
+            if now - one.at > SILENT_SECONDS and wall - one.status.observed_time <= UNHEARD_SECONDS and not one.status.draining
+        )
+
     async def confirmations(self, sequence: int, change_id: str, since: float, wait_seconds: float) -> tuple[RouterConfirmation, ...]:
-        """Return when each live router had applied a change, after all have said so or the wait is over.
+        """Return when each router had applied a change, after all that are live have said so or the wait is over.
+
+        Who fell silent is not waited for, and named as who has not said so.
 
         Args:
             sequence: the change's number in the outbox.
@@ -105,7 +120,8 @@ class Routers:
                     await self._news.wait()
             except TimeoutError:
                 continue
-        silent = [RouterConfirmation(router_id=router_id, seconds=None) for router_id in waiting]
+        unheard = [router_id for router_id in self.unheard() if router_id not in done and router_id not in waiting]
+        silent = [RouterConfirmation(router_id=router_id, seconds=None) for router_id in (*waiting, *unheard)]
         return tuple(
             sorted(
                 [*(RouterConfirmation(router_id=router_id, seconds=seconds) for router_id, seconds in done.items()), *silent],

@@ -127,7 +127,7 @@ async def router(start: Start[RouterSettings]) -> AsyncGenerator[Hooks]:
         http = await enter(_listening(open_http(_http_options(settings), control), settings.http_port))
         fronts = (*grpc.fronts, *http.fronts)
         await enter(core.graphs.open())
-        stack.enter_context(pumping((*fronts, core.graphs.calls), core.inference, core.dispatch))
+        stack.enter_context(pumping((*fronts, core.graphs.calls), core.inference, core.dispatch, bus.standstill if bus else None))
         stack.push_async_callback(_drain, control.directory, fronts, clock, settings.drain_seconds)
         if bus is not None:
             stack.callback(bus.reports.begin_drain)

@@ -16,6 +16,7 @@ from penstock.contracts.router_status import RouterStatus
 from penstock.contracts.tenant_records import TenantRecord
 from penstock.contracts.topics import ROUTERS, ROUTES, TENANTS, Topic
 from services.chassis.bus_refusal import check_bus
+from services.chassis.clock import SystemClock
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.kafka_sending import KafkaPublisher, KafkaSender
 from services.chassis.operator_keys import OperatorKeys
@@ -25,6 +26,7 @@ from services.router.config import RouterSettings
 from services.router.observation_loop import ObservationLoop
 from services.router.observing import Observing
 from services.router.routes_in_force import RoutesInForce
+from services.router.standstill import Standstill
 from services.router.status_reports import StatusReports
 from services.router.tenants import Tenants
 from services.router.tenants_in_force import TenantsInForce
@@ -40,6 +42,7 @@ class BusSide:
     tenant_feed: KafkaFeed[TenantRecord]
     sender: KafkaSender
     reports: StatusReports
+    standstill: Standstill
 
 
 def routes_in_force(settings: RouterSettings, instance_id: str) -> RoutesInForce:
@@ -94,4 +97,14 @@ async def on_the_bus(settings: RouterSettings, routes: RoutesInForce, tenants: T
         publisher = KafkaPublisher(sender, ROUTERS, RouterStatus.to_bytes)
         reports = StatusReports(routes, publisher, settings.router_id, tenants.used_keys)
         await enter(running(reports.run(), name="status-reports"))
-        yield BusSide(routes=routes, feed=feed, tenants=in_force, tenant_feed=tenant_feed, sender=sender, reports=reports)
+        standstill = Standstill((feed, tenant_feed), SystemClock())
+        await enter(running(standstill.run(), name="standstill"))
+        yield BusSide(
+            routes=routes,
+            feed=feed,
+            tenants=in_force,
+            tenant_feed=tenant_feed,
+            sender=sender,
+            reports=reports,
+            standstill=standstill,
+        )

@@ -9,7 +9,7 @@ from penstock.contracts.topics import WORKERS
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis.clock import Clock
 from services.chassis.feeds import Feed, FolderFeed
-from services.chassis.metrics import Collected
+from services.chassis.metrics import Asked, Collected
 from services.router.choosing import Choosing
 from services.router.config import RouterSettings
 from services.router.fallback import FallbackChain
@@ -58,4 +58,5 @@ def metrics_of_bus(bus: BusSide, choosing: Choosing, observing: Observing, fallb
     from services.router.bus_metrics import bus_metrics  # noqa: PLC0415
 
     routes = bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, choosing, fallback)
-    return (*routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters), *observation_metrics(observing))
+    stood = Asked("penstock_router_standstills", "Times this router stood still.", lambda: bus.standstill.count, is_counter=True)
+    return (stood, *routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters), *observation_metrics(observing))

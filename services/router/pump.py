@@ -13,6 +13,7 @@ from services.mesh.dispatch import Dispatch
 from services.mesh.dispatch_counters import DispatchCounters
 from services.router.front import Front
 from services.router.inference import Inference
+from services.router.standstill import Standstill
 
 WAVE_LIMIT = 256
 """Most calls of one wave; 64 to 1024 made no measurable difference on the sketch."""
@@ -27,9 +28,9 @@ log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def pumping(fronts: Sequence[Front], inference: Inference, dispatch: Dispatch) -> Generator[None]:
-    """Take waves while the block lasts."""
-    pumps = [Pump(front, inference, dispatch.counters) for front in fronts]
+def pumping(fronts: Sequence[Front], inference: Inference, dispatch: Dispatch, standstill: Standstill | None = None) -> Generator[None]:
+    """Take waves while the block lasts; where there is a `standstill`, none by what was known before one."""
+    pumps = [Pump(front, inference, dispatch.counters, standstill) for front in fronts]
     for pump in pumps:
         pump.start()
     try:
@@ -42,11 +43,12 @@ def pumping(fronts: Sequence[Front], inference: Inference, dispatch: Dispatch) -
 class Pump:
     """Carries the waves of one front."""
 
-    def __init__(self, front: Front, inference: Inference, counters: DispatchCounters) -> None:
+    def __init__(self, front: Front, inference: Inference, counters: DispatchCounters, standstill: Standstill | None = None) -> None:
         """Store the arguments; `start` begins."""
         self._front = front
         self._inference = inference
         self._counters = counters
+        self._standstill = standstill
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
 
@@ -59,9 +61,15 @@ class Pump:
         """Take no more."""
         if self._pause is not None:
             self._pause.cancel()
+        if self._standstill is not None:
+            self._standstill.forget(self.start)
         self._loop.remove_reader(self._front.fileno())
 
     def _take(self) -> None:
+        if self._standstill is not None and self._standstill.is_behind():
+            self._loop.remove_reader(self._front.fileno())
+            self._standstill.then(self.start)
+            return
         shed = self._counters.shed_requests
         wave = self._front.recv_wave(WAVE_LIMIT)
         try:

@@ -103,6 +103,25 @@ async def test_what_is_offered_past_the_bus_is_told_and_survives(world: KafkaWor
         assert again.told == [("a", "7")]
 
 
+async def test_who_asks_to_be_up_to_date_has_been_told_what_was_there(world: KafkaWorld):
+    async with Follower(world.feed(grows)).following() as follower:
+        for value in range(1, 6):
+            await world.publish("a", f"{value}")
+            await follower.feed.refreshed()
+            assert follower.told[-1] == ("a", f"{value}")
+
+
+async def test_while_the_bus_is_away_nobody_is_up_to_date(world: KafkaWorld):
+    await world.publish("a", "1")
+    async with Follower(world.feed()).following():
+        pass
+    away(world)
+
+    async with Follower(world.feed()).following() as follower:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(follower.feed.refreshed(), 0.3)
+
+
 @pytest.mark.timeout(120)
 async def test_a_broker_that_dies_and_comes_back_is_followed_again(tmp_path: Path, free_ports):
     broker = Broker(tmp_path / "broker", free_ports(2))

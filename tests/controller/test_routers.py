@@ -7,7 +7,10 @@ import asyncio
 import pytest
 
 from penstock.contracts.router_status import AppliedRoute, RouterStatus
-from services.controller.routers import SILENT_SECONDS, Routers
+from services.controller.routers import SILENT_SECONDS, UNHEARD_SECONDS, Routers
+
+WALL = 1_000_000.0
+"""A time of day; where a status says none, it is long ago."""
 
 
 class Time:
@@ -25,7 +28,7 @@ def time() -> Time:
 
 @pytest.fixture
 def routers(time: Time) -> Routers:
-    return Routers(time)
+    return Routers(time, lambda: WALL + time.now)
 
 
 def status(router_id: str, sequence: int, **more: object) -> RouterStatus:
@@ -61,6 +64,30 @@ async def test_silent_leaving_and_gone_routers_are_not_waited_for(routers: Route
     routers.follow("gone", None)
 
     assert (await routers.confirmations(5, "c", time.now, wait_seconds=50), routers.live()) == ((), ())
+
+
+async def test_who_fell_silent_is_named_without_being_waited_for(routers: Routers, time: Time):
+    routers.follow("silent", status("silent", 5, observed_time=WALL + time.now))
+    time.now += SILENT_SECONDS + 1
+    routers.follow("heard", status("heard", 5, observed_time=WALL + time.now))
+
+    told = await routers.confirmations(5, "c", time.now, wait_seconds=50)
+
+    assert [(one.router_id, one.seconds) for one in told] == [("heard", 0.0), ("silent", None)]
+
+
+async def test_who_was_silent_for_long_is_taken_for_gone(routers: Routers, time: Time):
+    routers.follow("gone", status("gone", 1, observed_time=WALL + time.now))
+    time.now += UNHEARD_SECONDS + 1
+
+    assert await routers.confirmations(5, "c", time.now, wait_seconds=50) == ()
+
+
+async def test_what_the_topic_kept_of_a_router_that_is_long_gone_names_nobody(routers: Routers, time: Time):
+    routers.follow("gone", status("gone", 1, observed_time=WALL + time.now - UNHEARD_SECONDS - 1))
+    time.now += SILENT_SECONDS + 1
+
+    assert await routers.confirmations(5, "c", time.now, wait_seconds=50) == ()
 
 
 async def test_a_router_that_goes_while_it_is_waited_for_holds_nobody_up(routers: Routers):

@@ -12,6 +12,8 @@ from penstock.contracts.errors import ServingError
 from services.mesh.dispatch_counters import DispatchCounters
 from services.router.front import NO_DEADLINE, Wave
 from services.router.pump import WAVE_LIMIT, Pump
+from services.router.standstill import Standstill
+from tests.chassis.manual_clock import ManualClock
 
 
 class EventFront:
@@ -144,3 +146,26 @@ async def test_a_pump_that_is_stopped_while_it_pauses_takes_no_more(front: Event
     await asyncio.sleep(0.05)
 
     assert decider.waves == [[0]]
+
+
+async def test_what_waits_since_a_standstill_is_taken_when_the_router_is_up_to_date(front: EventFront, decider: Decider):
+    clock, is_current = ManualClock(), asyncio.Event()
+
+    class Topic:
+        async def refreshed(self) -> None:
+            await is_current.wait()
+
+    pump = Pump(front, decider, decider.counters, Standstill((Topic(),), clock))  # type: ignore[arg-type]
+    pump.start()
+    clock.advance(60)
+    front.call(0)
+    await turns(20)
+    assert decider.waves == []
+
+    is_current.set()
+    await until(decider, 1)
+    front.call(1)
+    await until(decider, 2)
+    pump.stop()
+
+    assert decider.waves == [[0], [1]]
