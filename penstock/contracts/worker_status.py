@@ -53,6 +53,7 @@ class ReplicaStatus:
     priority_levels: int = 0
     files_digest: str = ""
     given_up: bool = False
+    unhealthy: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -82,6 +83,7 @@ class ReplicaStatus:
             priority_levels=self.priority_levels,
             files_digest=self.files_digest,
             given_up=self.given_up,
+            unhealthy=self.unhealthy,
         )
 
     @classmethod
@@ -114,6 +116,7 @@ class ReplicaStatus:
             priority_levels=proto.priority_levels,
             files_digest=proto.files_digest,
             given_up=proto.given_up,
+            unhealthy=proto.unhealthy,
         )
 
 

@@ -51,7 +51,7 @@ class CostPoint(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Replica(_message.Message):
-    __slots__ = ("replica_id", "model", "version", "digest", "state", "reason", "inputs", "outputs", "max_batch_size", "model_config", "memory_bytes", "costs", "provider", "changed_time", "response_cache", "response_cache_ttl_seconds", "reject_non_finite", "priority_levels", "files_digest", "given_up")
+    __slots__ = ("replica_id", "model", "version", "digest", "state", "reason", "inputs", "outputs", "max_batch_size", "model_config", "memory_bytes", "costs", "provider", "changed_time", "response_cache", "response_cache_ttl_seconds", "reject_non_finite", "priority_levels", "files_digest", "given_up", "unhealthy")
     REPLICA_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class Replica(_message.Message):
     PRIORITY_LEVELS_FIELD_NUMBER: _ClassVar[int]
     FILES_DIGEST_FIELD_NUMBER: _ClassVar[int]
     GIVEN_UP_FIELD_NUMBER: _ClassVar[int]
+    UNHEALTHY_FIELD_NUMBER: _ClassVar[int]
     replica_id: int
     model: str
     version: str
@@ -92,7 +93,8 @@ class Replica(_message.Message):
     priority_levels: int
     files_digest: str
     given_up: bool
-    def __init__(self, replica_id: _Optional[int] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., reason: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., max_batch_size: _Optional[int] = ..., model_config: _Optional[bytes] = ..., memory_bytes: _Optional[int] = ..., costs: _Optional[_Iterable[_Union[CostPoint, _Mapping]]] = ..., provider: _Optional[str] = ..., changed_time: _Optional[float] = ..., response_cache: _Optional[bool] = ..., response_cache_ttl_seconds: _Optional[float] = ..., reject_non_finite: _Optional[bool] = ..., priority_levels: _Optional[int] = ..., files_digest: _Optional[str] = ..., given_up: _Optional[bool] = ...) -> None: ...
+    unhealthy: bool
+    def __init__(self, replica_id: _Optional[int] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[ReplicaState, str]] = ..., reason: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., max_batch_size: _Optional[int] = ..., model_config: _Optional[bytes] = ..., memory_bytes: _Optional[int] = ..., costs: _Optional[_Iterable[_Union[CostPoint, _Mapping]]] = ..., provider: _Optional[str] = ..., changed_time: _Optional[float] = ..., response_cache: _Optional[bool] = ..., response_cache_ttl_seconds: _Optional[float] = ..., reject_non_finite: _Optional[bool] = ..., priority_levels: _Optional[int] = ..., files_digest: _Optional[str] = ..., given_up: _Optional[bool] = ..., unhealthy: _Optional[bool] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
     __slots__ = ("worker_id", "instance_id", "link_address", "control_address", "process_id", "revision", "draining", "replicas", "settled", "memory_budget_bytes", "applied_overrides", "assignment_revision", "gpu_type", "labels", "observed_time")

@@ -40,6 +40,8 @@ class Deployment:
     """Of requests that name none."""
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     shares: tuple[Backend, ...] = ()
+    is_unhealthy: bool = False
+    """Whether all of its replicas break their signature, so that another version is the better choice."""
     graph: Graph | None = None
     """Present for versions that are made of versions: no worker executes them."""
 
@@ -52,15 +54,26 @@ class Deployment:
             and self.response_cache == other.response_cache
         )
 
+    def is_equal(self, other: Deployment) -> bool:
+        """Whether nothing differs."""
+        return self.is_same(other) and self.replicas == other.replicas and self.is_unhealthy == other.is_unhealthy
+
+
+def soundest(versions: Sequence[str], ready: Mapping[str, Deployment]) -> Sequence[str]:
+    """Pure: return the versions that are not unhealthy, or all where none is better than the others."""
+    return [version for version in versions if not ready[version].is_unhealthy] or versions
+
 
 def deployment_of(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | None:
     """Pure: build the deployment of one version from its ready replicas, by instance; None without any.
 
     Where digests differ, the newest files win and older replicas get nothing new. Where the files are the same and only their
     configuration is rolled through the fleet, all of them serve: the first one that has changed would else get the work of all.
+    Unhealthy replicas serve where there are no others: what they all share is no reason to answer nothing.
     """
     if not ready:
         return None
+    ready, is_unhealthy = [one for one in ready if not one[1].unhealthy] or ready, all(replica.unhealthy for _, replica in ready)
     newest = max((replica for _, replica in ready), key=lambda replica: replica.changed_time)
     return Deployment(
         model=newest.model,
@@ -81,6 +94,7 @@ def deployment_of(ready: Sequence[tuple[str, ReplicaStatus]]) -> Deployment | No
         aliases=declared_aliases(newest.model_config),
         shares=declared_backends(newest.model_config),
         graph=declared_graph(newest.model_config),
+        is_unhealthy=is_unhealthy,
     )
 
 

@@ -21,7 +21,7 @@ from penstock.contracts.names import check_model_name, version_order
 from penstock.contracts.routes import Route, single
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 from services.mesh.asked_versions import AskedVersions
-from services.mesh.deployment import Deployment, deployment_of
+from services.mesh.deployment import Deployment, deployment_of, soundest
 from services.mesh.plan import LATEST, Plan, no_route
 from services.mesh.refusals import not_known_yet
 
@@ -239,9 +239,7 @@ class RouteTable:
                 )
                 if built is not None:
                     old = self._deployments.get(model, {}).get(version)
-                    fresh.setdefault(model, {})[version] = (
-                        old if old is not None and old.is_same(built) and old.replicas == built.replicas else built
-                    )
+                    fresh.setdefault(model, {})[version] = old if old is not None and old.is_equal(built) else built
         if self._asked is not None:
             _note_moves(self._asked, self._deployments, fresh)
         self._deployments = fresh
@@ -254,7 +252,7 @@ class RouteTable:
         if shares and all(backend.version in ready for backend in shares if backend.weight_basis_points):
             return Route(model=model, backends=shares, revision=self.revision)
         reachable = [version for version in newest_first if any(one.instance_id not in self._lost for one in ready[version].replicas)]
-        return single(model, self._newest(model, reachable or newest_first), revision=self.revision)
+        return single(model, self._newest(model, soundest(reachable or newest_first, ready)), revision=self.revision)
 
     def _newest(self, model: str, newest_first: Sequence[str]) -> str:
         for version in newest_first:

@@ -111,6 +111,11 @@ class Batcher:
         return self._reporter.statistics
 
     @property
+    def is_healthy(self) -> bool:
+        """Whether the version has kept its own signature of late."""
+        return self._reporter.soundness.is_healthy(self._clock())
+
+    @property
     def waiting_requests(self) -> int:
         """Requests in the queue."""
         return self._queue.requests

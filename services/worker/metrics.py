@@ -149,7 +149,14 @@ class WorkerMetrics:
         for replica in self._replicas:
             if replica.life.state is not ReplicaState.UNLOADED:
                 family.of(replica.model, replica.version, replica.life.state.name.lower()).value += 1
-        return family.collect()
+        unhealthy = GaugeFamily(
+            "penstock_replica_unhealthy", "Replicas whose outputs broke their signature several times in a row.", BY_VERSION
+        )
+        for replica in self._replicas:
+            if replica.batcher is not None:
+                unhealthy.of(replica.model, replica.version).value += not replica.batcher.is_healthy
+        yield from family.collect()
+        yield from unhealthy.collect()
 
     def _memory(self) -> Iterable[Metric]:
         models = GaugeFamily("penstock_model_memory_bytes", "Growth of resident memory at load.", BY_VERSION)

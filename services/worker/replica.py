@@ -13,6 +13,7 @@ from services.worker.batcher import Batcher
 from services.worker.instance import InstanceHooks
 from services.worker.reconciliation import Held, Offer
 from services.worker.replica_state import ReplicaEvent, ReplicaLife
+from services.worker.soundness import REASON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class Replica:
 
     def to_status(self) -> ReplicaStatus:
         """Return what routers are told."""
+        is_unhealthy = self.batcher is not None and not self.batcher.is_healthy
         status = ReplicaStatus(
             replica_id=self.replica_id,
             model=self.model,
@@ -99,10 +101,11 @@ class Replica:
             state=self.life.state,
             # Before its files have been read, the digest that they will have says which assignment this is.
             digest=self.digest or self.offer.expected_digest,
-            reason=self.life.reason,
+            reason=REASON if is_unhealthy else self.life.reason,
             changed_time=self.life.changed_time,
             files_digest=self.offer.artefact.manifest_digest,
             given_up=self.given_up,
+            unhealthy=is_unhealthy,
         )
         return status if self.loaded is None else _with_loaded(status, self.loaded)
 
@@ -118,6 +121,7 @@ def _with_loaded(status: ReplicaStatus, loaded: Loaded) -> ReplicaStatus:
         reason=status.reason,
         changed_time=status.changed_time,
         files_digest=status.files_digest,
+        unhealthy=status.unhealthy,
         signature=loaded.completed.signature,
         model_config=loaded.model_config,
         memory_bytes=loaded.memory_bytes,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from penstock.contracts.errors import DeadlineExceeded, ReplicaOverloaded, ServingError, WorkerLost
+import structlog
+
+from penstock.contracts.errors import DeadlineExceeded, OutputContract, ReplicaOverloaded, ServingError, WorkerLost
 from services.worker.cost_model import CostModel
 from services.worker.execution import Outcome
 from services.worker.running import RunningBatch
+from services.worker.soundness import REASON, Soundness
 from services.worker.statistics import DeploymentStatistics, Durations
 from services.worker.tracing import ExecutionTracer, TracedExecution, traced_requests
 from services.worker.waiting_ends import Drop, DropCause
 from services.worker.work import Timing, Work
+
+log = structlog.get_logger(__name__)
 
 
 class Reporter:
@@ -19,6 +24,7 @@ class Reporter:
 
     def __init__(self, model: str, version: str, costs: CostModel, tracer: ExecutionTracer | None, wall_clock: Callable[[], float]) -> None:
         self.statistics = DeploymentStatistics()
+        self.soundness = Soundness()
         self._model = model
         self._version = version
         self._costs = costs
@@ -48,6 +54,8 @@ class Reporter:
             statistics.answered(len(part.positions), part.rows, int(waited * 1e9), durations)
         for part, error in outcome.failed:
             self.failed(part.work, part.positions, error, now)
+        if outcome.failed or self.soundness.is_in_doubt:
+            self._judge(outcome, now)
         if outcome.stopped:
             statistics.wasted_nanoseconds += int((now - started_at) * 1e9)
         for part in outcome.stopped:
@@ -70,6 +78,14 @@ class Reporter:
         return Durations(
             sum(one.input for _, one in executions), sum(one.infer for _, one in executions), sum(one.output for _, one in executions)
         )
+
+    def _judge(self, outcome: Outcome, now: float) -> None:
+        """Note whether the version kept its signature; values that are not finite break none."""
+        if any(isinstance(error, OutputContract) and error.reason == OutputContract.reason for _, error in outcome.failed):
+            if self.soundness.breach(now):
+                log.error("version_unhealthy", model=self._model, version=self._version, reason=REASON)
+        elif outcome.answered:
+            self.soundness.keep()
 
     def _drop_error(self, drop: Drop, now: float) -> ServingError:
         waited = round((now - drop.work.arrived_at) * 1e3, 1)

@@ -47,6 +47,7 @@ STATUS = WorkerStatus(
             response_cache_ttl_seconds=3.0,
             reject_non_finite=True,
             priority_levels=4,
+            unhealthy=True,
         ),
     ),
 )

@@ -105,15 +105,31 @@ async def test_m1_an_answer_that_is_no_number_is_counted_where_the_model_asks_fo
     assert await asyncio.to_thread(running.metric, series) - before == 1
 
 
-async def test_m2_a_model_that_breaks_its_signature_fails_its_batch_and_serves_the_next(running: World, ledger: Ledger):
+def told(running: World, since: int) -> set[tuple[str, str, int]]:
+    """Return which version was called unhealthy by which process."""
+    return {(line["model"], line["version"], line["process_id"]) for line in running.served.events("version_unhealthy")[since:]}
+
+
+async def test_m2_a_model_that_breaks_its_signature_fails_its_batch_is_marked_for_it_and_heals_by_answers(running: World, ledger: Ledger):
+    marked = len(running.served.events("version_unhealthy"))
     async with Caller(running.target, ledger) as caller, Caller(running.target, Ledger()) as other:
-        guilty = [await other.send("shape", third(7, oracle.DROPPED)) for _ in range(4)]
-        after = [await caller.ask("shape", nonce) for nonce in range(8)]
+        guilty = [await other.send("shape", third(7, oracle.DROPPED)) for _ in range(2)]
+        assert running.unhealthy("shape") == 0
+        while running.unhealthy("shape") != len(running.workers):
+            guilty.append(await other.send("shape", third(7, oracle.DROPPED)))
+        await asyncio.to_thread(running.served.until, lambda: len(told(running, marked)) == len(running.workers))
+        # Nobody is left who could stand in, so it is asked all the same; neighbours never notice.
         neighbours = [await caller.ask("alpha", nonce) for nonce in range(8)]
+        after = [await caller.ask("shape", 0)]
+        while running.unhealthy("shape"):
+            after.append(await caller.ask("shape", len(after)))
 
     held_true(running, ledger)
     assert {(one.code, one.reason) for one in guilty} == {("INTERNAL", "OUTPUT_CONTRACT")}
+    assert len(guilty) >= 3 * len(running.workers)
+    assert {(model, version) for model, version, _ in told(running, marked)} == {("shape", "1")}
     assert {one.kind for one in (*after, *neighbours)} == {Kind.OK}
+    record("M2", breaches=len(guilty), answers_until_healthy=len(after))
 
 
 async def test_p7_a_request_that_kills_workers_kills_two_and_is_named_and_its_company_is_answered(running: World, ledger: Ledger):

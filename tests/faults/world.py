@@ -76,6 +76,11 @@ class World:
             retried=found.get("penstock_requests_retried_total", 0.0),
         )
 
+    def unhealthy(self, model: str) -> int:
+        """Return how many workers say that a model breaks its signature."""
+        statuses = filter(None, map(self._status, self.links))
+        return sum(one.unhealthy for status in statuses for one in status.replicas if one.model == model)
+
     def is_settled(self, models: Mapping[str, str] | None = None) -> bool:
         """Whether every worker is reachable and holds every expected model ready, version `models[name]` where that is given."""
         try:

@@ -53,6 +53,30 @@ def test_while_a_newer_version_loads_anywhere_the_previous_one_keeps_the_traffic
     assert len(table.resolve("echo").replicas) == 2
 
 
+def test_an_unhealthy_replica_takes_nothing_while_there_is_another_and_all_of_them_do_when_there_is_not():
+    sound, broken = replica(replica_id=1), dataclasses.replace(replica(replica_id=2), unhealthy=True)
+    table = table_of(status("a", sound), status("b", broken))
+
+    assert [one.instance_id for one in table.resolve("echo").replicas] == ["a"]
+    table.apply("a", status("a", dataclasses.replace(sound, unhealthy=True), revision=2))
+    assert [one.instance_id for one in table.resolve("echo").replicas] == ["a", "b"]
+    table.apply("b", status("b", dataclasses.replace(broken, unhealthy=False), revision=2))
+    assert [one.instance_id for one in table.resolve("echo").replicas] == ["b"]
+
+
+def test_a_version_that_is_unhealthy_everywhere_leaves_the_traffic_to_an_older_one_and_is_served_by_name():
+    old, new = replica(version="1", replica_id=1), replica(version="2", replica_id=2)
+    table = table_of(status("a", old, dataclasses.replace(new, unhealthy=True)), status("b", old, new))
+
+    assert table.resolve("echo").version == "2"
+    table.apply("b", status("b", old, dataclasses.replace(new, unhealthy=True), revision=2))
+    assert table.resolve("echo").version == "1"
+    assert table.resolve("echo", "2").version == "2"
+    table.apply("b", status("b", dataclasses.replace(old, unhealthy=True), dataclasses.replace(new, unhealthy=True), revision=3))
+    table.apply("a", None)
+    assert table.resolve("echo").version == "2"
+
+
 def test_a_lost_worker_neither_holds_a_version_back_nor_serves_the_previous_one():
     old, new = replica(version="1", replica_id=1), replica(version="2", replica_id=2)
     loading = dataclasses.replace(new, state=ReplicaState.LOADING)
