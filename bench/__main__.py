@@ -23,6 +23,7 @@ from bench.figures import Figures
 from bench.hop import added_latency
 from bench.lifecycle import lifecycle
 from bench.model import build_repository, rows, session
+from bench.neighbours import neighbours
 from bench.open_race import open_race
 from bench.overload import overload
 from bench.race import grpc_race, http_race
@@ -38,6 +39,7 @@ PARTS: Mapping[str, Callable[[Arena], None]] = {
     "limit": shares,
     "router": added_latency,
     "overload": overload,
+    "neighbours": neighbours,
     "lifecycle": lifecycle,
     "rollback": rollback,
     "static": static,

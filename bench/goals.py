@@ -29,7 +29,11 @@ class Goal:
 
 QUIET = "on a quiet machine"
 RATIOS = {"mosec": 1.2, "triton": 4.5, "mlserver": 30.0, "grpc_aio": 6.0}
-LATE = {"overload.": "overload.late_share", "lifecycle.hot_swap_p99": "lifecycle.hot_swap_late_share"}
+LATE = {
+    "overload.": "overload.late_share",
+    "neighbours.p99": "neighbours.late_share",
+    "lifecycle.hot_swap_p99": "lifecycle.hot_swap_late_share",
+}
 """Shares of late calls, by the beginning of the figures that they spoil."""
 LATE_LIMIT = 0.001
 LEAST_TIMES_BEST = 2.5
@@ -51,6 +55,8 @@ GOALS = (
     Goal(figure="overload.goodput", least=0.95),
     Goal(figure="overload.shed_p50_ms", most=5.0),
     Goal(figure="overload.shed_p99_ms", most=5.0),
+    Goal(figure="neighbours.answered_share", least=0.9995),
+    Goal(figure="neighbours.p99_ratio", most=1.2),
     Goal(figure="lifecycle.cold_start_seconds", most=3.0),
     Goal(figure="lifecycle.hot_swap_failed", most=0),
     Goal(figure="lifecycle.hot_swap_p99_ratio", most=2.0),

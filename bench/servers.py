@@ -101,7 +101,7 @@ class Server:
 
 
 @contextmanager
-def penstock_server(work: Path, *, models: Path | None = None, is_plain: bool = False) -> Generator[Server]:
+def penstock_server(work: Path, *, models: Path | None = None, is_plain: bool = False, more_tenants: str = "") -> Generator[Server]:
     """Run `penstock serve` with everything on: keys, quotas, deadlines, validation, metrics, 1 % of the requests traced.
 
     A plain one has neither keys nor traces. When it ends, traces must have arrived at the collector.
@@ -110,6 +110,7 @@ def penstock_server(work: Path, *, models: Path | None = None, is_plain: bool = 
         work: folder to work in.
         models: the repository; without one, `work / "models"`.
         is_plain: leave out keys and traces.
+        more_tenants: TOML of tenants beside the bench's own.
     """
     repository = models or work / "models"
     if is_plain:
@@ -117,7 +118,7 @@ def penstock_server(work: Path, *, models: Path | None = None, is_plain: bool = 
             yield server
         return
     tenants = work / "tenants.toml"
-    tenants.write_text(TENANTS.format(digest=hashlib.sha256(KEY.encode()).hexdigest()))
+    tenants.write_text(TENANTS.format(digest=hashlib.sha256(KEY.encode()).hexdigest()) + more_tenants)
     with _trace_sink(work) as (environment, exports), _serving(work, repository, ["--tenants-file", str(tenants)], environment) as server:
         yield server
         if (server.answered() or 0) > 10_000 and not exports():

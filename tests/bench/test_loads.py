@@ -18,11 +18,13 @@ from bench.figures import Figures
 from bench.limit import main as raw_loop
 from bench.limit import read_feeds, write_feeds
 from bench.model import build_repository, rows
+from bench.neighbours import check_noise
 from bench.open_loop import Answer, late_share, percentile_ms, schedule
 from bench.overload import check, in_time, note_refusals
 from bench.workloads import trees32
 
 OK, SHED, EXPIRED = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
+FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def answer(seconds: float, code: grpc.StatusCode = OK, *, due_at: float = 0.0, late: float = 0.0, content: bytes = b"") -> Answer:
@@ -155,3 +157,15 @@ def test_every_encoding_carries_the_same_row_and_a_wrong_value_is_refused():
         bodies.check("mosec", row * 1.01, row)
     with pytest.raises(WrongAnswer):
         bodies.check("mosec", row[:, :-1], row)
+
+
+def test_noise_that_was_held_to_its_quota_counts_and_no_other():
+    check_noise([*[answer(0.001)] * 150, *[answer(0.001, FULL)] * 2850], 3.0)
+    for told in (
+        [answer(0.001)] * 3000,
+        [answer(0.001, FULL)] * 3000,
+        [*[answer(0.001)] * 400, *[answer(0.001, FULL)] * 2600],
+        [*[answer(0.001)] * 150, answer(0.001, grpc.StatusCode.INTERNAL)],
+    ):
+        with pytest.raises(SystemExit, match="noisy"):
+            check_noise(told, 3.0)

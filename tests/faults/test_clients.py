@@ -21,7 +21,7 @@ from tests.faults import oracle
 from tests.faults.caller import Caller
 from tests.faults.figures import record
 from tests.faults.ledger import Kind, Ledger, Outcome
-from tests.faults.load import Load, Plan, percentile
+from tests.faults.load import Load, Plan
 from tests.faults.scenarios import leave
 from tests.faults.streaming_client import CHANNELS
 from tests.faults.truths import held_true
@@ -228,9 +228,9 @@ async def test_o5_h6_a_noisy_tenant_is_held_to_its_quota_and_a_broken_file_of_te
     assert {entry.outcomes[0].reason for entry in noise.entries() if entry.is_failed} == {"QUOTA"}
     # 20 a second and a second's burst in two seconds; twice that for a machine that stumbles.
     assert sum(entry.is_ok for entry in noise.entries()) <= 120
-    beside, alone = ([one for one in ledger.entries() if (one.intent.nonce >= 100_000) is quiet] for quiet in (False, True))
-    ratio = percentile(beside, 0.99) / percentile(alone, 0.99)
-    record("O5", others_answered_share=1.0, others_p99_ratio=ratio, noisy_refused=sum(entry.is_failed for entry in noise.entries()))
+    others, refused = ledger.entries(), sum(entry.is_failed for entry in noise.entries())
+    # What the others wait beside the noise is measured by `python -m bench --only neighbours`: here they ask too seldom for a percentile.
+    record("O5", others_answered_share=sum(entry.is_ok for entry in others) / len(others), noisy_refused=refused)
 
 
 def _cpu_seconds(process_id: int) -> float:
