@@ -28,10 +28,12 @@ class Caller:
     is_operator: bool
     is_viewer: bool = False
     """It may look at everything."""
+    is_registrar: bool = False
+    """It may register versions of the models that its prefixes allow."""
     models: tuple[str, ...] | None = None
     """Patterns of the models that it may call; None for all."""
     prefixes: tuple[str, ...] = ("",)
-    """Starts of the names of models that may be registered."""
+    """Starts of the names of models that it may register; none for none."""
     arrived_at: float = 0.0
     """Monotonic seconds."""
 
@@ -39,6 +41,11 @@ class Caller:
     def sees_all(self) -> bool:
         """Whether answers are not narrowed to what is its own."""
         return self.is_operator or self.is_viewer
+
+    @property
+    def may_register(self) -> bool:
+        """Whether it may send files and register versions of some model at all."""
+        return self.is_operator or self.is_registrar
 
     def may_see(self, model: str) -> bool:
         """Whether a model is one that it may call, by the patterns that routers go by."""

@@ -20,6 +20,7 @@ from services.controller import administrators
 from services.controller.callers import Caller
 from services.controller.key_making import hash_of, id_in
 from services.controller.ports import Catalogue, Unit
+from services.controller.tenant_values import Tenant
 
 ANONYMOUS = "anonymous"
 
@@ -86,13 +87,17 @@ class KnownCallers:
             raise Unauthenticated("the API key is not known")
         if self._on_use is not None:
             self._on_use(held.key_id)
-        models = tenant.settings.get("models")
+        is_operator = administrators.is_operator(tenant)
+        prefixes = _texts(tenant, "model_prefixes")
         return Caller(
             name=f"{tenant.name}/{held.key_id}",
             tenant=tenant.name,
-            is_operator=administrators.is_operator(tenant),
+            is_operator=is_operator,
             is_viewer=administrators.has_role(tenant, "viewer"),
-            models=tuple(str(one) for one in cast("list[object]", models)) if isinstance(models, list | tuple) else None,
+            is_registrar=administrators.has_role(tenant, "registrar"),
+            models=_texts(tenant, "models"),
+            # Operators alone may register whatever they like unless something else is said.
+            prefixes=prefixes if prefixes is not None else ("",) if is_operator else (),
         )
 
     def _note_wrong(self, key: str) -> None:
@@ -109,6 +114,11 @@ class KnownCallers:
             self._has_warned = True
             log.warning("no_administrator", effect="everybody who reaches the controller may change the mesh")
         return not self._is_closed
+
+
+def _texts(tenant: Tenant, setting: str) -> tuple[str, ...] | None:
+    held = tenant.settings.get(setting)
+    return tuple(str(one) for one in cast("list[object]", held)) if isinstance(held, list | tuple) else None
 
 
 def _peer(key: str) -> str | None:

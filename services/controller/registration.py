@@ -28,6 +28,9 @@ from services.controller.registration_values import ModelReport, RegisteredVersi
 from services.controller.staging import Staged, StagingLimits, staged, sweep
 from services.controller.version_signing import SigningPolicy
 
+SHOWN_PREFIXES = 10
+"""Prefixes that a refusal names."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -147,7 +150,7 @@ class Registration:
             Unavailable: a store is away, this disk is full, or too many registrations wait.
         """
         if not request.model.startswith(prefixes):
-            raise TenantForbidden(f"models named {request.model[:80]!r} are another's", reason="NOT_OWNER", field="model")
+            raise _not_owned(request.model, prefixes)
         if self._present >= self._rules.most_at_once + self._rules.most_waiting:
             raise Overloaded("too many registrations wait: try again later", retry_after_seconds=5.0)
         self._present += 1
@@ -209,6 +212,12 @@ class Registration:
             yield files
         finally:
             await self._ports.threads.run(removal.close)
+
+
+def _not_owned(model: str, prefixes: tuple[str, ...]) -> TenantForbidden:
+    starts = ", ".join(repr(one[:40]) for one in prefixes[:SHOWN_PREFIXES]) + (", …" if len(prefixes) > SHOWN_PREFIXES else "")
+    allowed = f"names that begin with {starts}" if prefixes else "no names: its tenant has no model_prefixes"
+    return TenantForbidden(f"models named {model[:80]!r} are another's: this key registers {allowed}", reason="NOT_OWNER", field="model")
 
 
 def _ensembles(files: Staged) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What a caller may ask of the controller, method by method; a method without a row is not served.
 
-operate   operators: whatever changes the mesh, and uploads
+operate   operators: whatever changes the mesh
+register  operators and registrars: files and versions; a registration asks for the model's name as well
 view      operators and viewers: what names other tenants' doings
 own       every tenant: the answer holds the models that it may call, and of tenants itself; what is not its own looks absent
 """
@@ -23,14 +24,15 @@ class Right(Enum):
     """Who may call a method."""
 
     OPERATE = "operate"
+    REGISTER = "register"
     VIEW = "view"
     OWN = "own"
 
 
 RIGHTS: Mapping[str, Right] = {
-    "UploadBlob": Right.OPERATE,
-    "GetUpload": Right.OPERATE,
-    "RegisterVersion": Right.OPERATE,
+    "UploadBlob": Right.REGISTER,
+    "GetUpload": Right.REGISTER,
+    "RegisterVersion": Right.REGISTER,
     "ListModels": Right.OWN,
     "GetModel": Right.OWN,
     "SetAlias": Right.OPERATE,
@@ -72,7 +74,9 @@ def guarded(method: str, operation: Operation) -> Operation:
     async def answer(caller: Caller, request: Any) -> Any:
         if hasattr(request, "ListFields"):  # a stream of pieces is none
             check_request(request)
-        if caller.sees_all:
+        if right is Right.REGISTER and not caller.may_register:
+            raise TenantForbidden(f"tenant {caller.tenant!r} may not register versions: that needs the role registrar and model_prefixes")
+        if caller.sees_all or right is Right.REGISTER:
             return await operation(caller, request)
         if right is not Right.OWN:
             raise TenantForbidden(f"tenant {caller.tenant!r} may call models but not look at what others do: that needs the role viewer")

@@ -15,7 +15,7 @@ from services.router.admission import TenantPolicy
 
 LIMITS = ("requests_per_second", "rows_per_second", "burst_seconds", "max_rows_in_flight")
 TENANT_FIELDS = frozenset({"name", *LIMITS, "models", "admin", "keys"})
-RECORD_FIELDS = frozenset({*LIMITS, "models", "admin", "roles"})
+RECORD_FIELDS = frozenset({*LIMITS, "models", "model_prefixes", "admin", "roles"})
 OPERATOR = "operator"
 
 

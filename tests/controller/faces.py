@@ -48,6 +48,7 @@ CALLERS: Mapping[str, dict[str, object]] = {
     "tenant": {"models": ["own-*"]},
     "other": {"models": ["foreign-*"]},
     "viewer": {"roles": ["viewer"], "models": []},
+    "registrar": {"roles": ["registrar"], "model_prefixes": ["team-a-", "shared"], "models": ["team-a-*"]},
     "operator": {"admin": True},
 }
 """Settings of the tenants that call."""

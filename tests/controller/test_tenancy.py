@@ -94,6 +94,9 @@ async def test_keys_and_tenants_that_nobody_knows_are_not_found(stand: Stand):
         {"models": [""]},
         {"admin": "yes"},
         {"roles": ["king"]},
+        {"roles": ["registrar"]},
+        {"model_prefixes": ["team a-"]},
+        {"model_prefixes": "team-a-"},
         {"colour": "red"},
     ],
 )

@@ -16,12 +16,12 @@ from services.router.controller_routes import PATHS
 from tests.controller.faces import METHODS, Faces, faces, in_a_thread
 from tests.router.proxy_stand import router
 
-OPERATE, VIEW, OWN = "operate", "view", "own"
+OPERATE, REGISTER, VIEW, OWN = "operate", "register", "view", "own"
 
 ROWS = {
-    "UploadBlob": OPERATE,
-    "GetUpload": OPERATE,
-    "RegisterVersion": OPERATE,
+    "UploadBlob": REGISTER,
+    "GetUpload": REGISTER,
+    "RegisterVersion": REGISTER,
     "ListModels": OWN,
     "GetModel": OWN,
     "SetAlias": OPERATE,
@@ -51,11 +51,11 @@ PATH_ROWS = {
     "GET /models/{model}": OWN,
     "GET /models/{model}/versions": OWN,
     "GET /models/{model}/versions/{version}": OWN,
-    "POST /models/{model}/versions": OPERATE,
+    "POST /models/{model}/versions": REGISTER,
     "PUT /models/{model}/aliases/{alias}": OPERATE,
     "DELETE /models/{model}/aliases/{alias}": OPERATE,
-    "GET /blobs/{sha256}": OPERATE,
-    "PUT /blobs/{sha256}": OPERATE,
+    "GET /blobs/{sha256}": REGISTER,
+    "PUT /blobs/{sha256}": REGISTER,
     "GET /deployments": OWN,
     "GET /deployments/{deployment_id}": OWN,
     "POST /deployments": OPERATE,
@@ -100,11 +100,12 @@ BODIES: dict[str, Any] = {
 }
 
 REFUSED = {
-    "nobody": dict.fromkeys((OPERATE, VIEW, OWN), "UNAUTHENTICATED"),
-    "break-glass": dict.fromkeys((OPERATE, VIEW, OWN), "UNAUTHENTICATED"),
-    "tenant": dict.fromkeys((OPERATE, VIEW), "PERMISSION_DENIED"),
-    "other": dict.fromkeys((OPERATE, VIEW), "PERMISSION_DENIED"),
-    "viewer": {OPERATE: "PERMISSION_DENIED"},
+    "nobody": dict.fromkeys((OPERATE, REGISTER, VIEW, OWN), "UNAUTHENTICATED"),
+    "break-glass": dict.fromkeys((OPERATE, REGISTER, VIEW, OWN), "UNAUTHENTICATED"),
+    "tenant": dict.fromkeys((OPERATE, REGISTER, VIEW), "PERMISSION_DENIED"),
+    "other": dict.fromkeys((OPERATE, REGISTER, VIEW), "PERMISSION_DENIED"),
+    "viewer": dict.fromkeys((OPERATE, REGISTER), "PERMISSION_DENIED"),
+    "registrar": dict.fromkeys((OPERATE, VIEW), "PERMISSION_DENIED"),
     "operator": {},
 }
 HTTP = {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}

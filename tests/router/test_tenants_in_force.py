@@ -179,7 +179,8 @@ def test_a_frozen_tenants_keys_open_nothing_until_it_thaws(world: World):
 
 
 def test_settings_are_those_of_the_tenants_file(world: World):
-    world.tell(record("acme", settings={"requests_per_second": 5, "models": ["fraud-*"], "roles": ["viewer"]}))
+    rights = {"models": ["fraud-*"], "roles": ["registrar"], "model_prefixes": ["fraud-"]}
+    world.tell(record("acme", settings={"requests_per_second": 5, **rights}))
     world.tell(record("ops", settings={"roles": ["operator"]}))
     world.tell(record("root", settings={"admin": True}))
     acme, ops, root = (world.tenants.policy(name) for name in ("acme", "ops", "root"))
