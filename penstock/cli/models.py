@@ -7,6 +7,7 @@ import click
 from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.model_argument import complete_model, model_and_version, model_argument, only_model_argument
 from penstock.cli.output import Form, form_option, show
+from penstock.cli.registered_versions import show_versions, verify
 from penstock.cli.registration import alias, register
 from penstock.cli.server_options import Server, uses_patient_server, uses_server
 from penstock.cli.version_signature import digest
@@ -14,12 +15,14 @@ from penstock.cli.version_signature import digest
 
 @click.group(cls=SuggestingGroup)
 def models() -> None:
-    """List, inspect, load and unload models; register versions of them; their statistics."""
+    """List, inspect, load and unload models; register versions of them, and verify those; their statistics."""
 
 
 models.add_command(register)
 models.add_command(alias)
 models.add_command(digest)
+models.add_command(show_versions)
+models.add_command(verify)
 
 
 @models.command("list")

@@ -12,7 +12,9 @@ from penstock.v1.controller_pb2 import (
     Model,
     ModelVersion,
     Placement,
+    SignatureState,
     TenantRecord,
+    VerifyVersionResponse,
 )
 from penstock.v1.routes_pb2 import FallbackStep, KeySource, Route
 
@@ -28,7 +30,9 @@ __all__ = [
     "Placement",
     "Route",
     "TenantRecord",
+    "VerifyVersionResponse",
     "key_word",
+    "signature_word",
     "status_word",
 ]
 
@@ -43,3 +47,8 @@ def key_word(route: Route) -> str:
     if not route.routing_key.source:
         return "request"
     return KeySource.Name(route.routing_key.source).removeprefix("KEY_SOURCE_").lower()
+
+
+def signature_word(answer: VerifyVersionResponse) -> str:
+    """Return what the signature of a verified version is, as people write it, for example `unknown key`."""
+    return SignatureState.Name(answer.signature_state).removeprefix("SIGNATURE_STATE_").lower().replace("_", " ")

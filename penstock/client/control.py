@@ -24,6 +24,9 @@ from penstock.v1.controller_pb2_grpc import ControllerStub
 CHECK_SECONDS = 120.0
 """How long the controller may take to check a model before it is accepted."""
 
+VERIFY_SECONDS = 270.0
+"""How long the controller may take to read a version again; routers wait no longer than 300 s for it."""
+
 CONFIRMATION_SECONDS = 5.0
 """How long a change of traffic waits for the routers' word where the caller does not say."""
 
@@ -92,6 +95,11 @@ class Control:
     def set_alias(self, model: str, alias: str, version: str, write: Write = PLAIN) -> pb.SetAliasResponse:
         """Give a version another name; an empty version takes the name away."""
         return self.call(self.stub.SetAlias, pb.SetAliasRequest(model=model, alias=alias, version=version, options=write.options()))
+
+    def verify(self, model: str, version: str, write: Write = PLAIN) -> pb.VerifyVersionResponse:
+        """Have the files of a version, or of an alias, read again and compared with its digest."""
+        request = pb.VerifyVersionRequest(model=model, version=version, options=write.options())
+        return self.call(self.stub.VerifyVersion, request, patience=VERIFY_SECONDS)
 
     # --- deployments --------------------------------------------------------------------------------------------------------------
 

@@ -17,12 +17,25 @@ class DeploymentStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEPLOYMENT_STATUS_DRAINING: _ClassVar[DeploymentStatus]
     DEPLOYMENT_STATUS_RETIRED: _ClassVar[DeploymentStatus]
     DEPLOYMENT_STATUS_FAILED: _ClassVar[DeploymentStatus]
+
+class SignatureState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SIGNATURE_STATE_UNSPECIFIED: _ClassVar[SignatureState]
+    SIGNATURE_STATE_UNSIGNED: _ClassVar[SignatureState]
+    SIGNATURE_STATE_GOOD: _ClassVar[SignatureState]
+    SIGNATURE_STATE_UNKNOWN_KEY: _ClassVar[SignatureState]
+    SIGNATURE_STATE_BAD: _ClassVar[SignatureState]
 DEPLOYMENT_STATUS_UNSPECIFIED: DeploymentStatus
 DEPLOYMENT_STATUS_DEPLOYING: DeploymentStatus
 DEPLOYMENT_STATUS_ACTIVE: DeploymentStatus
 DEPLOYMENT_STATUS_DRAINING: DeploymentStatus
 DEPLOYMENT_STATUS_RETIRED: DeploymentStatus
 DEPLOYMENT_STATUS_FAILED: DeploymentStatus
+SIGNATURE_STATE_UNSPECIFIED: SignatureState
+SIGNATURE_STATE_UNSIGNED: SignatureState
+SIGNATURE_STATE_GOOD: SignatureState
+SIGNATURE_STATE_UNKNOWN_KEY: SignatureState
+SIGNATURE_STATE_BAD: SignatureState
 
 class WriteOptions(_message.Message):
     __slots__ = ("idempotency_key", "dry_run", "expected_revision", "reason")
@@ -96,7 +109,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., framework: _Optional[str] = ..., owner: _Optional[str] = ..., created_time: _Optional[float] = ..., changed_time: _Optional[float] = ..., aliases: _Optional[_Mapping[str, str]] = ..., versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("model", "version", "digest", "size_bytes", "inputs", "outputs", "metadata", "feature_hash", "created_time", "created_by")
+    __slots__ = ("model", "version", "digest", "size_bytes", "inputs", "outputs", "metadata", "feature_hash", "created_time", "created_by", "signature", "signed_by")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +127,8 @@ class ModelVersion(_message.Message):
     FEATURE_HASH_FIELD_NUMBER: _ClassVar[int]
     CREATED_TIME_FIELD_NUMBER: _ClassVar[int]
     CREATED_BY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_BY_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     digest: str
@@ -124,7 +139,9 @@ class ModelVersion(_message.Message):
     feature_hash: str
     created_time: float
     created_by: str
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_worker_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_worker_pb2.TensorSpec, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., feature_hash: _Optional[str] = ..., created_time: _Optional[float] = ..., created_by: _Optional[str] = ...) -> None: ...
+    signature: bytes
+    signed_by: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., inputs: _Optional[_Iterable[_Union[_worker_pb2.TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[_worker_pb2.TensorSpec, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., feature_hash: _Optional[str] = ..., created_time: _Optional[float] = ..., created_by: _Optional[str] = ..., signature: _Optional[bytes] = ..., signed_by: _Optional[str] = ...) -> None: ...
 
 class Deployment(_message.Message):
     __slots__ = ("deployment_id", "model", "version", "status", "status_reason", "replicas", "ready_replicas", "gpu_type", "traffic_basis_points", "config_json", "created_time", "changed_time", "revision", "memory_bytes")
@@ -358,6 +375,42 @@ class SetAliasResponse(_message.Message):
     model: Model
     change: Change
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
+
+class VerifyVersionRequest(_message.Message):
+    __slots__ = ("model", "version", "options")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: str
+    options: WriteOptions
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
+
+class VerifiedFile(_message.Message):
+    __slots__ = ("path", "size_bytes", "sha256", "damage")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    size_bytes: int
+    sha256: str
+    damage: str
+    def __init__(self, path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., damage: _Optional[str] = ...) -> None: ...
+
+class VerifyVersionResponse(_message.Message):
+    __slots__ = ("version", "files", "damage", "signature_state", "change")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_STATE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    version: ModelVersion
+    files: _containers.RepeatedCompositeFieldContainer[VerifiedFile]
+    damage: str
+    signature_state: SignatureState
+    change: Change
+    def __init__(self, version: _Optional[_Union[ModelVersion, _Mapping]] = ..., files: _Optional[_Iterable[_Union[VerifiedFile, _Mapping]]] = ..., damage: _Optional[str] = ..., signature_state: _Optional[_Union[SignatureState, str]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
 
 class CreateDeploymentRequest(_message.Message):
     __slots__ = ("model", "version", "replicas", "gpu_type", "traffic_basis_points", "config_json", "memory_bytes", "options")

@@ -65,6 +65,11 @@ class ControllerStub:
                 request_serializer=penstock_dot_v1_dot_controller__pb2.SetAliasRequest.SerializeToString,
                 response_deserializer=penstock_dot_v1_dot_controller__pb2.SetAliasResponse.FromString,
                 _registered_method=True)
+        self.VerifyVersion = channel.unary_unary(
+                '/penstock.v1.Controller/VerifyVersion',
+                request_serializer=penstock_dot_v1_dot_controller__pb2.VerifyVersionRequest.SerializeToString,
+                response_deserializer=penstock_dot_v1_dot_controller__pb2.VerifyVersionResponse.FromString,
+                _registered_method=True)
         self.CreateDeployment = channel.unary_unary(
                 '/penstock.v1.Controller/CreateDeployment',
                 request_serializer=penstock_dot_v1_dot_controller__pb2.CreateDeploymentRequest.SerializeToString,
@@ -203,6 +208,13 @@ class ControllerServicer:
 
     def SetAlias(self, request, context):
         """Gives a version another name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyVersion(self, request, context):
+        """Reads the files of a registered version again and compares them with its digest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -373,6 +385,11 @@ def add_ControllerServicer_to_server(servicer, server):
                     servicer.SetAlias,
                     request_deserializer=penstock_dot_v1_dot_controller__pb2.SetAliasRequest.FromString,
                     response_serializer=penstock_dot_v1_dot_controller__pb2.SetAliasResponse.SerializeToString,
+            ),
+            'VerifyVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyVersion,
+                    request_deserializer=penstock_dot_v1_dot_controller__pb2.VerifyVersionRequest.FromString,
+                    response_serializer=penstock_dot_v1_dot_controller__pb2.VerifyVersionResponse.SerializeToString,
             ),
             'CreateDeployment': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateDeployment,
@@ -633,6 +650,33 @@ class Controller:
             '/penstock.v1.Controller/SetAlias',
             penstock_dot_v1_dot_controller__pb2.SetAliasRequest.SerializeToString,
             penstock_dot_v1_dot_controller__pb2.SetAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.v1.Controller/VerifyVersion',
+            penstock_dot_v1_dot_controller__pb2.VerifyVersionRequest.SerializeToString,
+            penstock_dot_v1_dot_controller__pb2.VerifyVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

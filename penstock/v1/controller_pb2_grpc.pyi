@@ -27,6 +27,7 @@ class ControllerStub:
     ListModels: grpc.UnaryUnaryMultiCallable[controller_pb2.ListModelsRequest, controller_pb2.ListModelsResponse]
     GetModel: grpc.UnaryUnaryMultiCallable[controller_pb2.GetModelRequest, controller_pb2.GetModelResponse]
     SetAlias: grpc.UnaryUnaryMultiCallable[controller_pb2.SetAliasRequest, controller_pb2.SetAliasResponse]
+    VerifyVersion: grpc.UnaryUnaryMultiCallable[controller_pb2.VerifyVersionRequest, controller_pb2.VerifyVersionResponse]
     CreateDeployment: grpc.UnaryUnaryMultiCallable[controller_pb2.CreateDeploymentRequest, controller_pb2.CreateDeploymentResponse]
     ListDeployments: grpc.UnaryUnaryMultiCallable[controller_pb2.ListDeploymentsRequest, controller_pb2.ListDeploymentsResponse]
     UpdateDeployment: grpc.UnaryUnaryMultiCallable[controller_pb2.UpdateDeploymentRequest, controller_pb2.UpdateDeploymentResponse]
@@ -56,6 +57,7 @@ class ControllerAsyncStub:
     ListModels: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.ListModelsRequest, controller_pb2.ListModelsResponse]
     GetModel: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.GetModelRequest, controller_pb2.GetModelResponse]
     SetAlias: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.SetAliasRequest, controller_pb2.SetAliasResponse]
+    VerifyVersion: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.VerifyVersionRequest, controller_pb2.VerifyVersionResponse]
     CreateDeployment: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.CreateDeploymentRequest, controller_pb2.CreateDeploymentResponse]
     ListDeployments: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.ListDeploymentsRequest, controller_pb2.ListDeploymentsResponse]
     UpdateDeployment: grpc.aio.UnaryUnaryMultiCallable[controller_pb2.UpdateDeploymentRequest, controller_pb2.UpdateDeploymentResponse]
@@ -83,6 +85,7 @@ class ControllerServicer:
     def ListModels(self, request: controller_pb2.ListModelsRequest, context: _Context) -> controller_pb2.ListModelsResponse | Awaitable[controller_pb2.ListModelsResponse]: ...
     def GetModel(self, request: controller_pb2.GetModelRequest, context: _Context) -> controller_pb2.GetModelResponse | Awaitable[controller_pb2.GetModelResponse]: ...
     def SetAlias(self, request: controller_pb2.SetAliasRequest, context: _Context) -> controller_pb2.SetAliasResponse | Awaitable[controller_pb2.SetAliasResponse]: ...
+    def VerifyVersion(self, request: controller_pb2.VerifyVersionRequest, context: _Context) -> controller_pb2.VerifyVersionResponse | Awaitable[controller_pb2.VerifyVersionResponse]: ...
     def CreateDeployment(self, request: controller_pb2.CreateDeploymentRequest, context: _Context) -> controller_pb2.CreateDeploymentResponse | Awaitable[controller_pb2.CreateDeploymentResponse]: ...
     def ListDeployments(self, request: controller_pb2.ListDeploymentsRequest, context: _Context) -> controller_pb2.ListDeploymentsResponse | Awaitable[controller_pb2.ListDeploymentsResponse]: ...
     def UpdateDeployment(self, request: controller_pb2.UpdateDeploymentRequest, context: _Context) -> controller_pb2.UpdateDeploymentResponse | Awaitable[controller_pb2.UpdateDeploymentResponse]: ...

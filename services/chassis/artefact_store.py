@@ -86,15 +86,6 @@ class ArtefactStore:
             log.warning("artefact_refetched", digest=digest[:12], what="manifest")
             return Manifest.from_bytes(await self._objects.read(name, limit=MAX_MANIFEST_BYTES), digest=digest)
 
-    async def read_whole(self, digest: str, target: Target) -> None:
-        """Write all files of a version to `target`, checked, each content once.
-
-        Raises:
-            ArtifactCorrupt, NotFound, Unavailable: as `manifest` and `fetch` do.
-        """
-        for file in {one.sha256: one for one in (await self.manifest(digest)).files}.values():
-            await self.fetch(file, target)
-
     async def fetch(self, file: ManifestFile, target: Target) -> None:
         """Write a file's content to `target`, checked.
 

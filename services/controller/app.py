@@ -76,6 +76,8 @@ from services.controller.tenants_servicer import TenantsServicer
 from services.controller.topic_looks import KafkaTopicLooks
 from services.controller.traffic import Traffic
 from services.controller.traffic_servicer import TrafficServicer
+from services.controller.verification import Unpaced, Verification
+from services.controller.verification_servicer import VerificationServicer
 from services.controller.verifying import verifying
 from services.controller.workers import Workers
 
@@ -127,7 +129,7 @@ async def controller(start: Start[ControllerSettings]) -> AsyncGenerator[Hooks]:
         deciding = await enter(_deciding(catalogue, lease, observed, settings, clock))
         await enter(_startable(_adopting(deciding, observed.routers, settings, clock)))
         intake = await enter(_startable(registering(settings, clock)))
-        verified = await enter(verifying(deciding.changes, intake.store, settings, clock, deciding.is_writer))
+        verified = await enter(verifying(deciding.changes, intake.touchstones, settings, clock, deciding.is_writer))
         served = _served(deciding, catalogue, observed, intake, settings)
         uses = KeyUseLoop(catalogue, clock, is_writer=deciding.is_writer)
         observed.routers.on_word(uses.hear)
@@ -247,6 +249,7 @@ def _served(
         Servicers(
             uploads=Uploads(intake.uploads, intake.threads),
             models=ModelsServicer(Registry(changes), intake.registration, catalogue, workers),
+            verification=VerificationServicer(Verification(changes, intake.touchstones, Unpaced()), catalogue),
             deployments=DeploymentsServicer(Deployments(changes, workers), catalogue, workers, deciding.rounds),
             traffic=TrafficServicer(Traffic(changes), Rollback(changes), routers),
             tenants=TenantsServicer(_tenancy(changes, settings), catalogue),

@@ -136,6 +136,11 @@ class Changes:
         """Open a unit to look before a change."""
         return self._catalogue.reading()
 
+    async def check_writer(self) -> None:
+        """Refuse, before long work, what could not be written after it; raises Unavailable."""
+        async with self.reading() as unit:
+            self._fence(unit)
+
     async def make(self, intent: Intent, command: Command[T], work: Work[T]) -> Outcome[T]:
         """Do the work in one transaction, or do nothing.
 

@@ -66,6 +66,10 @@ class Version:
     """Last time at which its files were read again and compared with its digest; None means never since it was registered."""
     damage: str = ""
     """What was wrong with them then; empty when nothing was."""
+    version_signature: bytes | None = None
+    """Ed25519 over the model's name and the digest, as it was registered; None when it was not signed, or before signatures were kept."""
+    signed_by: str = ""
+    """Name of the key of that signature."""
 
     def __post_init__(self) -> None:
         """Refuse names that are not valid."""

@@ -12,6 +12,7 @@ from services.controller.platform_servicer import PlatformServicer
 from services.controller.rights import Operation, guarded
 from services.controller.tenants_servicer import TenantsServicer
 from services.controller.traffic_servicer import TrafficServicer
+from services.controller.verification_servicer import VerificationServicer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Servicers:
 
     uploads: Uploads
     models: ModelsServicer
+    verification: VerificationServicer
     deployments: DeploymentsServicer
     traffic: TrafficServicer
     tenants: TenantsServicer
@@ -40,6 +42,7 @@ def _operations(by: Servicers) -> Mapping[str, Operation]:
         "ListModels": by.models.list_models,
         "GetModel": by.models.get_model,
         "SetAlias": by.models.set_alias,
+        "VerifyVersion": by.verification.verify_version,
         "CreateDeployment": by.deployments.create_deployment,
         "ListDeployments": by.deployments.list_deployments,
         "UpdateDeployment": by.deployments.update_deployment,

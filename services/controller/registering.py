@@ -17,6 +17,7 @@ from services.controller.model_sandbox import ModelSandbox, SandboxLimits
 from services.controller.registration import Registration, RegistrationPorts, RegistrationRules
 from services.controller.sources import MlflowRegistry, SourceRules, Sources
 from services.controller.uploads import UploadArea, UploadLimits
+from services.controller.verification import Touchstones
 from services.controller.version_signing import SigningPolicy
 
 SWEEP_SECONDS = 5.0
@@ -30,6 +31,12 @@ class Registering:
     uploads: UploadArea
     store: ArtefactStore
     threads: DiskThreads
+    signing: SigningPolicy
+
+    @property
+    def touchstones(self) -> Touchstones:
+        """What registered versions are checked against."""
+        return Touchstones(store=self.store, signing=self.signing)
 
 
 @asynccontextmanager
@@ -57,7 +64,7 @@ async def registering(settings: ControllerSettings, clock: Clock) -> AsyncGenera
         registration = Registration(ports, RegistrationRules(staging_folder=settings.state_dir / "staging", signing=signing))
         await registration.open()
         await stack.enter_async_context(running(_sweeping(uploads, threads, clock), name="uploads"))
-        yield Registering(registration=registration, uploads=uploads, store=store, threads=threads)
+        yield Registering(registration=registration, uploads=uploads, store=store, threads=threads, signing=signing)
 
 
 async def _sweeping(uploads: UploadArea, threads: DiskThreads, clock: Clock) -> None:

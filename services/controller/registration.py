@@ -200,6 +200,7 @@ class Registration:
             created_time=self._ports.wall_clock(),
             source=source,
             signed_by=judged.signed_by,
+            signature=request.signature if judged.signed_by else None,
         )
 
     @asynccontextmanager

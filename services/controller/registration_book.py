@@ -62,7 +62,6 @@ def entry_of(version: RegisteredVersion) -> Version:
         metadata={
             **report.facts,
             "source": version.source,
-            "signed_by": version.signed_by,
             "size_bytes": version.manifest.total_bytes,
             "features": report.features,
         },
@@ -71,4 +70,6 @@ def entry_of(version: RegisteredVersion) -> Version:
         memory_bytes=report.memory_bytes,
         created_by=version.created_by,
         created_time=version.created_time,
+        version_signature=version.signature,
+        signed_by=version.signed_by,
     )

@@ -117,7 +117,9 @@ class RegisteredVersion:
     source: str
     """Where it came from, for people."""
     signed_by: str = ""
-    """Name of the key that signed it."""
+    """Name of the key that signed it; empty when it is not signed."""
+    signature: bytes | None = None
+    """What that key has signed it with."""
 
     def __post_init__(self) -> None:
         """Refuse what is no address."""

@@ -88,6 +88,12 @@ class AliasBody(Body):
     reason: str = Field(default="", max_length=1000)
 
 
+class ReasonBody(Body):
+    """Why, and nothing else."""
+
+    reason: str = Field(default="", max_length=1000)
+
+
 class RollbackBody(Body):
     """Where to go back to; empty for the shares of before."""
 

@@ -77,6 +77,13 @@ def registration_routes(calls: Calls) -> APIRouter:
         answer = await calls.call("RegisterVersion", http, request)
         return answered({"version": views.version(answer.version), "change": views.change(answer.change)}, status=201)
 
+    @paths.post("/models/{model}/versions/{version}/verification")
+    async def verify(http: Request, model: str, version: str, body: bodies.ReasonBody | None = None) -> Response:
+        """Read a version's files again and compare them with its digest, and its signature with the keys that are known."""
+        options = write_options(http, body.reason if body else "")
+        answer = await calls.call("VerifyVersion", http, pb.VerifyVersionRequest(model=model, version=version, options=options))
+        return answered(views.verification(answer))
+
     @paths.put("/models/{model}/aliases/{alias}")
     async def set_alias(http: Request, model: str, alias: str, body: bodies.AliasBody) -> Response:
         """Give a version another name."""

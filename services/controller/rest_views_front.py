@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +51,21 @@ def version(one: pb.ModelVersion) -> Document:
         "feature_hash": one.feature_hash or None,
         "created_at": moment(one.created_time),
         "created_by": one.created_by,
+        "signature": base64.b64encode(one.signature).decode() or None,
+        "signed_by": one.signed_by or None,
+    }
+
+
+def verification(answer: pb.VerifyVersionResponse) -> Document:
+    """Return what was found of a version."""
+    return {
+        "version": version(answer.version),
+        "files": [
+            {"path": one.path, "size_bytes": one.size_bytes, "sha256": one.sha256, "damage": one.damage or None} for one in answer.files
+        ],
+        "damage": answer.damage or None,
+        "signature": pb.SignatureState.Name(answer.signature_state).removeprefix("SIGNATURE_STATE_").lower(),
+        "change": change(answer.change),
     }
 
 

@@ -36,6 +36,7 @@ RIGHTS: Mapping[str, Right] = {
     "ListModels": Right.OWN,
     "GetModel": Right.OWN,
     "SetAlias": Right.OPERATE,
+    "VerifyVersion": Right.OPERATE,
     "CreateDeployment": Right.OPERATE,
     "ListDeployments": Right.OWN,
     "UpdateDeployment": Right.OPERATE,

@@ -79,6 +79,8 @@ def version_message(version: Version) -> pb.ModelVersion:
         feature_hash=version.feature_schema_hash,
         created_time=version.created_time,
         created_by=version.created_by,
+        signature=version.version_signature or b"",
+        signed_by=version.signed_by,
     )
 
 
@@ -89,7 +91,9 @@ def _said(lineage: Mapping[str, object]) -> dict[str, str]:
 
 def _standing(version: Version) -> dict[str, str]:
     """Return what has become of a version since it was registered."""
-    told = {"state": version.state.value} if version.reason else {}
+    told = {"signed_by": version.signed_by} if version.signed_by else {}
+    if version.reason:
+        told["state"] = version.state.value
     if version.checked_time is not None:
         told["checked_time"] = datetime.fromtimestamp(version.checked_time, UTC).isoformat(timespec="seconds")
     return told | ({"damage": version.damage} if version.damage else {})

@@ -64,6 +64,8 @@ versions = Table(
     _text("reason"),
     Column("checked_time", Double),
     _text("damage"),
+    Column("version_signature", LargeBinary),
+    _name("signed_by"),
     ForeignKeyConstraint(["model"], ["models.name"]),
     Index("versions_by_digest", "digest"),
 )

@@ -12,7 +12,7 @@ from services.chassis.clock import Clock
 from services.chassis.process import running
 from services.controller.changes import Changes
 from services.controller.config import ControllerSettings
-from services.controller.verification import CheckedStore, Paced, Verification, VerificationLoop
+from services.controller.verification import Paced, Touchstones, Verification, VerificationLoop
 
 LOOK_SECONDS = 60.0
 """How often the catalogue is asked what is due."""
@@ -32,11 +32,11 @@ class Verifying:
 
 @asynccontextmanager
 async def verifying(
-    changes: Changes, store: CheckedStore, settings: ControllerSettings, clock: Clock, is_writer: Callable[[], bool]
+    changes: Changes, touchstones: Touchstones, settings: ControllerSettings, clock: Clock, is_writer: Callable[[], bool]
 ) -> AsyncGenerator[Verifying]:
     """Look again and again while the block lasts and this process is the writer."""
     pace = Paced(clock, settings.verify_bytes_per_second)
-    loop = VerificationLoop(Verification(changes, store, pace), settings.verify_seconds)
+    loop = VerificationLoop(Verification(changes, touchstones, pace), settings.verify_seconds)
     async with running(_follow(loop, clock, is_writer), name="verification"):
         yield Verifying(loop=loop)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,16 @@ from penstock.contracts.errors import InvalidInput, TenantForbidden
 from penstock.contracts.version_signatures import signed_text
 from services.chassis.operator_keys import public_keys
 from services.chassis.process import CannotStart
+
+
+class SignatureState(Enum):
+    """What a version's signature was found to be."""
+
+    UNSIGNED = "unsigned"
+    GOOD = "good"
+    UNKNOWN_KEY = "unknown_key"
+    """Its key is not known any more, so that nothing can be said."""
+    BAD = "bad"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +77,14 @@ class SigningPolicy:
                 return name
         by = f"not that of the key {key_id[:64]!r}" if key_id else "by no key that is known here"
         raise _forbidden(f"the signature is {by}, or of something else than the version {digest[:12]} of {model[:80]!r}")
+
+    def state(self, model: str, digest: str, signature: bytes | None, key_id: str) -> SignatureState:
+        """Return what a kept signature of a version is now, by the keys that are known now."""
+        if signature is None:
+            return SignatureState.UNSIGNED
+        if key_id not in self.keys:
+            return SignatureState.UNKNOWN_KEY
+        return SignatureState.GOOD if _is_signed(self.keys[key_id], signature, signed_text(model, digest)) else SignatureState.BAD
 
 
 def _is_signed(key: Ed25519PublicKey, signature: bytes, text: bytes) -> bool:

@@ -13,6 +13,7 @@ PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/api/v1/models/{model}", ("GET",)),
     ("/api/v1/models/{model}/versions", ("GET", "POST")),
     ("/api/v1/models/{model}/versions/{version}", ("GET",)),
+    ("/api/v1/models/{model}/versions/{version}/verification", ("POST",)),
     ("/api/v1/models/{model}/aliases/{alias}", ("PUT", "DELETE")),
     ("/api/v1/blobs/{sha256}", ("GET", "PUT")),
     ("/api/v1/deployments", ("GET", "POST")),

@@ -12,7 +12,7 @@ import grpc
 
 from penstock.contracts.errors import Conflict, InvalidInput, ModelNotFound, ServingError
 from penstock.v1 import controller_pb2 as pb
-from penstock.v1 import routes_pb2
+from penstock.v1 import routes_pb2, worker_pb2
 
 START = 1_700_000_000.0
 
@@ -29,6 +29,7 @@ class FarController:
         )
         self.looks = 0
         self.broken = ""
+        self.damage = ""
         self.lose_after: int | None = None
         self.silent_router = False
         self.server = grpc.server(ThreadPoolExecutor(8))
@@ -93,7 +94,14 @@ class FarController:
         return pb.SetAliasResponse(model=pb.Model(name=request.model, aliases=aliases), change=self._change(request, "alias.set"))
 
     def GetModel(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
-        return pb.GetModelResponse(model=pb.Model(name=request.model), route=self._route(request.model))
+        versions = [self._version(request.model, "v3.0"), self._version(request.model, "v3.1")]
+        model = pb.Model(name=request.model, versions=versions, aliases={"champion": "v3.1"})
+        return pb.GetModelResponse(model=model, route=self._route(request.model))
+
+    def VerifyVersion(self, request: pb.VerifyVersionRequest) -> pb.VerifyVersionResponse:
+        version = self._version(request.model, request.version)
+        files = [pb.VerifiedFile(path="version/model.onnx", size_bytes=9, sha256="ab" * 32, damage=self.damage)]
+        return pb.VerifyVersionResponse(version=version, files=files, damage=self.damage, signature_state=pb.SIGNATURE_STATE_GOOD)
 
     def CreateDeployment(self, request: pb.CreateDeploymentRequest) -> pb.CreateDeploymentResponse:
         return pb.CreateDeploymentResponse(deployment=self.deployment, change=self._change(request, "deployment.create"))
@@ -176,6 +184,13 @@ class FarController:
 
     def RevokeKey(self, request: pb.RevokeKeyRequest) -> pb.RevokeKeyResponse:
         return pb.RevokeKeyResponse(change=self._change(request, "key.revoke"))
+
+    def _version(self, model: str, name: str) -> pb.ModelVersion:
+        tensors = [worker_pb2.TensorSpec(name="x", datatype="FP32", shape=[-1, 2])]
+        said = {"checked_time": "2026-11-01T00:00:00+00:00", "signed_by": "release", "auc": "0.9"}
+        return pb.ModelVersion(
+            model=model, version=name, digest="ab" * 32, inputs=tensors, metadata=said, signature=b"s" * 64, signed_by="release"
+        )
 
     def _route(self, model: str) -> routes_pb2.Route:
         if model not in self.routes:

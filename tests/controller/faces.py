@@ -39,6 +39,8 @@ from services.controller.tenancy import Tenancy, TenantUpdate
 from services.controller.tenants_servicer import TenantsServicer
 from services.controller.traffic import Traffic
 from services.controller.traffic_servicer import TrafficServicer
+from services.controller.verification import Unpaced, Verification
+from services.controller.verification_servicer import VerificationServicer
 from services.controller.workers import Workers
 from tests.controller.stand import ANN, Stand, standing
 
@@ -123,6 +125,7 @@ def served(stand: Stand, intake: Any) -> Mapping[str, Operation]:
         Servicers(
             uploads=Uploads(intake.uploads, intake.threads),
             models=ModelsServicer(Registry(changes), intake.registration, stand.catalogue, workers),
+            verification=VerificationServicer(Verification(changes, intake.touchstones, Unpaced()), stand.catalogue),
             deployments=DeploymentsServicer(Deployments(changes, workers), stand.catalogue, workers, rounds),
             traffic=TrafficServicer(Traffic(changes), Rollback(changes), routers),
             tenants=TenantsServicer(Tenancy(changes), stand.catalogue),

@@ -51,7 +51,7 @@ async def test_tables_of_a_later_release_are_left_alone(stand: Stand):
     with pytest.raises(Conflict, match="later release"):
         await migrate(stand.engine)
 
-    await stand.sql("UPDATE alembic_version SET version_num = '0002'")
+    await stand.sql("UPDATE alembic_version SET version_num = '0003'")
 
 
 async def test_what_is_written_is_there_after_a_restart(stand: Stand, database_url: str):

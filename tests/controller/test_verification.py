@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from penstock.contracts.artefacts import Manifest
+from penstock.contracts.artefacts import Manifest, ManifestFile
 from penstock.contracts.errors import Conflict, Unavailable
 from services.chassis.artefact_store import ArtefactStore, Target
 from services.chassis.disk_threads import DiskThreads
@@ -19,7 +19,7 @@ from services.controller.deployment_values import DeploymentSpec
 from services.controller.model_values import Version
 from services.controller.registry import Description
 from services.controller.servicer_messages import version_message
-from services.controller.verification import DAMAGED_SECONDS, Paced, Verification, VerificationLoop
+from services.controller.verification import DAMAGED_SECONDS, Paced, Touchstones, Verification, VerificationLoop
 from services.controller.verifying import LOOK_SECONDS, verifying
 from tests.chassis.manual_clock import ManualClock
 from tests.chassis.stored_versions import manifest_of, written
@@ -40,9 +40,12 @@ class Nowhere:
 
 
 class Away:
-    async def read_whole(self, digest: str, target: Target) -> None:
-        del digest, target
+    async def manifest(self, digest: str) -> Manifest:
+        del digest
         raise Unavailable("the store is away")
+
+    async def fetch(self, file: ManifestFile, target: Target) -> None:
+        raise AssertionError
 
 
 @pytest.fixture
@@ -81,15 +84,15 @@ async def test_a_version_is_due_when_nobody_has_looked_for_a_month_and_that_outl
     stand: Stand, store: ArtefactStore, manifest: Manifest
 ):
     pace = Nowhere()
-    looked = Verification(stand.changes, store, pace)
+    looked = Verification(stand.changes, Touchstones(store=store), pace)
     assert await looked.due(MONTH) == ()
     await aged(stand, MONTH + 60)
     assert {one.model for one in await looked.due(MONTH)} == {"copy", "fraud"}
 
-    assert await looked.verify(await held(stand)) == ""
+    assert (await looked.verify(await held(stand))).damage == ""
 
     assert pace.read_bytes == manifest.total_bytes
-    assert await Verification(stand.changes, store, pace).due(MONTH) == ()
+    assert await Verification(stand.changes, Touchstones(store=store), pace).due(MONTH) == ()
     assert (await held(stand, "copy")).checked_time is not None
     assert "checked_time" in version_message(await held(stand)).metadata
     assert [one for one in await stand.audit() if one.action == "version.verify"] == []
@@ -108,7 +111,7 @@ async def test_what_the_store_has_changed_or_lost_is_said_audited_shown_and_not_
     else:
         path.write_bytes(content[:-1] + (b"x" if harm == "flip" else b""))
     await aged(stand, MONTH + 60)
-    loop = VerificationLoop(Verification(stand.changes, store, Nowhere()), MONTH)
+    loop = VerificationLoop(Verification(stand.changes, Touchstones(store=store), Nowhere()), MONTH)
 
     with structlog.testing.capture_logs() as logs:
         await loop.look()
@@ -133,7 +136,7 @@ async def test_what_was_restored_is_sound_within_the_hour_and_that_is_audited_on
     path = blob(tmp_path, manifest)
     content = path.read_bytes()
     path.write_bytes(b"")
-    loop = VerificationLoop(Verification(stand.changes, store, Nowhere()), MONTH)
+    loop = VerificationLoop(Verification(stand.changes, Touchstones(store=store), Nowhere()), MONTH)
     await aged(stand, MONTH + 60)
     await loop.look()
     await aged(stand, DAMAGED_SECONDS + 60)
@@ -151,13 +154,13 @@ async def test_what_was_restored_is_sound_within_the_hour_and_that_is_audited_on
 
 async def test_a_store_that_is_away_is_no_damage_and_the_version_stays_due(stand: Stand, manifest: Manifest):
     await aged(stand, MONTH + 60)
-    loop = VerificationLoop(Verification(stand.changes, Away(), Nowhere()), MONTH)
+    loop = VerificationLoop(Verification(stand.changes, Touchstones(store=Away()), Nowhere()), MONTH)
 
     await loop.look()
 
     assert (await held(stand)).damage == ""
     assert loop.checks.of("unavailable").value == 1
-    assert len(await Verification(stand.changes, Away(), Nowhere()).due(MONTH)) == 2
+    assert len(await Verification(stand.changes, Touchstones(store=Away()), Nowhere()).due(MONTH)) == 2
     assert manifest.digest == (await held(stand)).digest
 
 
@@ -166,7 +169,7 @@ async def test_withdrawn_versions_are_not_read(stand: Stand, store: ArtefactStor
     await aged(stand, MONTH + 60)
     await stand.sql("UPDATE versions SET state = 'deleted'")
 
-    assert await Verification(stand.changes, store, Nowhere()).due(MONTH) == ()
+    assert await Verification(stand.changes, Touchstones(store=store), Nowhere()).due(MONTH) == ()
 
 
 async def test_reading_is_as_slow_as_the_rate_says():
@@ -186,7 +189,7 @@ async def test_only_the_writer_looks(stand: Stand, store: ArtefactStore, manifes
     await aged(stand, MONTH + 60)
     clock, is_writer = ManualClock(), [False]
     settings = ControllerSettings(state_dir=tmp_path, verify_bytes_per_second=float(1 << 40))
-    async with verifying(stand.changes, store, settings, clock, lambda: is_writer[0]) as verified:
+    async with verifying(stand.changes, Touchstones(store=store), settings, clock, lambda: is_writer[0]) as verified:
         await clock.asleep()
         assert verified.loop.checks.of("sound").value == 0
         is_writer[0] = True
