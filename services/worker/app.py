@@ -73,6 +73,7 @@ class Core:
     replicas: Replicas
     board: StatusBoard
     reconciler: Reconciler
+    unloading: Unloading
     metrics: WorkerMetrics
 
 
@@ -151,6 +152,8 @@ async def _leave(core: Core, links: LinkServer) -> None:
     """Tell routers, finish what they sent, unload."""
     core.board.is_draining = True
     links.announce_drain()
+    if not links.is_linked:  # as behind a serve's routers, which end first
+        core.unloading.leave_unnoticed()
     await core.reconciler.leave()
 
 
@@ -189,12 +192,13 @@ def _core(settings: WorkerSettings, clock: Clock, batchers: Batchers, bus: BusSi
     times = LoadTimes(load_seconds=settings.load_timeout_seconds, try_seconds=settings.warm_up_timeout_seconds)
     device = Device(intra_op_threads=settings.intra_op_threads, device_id=settings.device_id)
     drain_times = DrainTimes(notice_seconds=settings.notice_seconds, drain_seconds=settings.drain_seconds)
+    unloading = Unloading(clock, UnloadingPorts(on_change=board.change, on_closed=closed), drain_times)
     reconciler.connect(
         Loading(device, budget, batchers.suspects, loading_ports, times),
-        Unloading(clock, UnloadingPorts(on_change=board.change, on_closed=closed), drain_times),
+        unloading,
         Trials(settings.state_dir / "trials", settings.worker_id),
     )
-    return Core(replicas=replicas, board=board, reconciler=reconciler, metrics=metrics)
+    return Core(replicas=replicas, board=board, reconciler=reconciler, unloading=unloading, metrics=metrics)
 
 
 def _in_the_repository(settings: WorkerSettings) -> Desires:

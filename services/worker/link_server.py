@@ -60,6 +60,11 @@ class LinkServer:
             if kind == "unix":
                 _remove(place)
 
+    @property
+    def is_linked(self) -> bool:
+        """Whether any router is connected."""
+        return bool(self._connections)
+
     def announce_drain(self) -> None:
         """Tell all routers that no new work is taken."""
         for connection in self._connections:

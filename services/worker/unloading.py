@@ -46,10 +46,16 @@ class Unloading:
         self._clock = clock
         self._ports = ports
         self._times = times
+        self._is_watched = True
+
+    def leave_unnoticed(self) -> None:
+        """Give no notice any more: no router is there to need it."""
+        self._is_watched = False
 
     async def unload(self, replica: Replica) -> None:
         """Bring a replica from DRAINING to UNLOADED; requests that arrive during the notice are still served."""
-        await self._clock.sleep(self._times.notice_seconds)
+        if self._is_watched:
+            await self._clock.sleep(self._times.notice_seconds)
         await self._close(replica, self._clock.now() + self._times.drain_seconds)
         replica.step(ReplicaEvent.EMPTIED, now_time=time.time(), reason="unloaded")
         log.info("replica_unloaded", model=replica.model, version=replica.version, replica_id=replica.replica_id)

@@ -76,6 +76,17 @@ async def test_a_worker_that_ends_tells_routers_and_answers_what_they_sent(repos
     assert link.is_drain_announced
 
 
+async def test_a_worker_that_no_router_is_linked_to_ends_without_giving_notice(repository: Path, root: Path):
+    async with asyncio.timeout(60), live_worker(repository, root / "state", notice_seconds=3600) as worker:
+        status = await worker.settled()
+        async with connected(status) as link:
+            await link.ask(status.replicas[0].replica_id, ROW)
+            link.writer.write_eof()
+            await link.read_to_end()  # the worker has seen it go
+
+    assert worker.status is None
+
+
 async def test_metrics_show_executions_states_and_memory(repository: Path, root: Path):
     publish(repository, "broken", "1", b"x")
     async with live_worker(repository, root / "state", memory_budget_bytes=1 << 30) as worker:
