@@ -2,7 +2,7 @@
 
 uv installs packages without it, and where PYTHONDONTWRITEBYTECODE is set Python never adds it: every process then compiles everything it
 imports, half of a cold start (docs/decisions). Importing each module of ours once writes what is missing or older than its source, for
-packages and for us, in a sixth of the time that compiling whole packages takes.
+packages and for us, in a sixth of the time that compiling whole packages takes. What packages import only when they are used is named.
 """
 
 from __future__ import annotations
@@ -16,6 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = ("penstock", "services")
 PROGRAMS = ("__main__", "env")
 """Modules that do their work when they are imported: programs, and the script that alembic runs."""
+LATE = (
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "pydantic.v1",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+    "uvicorn.lifespan.off",
+)
+"""What packages import only when they are used: in a controller that starts, the better part of a second."""
 
 
 def modules(root: Path, packages: Sequence[str]) -> Iterator[str]:
@@ -27,11 +36,11 @@ def modules(root: Path, packages: Sequence[str]) -> Iterator[str]:
                 yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def leave(root: Path, packages: Sequence[str]) -> None:
+def leave(root: Path, packages: Sequence[str], late: Sequence[str] = ()) -> None:
     """Import every module and write the bytecode of all that comes with it; one whose packages are not installed is left out."""
     sys.dont_write_bytecode = False
     sys.path.insert(0, str(root))
-    for name in modules(root, packages):
+    for name in (*modules(root, packages), *late):
         try:
             importlib.import_module(name)
         except ImportError as error:
@@ -39,4 +48,4 @@ def leave(root: Path, packages: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    leave(ROOT, OURS)
+    leave(ROOT, OURS, LATE)
