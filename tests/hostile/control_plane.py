@@ -44,13 +44,13 @@ KEPT = {
     "deployments": "id, model, version, revision, replicas, config, resources",
     "routes": "*",
     "tenants": "*",
-    "keys": "*",
+    "keys": "key_id, tenant, hash, created_by, created_time, expires_time, revoked_time",
     "settings": "*",
     "kept_answers": "*",
     "outbox": "sequence, topic, key",
     "audit": "*",
 }
-"""What a refused change must leave as it was; how far deployments have come and who holds them changes by itself."""
+"""What a refused change must leave as it was; how far deployments have come, who holds them and when a key was used changes by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
