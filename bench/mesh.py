@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +148,11 @@ def mesh(folder: Path, shape: Shape, place: Callable[[RealServer], str] = where_
         names = [*(f"controller-{n}" for n in range(shape.controllers)), *(f"router-{n}" for n in range(shape.routers))]
         ports = free_ports(folder, *(f"{name}-{face}" for name in names for face in ("grpc", "http")))
         made = Mesh(folder=folder, kafka=kafka, database=database, redis=redis, places=places, ports=ports)
-        _add_controllers(stack, made, shape)
-        _add_workers(stack, made, shape)
-        _add_routers(stack, made, shape)
+        _add_controllers(made, shape)
+        _add_workers(made, shape)
+        _add_routers(made, shape)
+        stack.callback(_end, made)
+        _start(made)
         with made.control() as control:
             for version, factor in VERSIONS.items():
                 made.register(control, version, factor)
@@ -160,11 +163,12 @@ def mesh(folder: Path, shape: Shape, place: Callable[[RealServer], str] = where_
 
 def _entered(stack: ExitStack, server: RealServer) -> RealServer:
     server.start()
-    stack.callback(server.close)
+    # What Kafka holds ends with the mesh: it need not be put in order first, which takes seconds.
+    stack.callback(server.kill if server.name == Kafka.name else server.close)
     return server
 
 
-def _add_controllers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
+def _add_controllers(made: Mesh, shape: Shape) -> None:
     for number in range(shape.controllers):
         name = f"controller-{number}"
         settings = {
@@ -176,19 +180,18 @@ def _add_controllers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
             **_keys(shape),
             "database": f"postgresql+asyncpg://{USER}@{made.places['postgres']}/{DATABASE}" if made.database else "",
         }
-        made.controllers.append(_running(stack, service(made.folder, "controller", name, settings)))
-        made.controllers[-1].wait()
+        made.controllers.append(service(made.folder, "controller", name, settings))
         made.controller_addresses.append(made.address(name))
 
 
-def _add_workers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
+def _add_workers(made: Mesh, shape: Shape) -> None:
     store = {"store": (made.folder / "s" / "artefacts").as_uri()}
     for number in range(shape.workers):
         settings = {"worker_id": f"worker-{number}", "bus": _bus(made), "artefacts": store}
-        made.workers.append(_running(stack, service(made.folder, "worker", f"worker-{number}", settings)))
+        made.workers.append(service(made.folder, "worker", f"worker-{number}", settings))
 
 
-def _add_routers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
+def _add_routers(made: Mesh, shape: Shape) -> None:
     names = [one.name for one in made.controllers]
     redis = {"url": f"redis://{made.places['redis']}", "timeout_seconds": shape.redis_seconds} if made.redis else {}
     controllers = [{face: made.address(name, face) for face in ("grpc", "http")} for name in names]
@@ -196,16 +199,28 @@ def _add_routers(stack: ExitStack, made: Mesh, shape: Shape) -> None:
         name = f"router-{number}"
         ports = {f"{face}_port": made.ports[f"{name}-{face}"] for face in ("grpc", "http")}
         settings = {"router_id": name, **ports, "bus": _bus(made), "controllers": controllers, "redis": redis, **_keys(shape)}
-        made.routers.append(_running(stack, service(made.folder, "router", name, settings)))
+        made.routers.append(service(made.folder, "router", name, settings))
         made.router_addresses.append(made.address(name))
+
+
+def _start(made: Mesh) -> None:
+    """Start all at once, but controllers one after another: the first is the writer."""
+    first, *standbys = made.controllers
+    for one in (first, *made.workers, *made.routers):
+        one.start()
+    first.wait()
+    for standby in standbys:
+        standby.start()
+        standby.wait()
     for router in made.routers:
         router.wait()
 
 
-def _running(stack: ExitStack, one: Killable) -> Killable:
-    one.start()
-    stack.callback(one.end)
-    return one
+def _end(made: Mesh) -> None:
+    everybody = [*made.routers, *made.workers, *made.controllers]
+    with ThreadPoolExecutor(len(everybody)) as threads:
+        for ending in [threads.submit(one.end) for one in everybody]:
+            ending.result()
 
 
 def _keys(shape: Shape) -> dict[str, str]:

@@ -89,17 +89,19 @@ def mesh_of(
     ready = folder / "s" / "ready"
     with ExitStack() as stack:
         log = stack.enter_context(process(folder, "controller", grpc_port=0, http_port=0, bus=bus, lease_seconds=2))
-        until((ready / "controller-0").exists, log)
-        addresses = json.loads((ready / "controller-0").read_text())
-        controllers = [{"grpc": f"127.0.0.1:{addresses['grpc']}", "http": f"127.0.0.1:{addresses['http']}"}]
         store = (folder / "s" / "artefacts").as_uri()
         for name in workers:
             settings = {"worker_id": name, "bus": bus, "artefacts": {"store": store}, **worker_settings}
             stack.enter_context(process(folder, "worker", name=name, **settings))
-        for number in range(routers):
-            settings = {"router_id": f"router-{number}", "grpc_port": 0, "http_port": 0, "bus": bus, "controllers": controllers}
-            router_log = stack.enter_context(process(folder, "router", name=f"router-{number}", **settings))
-            until((ready / f"router-{number}").exists, router_log)
+        until((ready / "controller-0").exists, log)
+        addresses = json.loads((ready / "controller-0").read_text())
+        controllers = [{"grpc": f"127.0.0.1:{addresses['grpc']}", "http": f"127.0.0.1:{addresses['http']}"}]
+        logs: dict[str, Path] = {}
+        for name in (f"router-{number}" for number in range(routers)):
+            settings = {"router_id": name, "grpc_port": 0, "http_port": 0, "bus": bus, "controllers": controllers}
+            logs[name] = stack.enter_context(process(folder, "router", name=name, **settings))
+        for name, router_log in logs.items():
+            until((ready / name).exists, router_log)
         port = json.loads((ready / "router-0").read_text())["grpc"]
         target, options = f"127.0.0.1:{port}", ClientOptions(retries=RetryPolicy(attempts=8), timeout_seconds=30)
         control = stack.enter_context(Control(target, options))
