@@ -48,7 +48,7 @@ class BatchPolicy:
     level_queues: Mapping[int, QueuePolicy] = field(default_factory=dict[int, QueuePolicy])
     """Levels that wait differently."""
     priority_levels: int = 1
-    """Number of levels; requests beyond it count as the lowest."""
+    """Number of levels. Routers refuse requests beyond it; what one sends that knew of more levels counts as the lowest."""
     default_priority_level: int = 1
     ageing_seconds: float = 0.25
     """A class or level with work gets a batch at least this long, times its steps below the highest, after its last one."""

@@ -33,6 +33,9 @@ def identity(kind: int, shape: Sequence[int | str] = ("rows", 4)) -> dict[str, o
     }
 
 
+LEVELS = "[dynamic_batching]\npriority_levels = 2\ndefault_priority_level = 2\n"
+
+
 def write_repository(folder: Path) -> Path:
     """Write `echo`, `pair`, `bool`, `int8`, `text`, `finite` and `scalar`."""
     write(
@@ -54,7 +57,7 @@ def write_repository(folder: Path) -> Path:
     write(folder, "int8", **identity(TensorProto.INT8))
     write(folder, "half", **identity(TensorProto.FLOAT16))
     write(folder, "text", **identity(TensorProto.STRING, ("rows",)), model__toml='[[input]]\nname = "x"\nis_text = true\n')
-    write(folder, "finite", **identity(TensorProto.FLOAT), model__toml="reject_non_finite = true\n")
+    write(folder, "finite", **identity(TensorProto.FLOAT), model__toml="reject_non_finite = true\n" + LEVELS)
     write(folder, "scalar", **identity(TensorProto.FLOAT, (3,)))
     return folder
 

@@ -13,8 +13,8 @@ from services.worker.batch_policy import BatchPolicy
         (0, 3, 2, "who asks for none has the default"),
         (1, 3, 1, "the first goes first"),
         (3, 3, 3, "the last goes last"),
-        (4, 3, 3, "V29: more than there are is the last"),
-        (2**63, 3, 3, "V29: however much more"),
+        (4, 3, 3, "more than there are, from a router that knew of more, is the last"),
+        (2**63, 3, 3, "however much more"),
     ],
 )
 def test_a_level_that_a_model_does_not_have_is_its_last(wanted: int, levels: int, level: int, claim: str):
