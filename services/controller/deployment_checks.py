@@ -10,6 +10,7 @@ from typing import Any, cast
 from penstock.contracts.errors import InvalidInput
 from penstock.contracts.model_config_text import check_settings
 from penstock.contracts.routes import WHOLE
+from penstock.contracts.signature import ANY
 from services.controller.deployment_values import DeploymentSpec, Resources, Scaling
 from services.controller.secrecy import REFERENCES, is_secret_name, secret_places
 
@@ -58,6 +59,22 @@ def config_problems(config: Mapping[str, object]) -> tuple[Problem, ...]:
     found = [(f"/config{pointer}", problem) for pointer, value in _entries("", config) if (problem := _setting_problem(pointer, value))]
     found = [*found, *_form_problems(config, [pointer for pointer, _ in (*secrets, *found)])]
     return (*secrets, *((pointer, problem) for pointer, problem in found if pointer not in hidden))
+
+
+def batch_problems(config: Mapping[str, object], signature: Mapping[str, object]) -> tuple[Problem, ...]:
+    """Return why settings ask for batches of a version that takes rows of a fixed number alone; every load would fail by it."""
+    wanted = config.get("max_batch_size")
+    if not wanted or signature.get("max_batch_size"):
+        return ()
+    tensors = [one for side in ("inputs", "outputs") for one in cast("Sequence[Mapping[str, Any]]", signature.get(side, ()))]
+    fixed = [(one["name"], one["shape"]) for one in tensors if one.get("shape") and one["shape"][0] != ANY]
+    if not fixed:
+        return ()
+    name, shape = fixed[0]
+    problem = (
+        f"is {wanted}, but {str(name)[:80]!r} of the version has the shape {list(shape)}, whose first dimension is fixed: leave it out"
+    )
+    return (("/config/max_batch_size", problem),)
 
 
 def _form_problems(config: Mapping[str, object], known: Sequence[str]) -> list[Problem]:

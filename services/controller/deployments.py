@@ -16,7 +16,7 @@ from penstock.contracts.errors import AlreadyExists, Conflict, InvalidSpec, NotF
 from penstock.contracts.names import check_model_name, check_version_name
 from penstock.contracts.worker_status import WorkerStatus
 from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing, check_revision
-from services.controller.deployment_checks import Problem, scaling_problems, spec_problems
+from services.controller.deployment_checks import Problem, batch_problems, scaling_problems, spec_problems
 from services.controller.deployment_values import Deployment, DeploymentSpec, DeploymentStatus, Scaling
 from services.controller.fleet import unschedulable
 from services.controller.graph_steps import check_steps
@@ -84,6 +84,9 @@ class Deployments:
             check_revision(intent, held.revision, held)
             if held.status in {DeploymentStatus.DRAINING, DeploymentStatus.RETIRED}:
                 raise Conflict(f"deployment {deployment_id} is {held.status.value}: create another one", reason="INVALID_TRANSITION")
+            if scaling.config:
+                version = await known_version(writing.unit, held.model, held.version)
+                _refuse(batch_problems(scaling.config, version.signature), f"deployment {deployment_id}")
             return await _replaced(writing, held, _scaled(held, scaling))
 
         command = Command(action="deployment.scale", answer=Deployment, subject=subject, request=[deployment_id, scaling])
@@ -117,6 +120,7 @@ class Deployments:
 
     async def _check(self, unit: Unit, spec: DeploymentSpec, version: Version) -> None:
         check_deployable(version)
+        _refuse(batch_problems(spec.config, version.signature), f"deployment of {spec.model}@{spec.version}")
         if spec.digest and spec.digest != version.digest:
             raise Conflict(f"{spec.model}@{spec.version} has the digest {version.digest}, not {spec.digest}", reason="DIGEST_MISMATCH")
         if spec.feature_schema_hash and version.feature_schema_hash not in ("", spec.feature_schema_hash):

@@ -37,6 +37,7 @@ FLAT_BYTES = 8 << 20
 """How much memory a thousand refusals may leave behind."""
 SIGNATURE = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}], "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}]}
 OTHER = {"inputs": [*SIGNATURE["inputs"], {"name": "z", "datatype": "FP32", "shape": [-1]}], "outputs": SIGNATURE["outputs"]}
+FIXED = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [4, 3]}], "outputs": [{"name": "y", "datatype": "FP32", "shape": [4]}]}
 KEPT = {
     "models": "*",
     "versions": "*",
@@ -234,7 +235,7 @@ async def _furnished(url: str) -> str:
 
 
 async def _models(stand: Stand) -> None:
-    for version, signature in (("v1", SIGNATURE), ("v2", SIGNATURE), ("odd", OTHER), ("idle", SIGNATURE)):
+    for version, signature in (("v1", SIGNATURE), ("v2", SIGNATURE), ("odd", OTHER), ("idle", SIGNATURE), ("fixed", FIXED)):
         registered = Version(model="fraud", version=version, digest=DIGEST, signature=signature)
         await stand.registry.register(registered, Description(), ANN)
     await stand.active("fraud", "v1", "v2", "odd")

@@ -98,12 +98,32 @@ def shadowed(claim: str, version: str, percent: float, reason: str, status: int,
 
 
 SHADOWS = [
-    shadowed("ID36 itself", "v1", 5, INVALID, 400, says="cannot shadow itself", place="shadow"),
-    shadowed("ID36 200 %", "v2", 200, "INVALID_SPEC", 422, by_grpc=False, place="/sample_percent", says="from 0 to 100"),
+    shadowed(
+        "ID36 itself",
+        "v1",
+        5,
+        INVALID,
+        400,
+        says="version 'v1' of model 'fraud' has all the traffic and cannot shadow itself",
+        place="shadow",
+    ),
+    shadowed(
+        "ID36 200 %", "v2", 200, "INVALID_SPEC", 422, by_grpc=False, place="/sample_percent", says="200.0 is no percentage from 0 to 100"
+    ),
     shadowed("ID36 200 % in basis points", "v2", 200, INVALID, 400, by_http=False, says="20000, not within 1 to 10000"),
     shadowed("ID36 nothing", "v2", 0, INVALID, 400, says="0, not within 1 to 10000 basis points"),
     shadowed("ID36 unknown", "v9", 5, "VERSION_NOT_FOUND", 404, code=NOT_FOUND, says="'v9'"),
     shadowed("ID36 not deployed", "idle", 5, "VERSION_NOT_READY", 409, code=STATE, is_noted=True, says="'idle'"),
+    # A shadow is a version of its own model, and copies are not copied: a loop over models cannot be said.
+    shadowed("ID36 a version of another model", "lone@v1", 5, "BAD_NAME", 400, says="'lone@v1'"),
+    Row(
+        claim="ID36 a shadow with a shadow",
+        reason="INVALID_SPEC",
+        status=422,
+        http=("PUT", "/deployments/fraud/shadow", {"version": "v2", "sample_percent": 5, "shadow": {"version": "v1"}}),
+        place="/shadow",
+        says="Extra inputs are not permitted",
+    ),
     shadowed("ID36 a limit of a million", "v2", 5, INVALID, 400, by_http=False, limit=10**6, says="not within 1 to 1024"),
     shadowed("ID36 a limit of 0", "v2", 5, "INVALID_SPEC", 422, by_grpc=False, limit=0, place="/concurrency_limit"),
 ]
