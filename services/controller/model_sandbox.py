@@ -166,6 +166,7 @@ def _found(report: dict[str, Any]) -> ModelReport:
     known = (report["model_file"], *report.pop("external_files"), *report.pop("named_files"))
     features = report.pop("features", {})
     feature_hash = report.pop("feature_hash", "")
+    graph = report.pop("graph", "")
     return ModelReport(
         signature=signature,
         facts=report,
@@ -173,6 +174,7 @@ def _found(report: dict[str, Any]) -> ModelReport:
         memory_bytes=int(report["peak_memory_bytes"]),
         features=features,
         feature_hash=feature_hash,
+        graph=graph,
     )
 
 

@@ -61,6 +61,15 @@ class VersionStore(Protocol):
 class VersionBook(Protocol):
     """The catalogue, as far as a registration goes."""
 
+    async def check(self, model: str, report: ModelReport) -> None:
+        """Refuse, before anything is stored, what does not fit the versions that are there.
+
+        Raises:
+            Conflict: a graph's step is not registered.
+            InvalidInput: its tensors do not fit.
+        """
+        ...
+
     async def add(self, version: RegisteredVersion) -> RegisteredVersion:
         """Write a version down, and return it with its name; the same digest under the same name changes nothing.
 
@@ -143,6 +152,7 @@ class Registration:
             InvalidInput: the source or a version in it is refused; `reason` says which way.
             TenantForbidden: the name is another's (NOT_OWNER), or a signature is missing or wrong (BAD_SIGNATURE).
             AlreadyExists: the version is there with other files.
+            Conflict: a step of a graph names what is not registered (STEP_NOT_REGISTERED).
             ArtifactCorrupt: what came is not what its sender said.
             RequestTooLarge: too many files or bytes.
             NotFound: the source is not there.
@@ -169,6 +179,8 @@ class Registration:
             names = ", ".join(plan.name for plan in plans)[:80]
             raise InvalidInput(f"the source holds several versions ({names}): name none, or send one", reason="BAD_VALUE", field="version")
         judged = [await self._judged(request, plan, files) for plan in plans]
+        for one in judged:
+            await book.check(request.model, one.report)
         registered: list[RegisteredVersion] = []
         for one in judged:
             if not is_trial:

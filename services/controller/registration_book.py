@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 
 from penstock.contracts.errors import Internal
+from penstock.contracts.graph_text import from_json
 from services.controller.changes import Intent, Outcome
 from services.controller.model_values import Version
-from services.controller.registration_values import RegisteredVersion
+from services.controller.registration_values import ModelReport, RegisteredVersion
 from services.controller.registry import Description, Registry
 
 
@@ -36,6 +37,16 @@ class CatalogueBook:
         if self._outcome is None:
             raise Internal("a registration ended without a version")
         return self._outcome
+
+    async def check(self, model: str, report: ModelReport) -> None:
+        """Refuse a graph whose steps are not registered, or do not fit what is.
+
+        Raises:
+            Conflict: a step names what is not registered (STEP_NOT_REGISTERED).
+            InvalidInput: tensors do not fit (STEP_MISFIT).
+        """
+        if report.graph:
+            await self._registry.check_graph(model, from_json(report.graph).graph)
 
     async def add(self, version: RegisteredVersion) -> RegisteredVersion:
         """Write a version down, and return it with its name.

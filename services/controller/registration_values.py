@@ -100,6 +100,8 @@ class ModelReport:
     features: Mapping[str, object] = field(default_factory=dict[str, object])
     """The feature columns that the version declares; empty when it declares none."""
     feature_hash: str = ""
+    graph: str = ""
+    """What a graph is, as `penstock.contracts.graph_text.from_json` reads it; empty for models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

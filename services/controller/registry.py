@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from penstock.contracts.errors import AlreadyExists, Conflict, InvalidInput, ModelNotFound, NotFound, VersionNotFound
+from penstock.contracts.graphs import Graph
 from penstock.contracts.names import check_version_name
 from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing, check_revision
 from services.controller.deployment_values import Deployment
+from services.controller.graph_steps import check_graph_steps
 from services.controller.model_values import Alias, Model, Version, VersionState
 from services.controller.ports import Unit
 from services.controller.route_writing import publish_route
@@ -61,6 +63,11 @@ class Registry:
             request=[version, description],
         )
         return await self._changes.make(intent, command, work)
+
+    async def check_graph(self, model: str, graph: Graph) -> None:
+        """Refuse a graph whose steps name what is not registered, or do not fit what is; raises what `check_graph_steps` raises."""
+        async with self._changes.reading() as unit:
+            await check_graph_steps(unit, model, graph)
 
     async def withdraw(self, model: str, version: str, state: VersionState, intent: Intent) -> Outcome[Version]:
         """Say that a version is failed or deleted: it is not deployed again; `intent.why` is kept with it.

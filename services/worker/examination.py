@@ -119,10 +119,12 @@ def peak_memory_bytes(own_status: int | None) -> int:
 
 
 def _examined_graph(artefact: Artefact) -> dict[str, Any]:
-    """Return what a graph is; whether its steps are there is asked when it is deployed."""
-    graph = read_version(Offer(artefact=artefact)).graph
+    """Return what a graph is; whether its steps are there and fit is asked where versions are known."""
+    version = read_version(Offer(artefact=artefact))
+    graph = version.graph
     return {
         "framework": "penstock graph",
+        "graph": version.text,
         "steps": [{"step": step.name, "model": step.model, "version": step.version} for step in graph.steps if step.model],
         "inputs": [_tensor(one) for one in graph.signature.inputs],
         "outputs": [_tensor(one) for one in graph.signature.outputs],
@@ -194,7 +196,7 @@ def _features(schema: FeatureSchema) -> dict[str, Any]:
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "datatype": spec.datatype.value, "shape": list(spec.shape)}
+    return {"name": spec.name, "datatype": spec.datatype.value, "shape": list(spec.shape), "optional": spec.optional}
 
 
 def _external_files(inspected: Inspected) -> list[str]:

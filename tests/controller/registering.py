@@ -45,6 +45,9 @@ class FakeBook:
 
     versions: dict[tuple[str, str], RegisteredVersion] = field(default_factory=dict)
 
+    async def check(self, model: str, report: ModelReport) -> None:
+        """Know of nothing that could not fit."""
+
     async def add(self, version: RegisteredVersion) -> RegisteredVersion:
         held = self.versions.setdefault((version.model, version.version), version)
         if held.digest != version.digest:

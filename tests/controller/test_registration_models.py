@@ -236,8 +236,8 @@ async def test_what_is_said_of_a_version_comes_from_its_graph(tmp_path: Path):
     assert (facts["framework"], facts["producer"], facts["opsets"]) == ("skl2onnx", "skl2onnx 1.19", {"ai.onnx": 17})
     assert facts["metadata"] == {"team": "credit"}
     assert registered.report.signature == {
-        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
-        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2], "optional": False}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2], "optional": False}],
         "max_batch_size": 64,
     }
     assert registered.lineage == {"data": "s3://x@3"}

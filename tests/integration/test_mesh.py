@@ -21,7 +21,7 @@ from penstock.client.options import ClientOptions
 from penstock.client.retry import RetryPolicy
 from penstock.client.uploads import files_of, send
 from penstock.client.writes import Run, Write
-from penstock.contracts.errors import Conflict, NoReadyReplica
+from penstock.contracts.errors import Conflict, InvalidInput, NoReadyReplica
 from penstock.contracts.routes import Shadow
 from tests.integration.processes import process, until
 from tests.integration.servers import ServerAddress, SessionServers
@@ -204,16 +204,17 @@ inputs = { x = "first.y" }
 """
 
 
-def test_a_graph_is_registered_deployed_and_run_and_refused_when_a_step_is_not_registered(mesh: Mesh):
+def test_a_graph_is_registered_deployed_and_run_and_refused_when_a_step_is_not_registered_or_does_not_fit(mesh: Mesh):
     mesh.registered_graph("twice", "v1", GRAPH.replace("MODEL", "scaled"))
-    mesh.registered_graph("lacking", "v1", GRAPH.replace("MODEL", "nowhere"))
     mesh.deployed("twice", "v1")
     prediction = mesh.client.predict("twice", ROWS)
     with pytest.raises(Conflict, match=r"step 'last' \(nowhere\)") as refused:
-        mesh.control.deploy("lacking", "v1", Run())
+        mesh.registered_graph("lacking", "v1", GRAPH.replace("MODEL", "nowhere"))
+    with pytest.raises(InvalidInput, match="step 'last': scaled has no input 'u'") as unfit:
+        mesh.registered_graph("unfit", "v1", GRAPH.replace("MODEL", "scaled").replace('{ x = "first.y" }', '{ u = "first.y" }'))
 
     assert (float(prediction["y"][0, 0]), prediction.version) == (6.0, "v1")
-    assert refused.value.reason == "STEP_NOT_REGISTERED"
+    assert (refused.value.reason, unfit.value.reason) == ("STEP_NOT_REGISTERED", "STEP_MISFIT")
 
 
 def test_every_change_is_answered_for(mesh: Mesh):
