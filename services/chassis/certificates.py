@@ -1,7 +1,7 @@
 """Certificates of links, followed while they are in use: new files hold from the next handshake on, open connections keep what they have.
 
-A certificate and its key are two files, so that for a moment they may not fit: what cannot be loaded leaves the old ones in force, is said,
-and is looked at again when a file changes. Authorities are replaced whole: one that is no longer in its file vouches for nobody.
+A certificate and its key are two files, so that for a moment they may not fit: what cannot be loaded leaves the old ones in force, is said
+once, and is tried again at the next handshake. Authorities are replaced whole: one that is no longer in its file vouches for nobody.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class FollowedTls:
         self._make = make
         self._stamps = files.stamps()
         self._context = make(files)
+        self._complaint = ""
 
     @property
     def is_named(self) -> bool:
@@ -78,12 +79,18 @@ class FollowedTls:
         try:
             stamps = self._files.stamps()
             if stamps != self._stamps:
-                self._stamps = stamps
+                # Looked at before they are read: what changes in between is read again.
                 self._context = self._make(self._files)
+                self._stamps, self._complaint = stamps, ""
                 log.info("tls_files_reloaded", certificate_chain=str(self._files.certificate))
         except OSError as error:
-            log.warning("tls_files_unreadable", reason=str(error))
+            self._complain(str(error))
         return self._context
+
+    def _complain(self, reason: str) -> None:
+        if reason != self._complaint:
+            self._complaint = reason
+            log.warning("tls_files_unreadable", reason=reason)
 
 
 def client_side(files: CertificateFiles) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from services.chassis.process import CannotStart
 
-Stamps = tuple[tuple[int, int, int], ...]
+Stamps = tuple[tuple[int, int, int, int], ...]
 
 
 class KeyExposed(CannotStart, PermissionError):
@@ -46,4 +46,5 @@ def stamps(paths: Iterable[Path | None]) -> Stamps:
         OSError: a file is not there.
     """
     found = (path.stat() for path in paths if path is not None)
-    return tuple((one.st_mtime_ns, one.st_ino, one.st_mode) for one in found)
+    # The size too: what is written in two steps within a tick of the clock has one time.
+    return tuple((one.st_mtime_ns, one.st_ino, one.st_mode, one.st_size) for one in found)

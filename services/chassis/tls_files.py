@@ -1,16 +1,24 @@
-"""Server credentials from files, read again when a file changes."""
+"""What servers of HTTP and gRPC show and ask for, from files that are read again when one changes.
+
+Key and certificate are two files, and while they are replaced they may not fit for a moment: then the pair before stays in force.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
 
+from services.chassis.certificates import CertificateFiles, server_side
 from services.chassis.key_files import check_key, stamps
 from services.chassis.peer_identity import PeerRule
+
+if TYPE_CHECKING:
+    import ssl
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +42,24 @@ class TlsFiles:
         return tuple(path for path in (self.certificate_chain, self.private_key, self.client_authorities) if path is not None)
 
 
+def context_factory(files: TlsFiles | None) -> Callable[..., ssl.SSLContext] | None:
+    """Return what uvicorn is to make a listener's context with; each handshake looks whether the files changed. None without files.
+
+    The factory raises OSError where a file cannot be read or holds nothing that fits (`ssl.SSLError`), KeyExposed where others may read
+    the key.
+    """
+    if files is None:
+        return None
+    followed = CertificateFiles(
+        certificate=files.certificate_chain,
+        key=files.private_key,
+        authorities=files.client_authorities,
+        revocations=files.client_revocations,
+        peers=files.clients,
+    )
+    return lambda *_: server_side(followed)
+
+
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Return credentials that follow the files: each handshake looks whether they changed.
 
@@ -46,29 +72,60 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
 
 class _Source:
-    """Reads the files, and reads them again when their times change."""
+    """Reads the files, and reads them again when they change."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._stamps = stamps(files.paths)
+        self._complaint = ""
         self.first = self._read()
 
     def newest(self) -> Any:
-        """Return the new configuration, None when the files are the old ones; gRPC's threads call this at every handshake."""
+        """Return the new configuration, None when the one before stays in force; gRPC's threads call this at every handshake."""
         try:
             found = stamps(self._files.paths)
             if found == self._stamps:
                 return None
+            # Looked at before they are read: what changes in between is read again.
             fresh = self._read()
         except OSError as error:
-            log.warning("tls_files_unreadable", reason=str(error))
+            self._complain(str(error))
             return None
-        self._stamps = found
+        self._stamps, self._complaint = found, ""
         log.info("tls_files_reloaded", certificate_chain=str(self._files.certificate_chain))
         return fresh
 
+    def _complain(self, reason: str) -> None:
+        if reason != self._complaint:
+            self._complaint = reason
+            log.warning("tls_files_unreadable", reason=reason)
+
     def _read(self) -> grpc.ServerCertificateConfiguration:
         check_key(self._files.private_key)
-        pair = (self._files.private_key.read_bytes(), self._files.certificate_chain.read_bytes())
+        key, chain = self._files.private_key.read_bytes(), self._files.certificate_chain.read_bytes()
         authorities = self._files.client_authorities
-        return grpc.ssl_server_certificate_configuration([pair], authorities.read_bytes() if authorities is not None else None)
+        trusted = authorities.read_bytes() if authorities is not None else None
+        _check_fit(key, chain, trusted)
+        return grpc.ssl_server_certificate_configuration([(key, chain)], trusted)
+
+
+def _check_fit(key: bytes, chain: bytes, authorities: bytes | None) -> None:
+    """Refuse what gRPC would take without a word and then show to nobody.
+
+    Raises:
+        OSError: the key is not that of the certificate, or a file holds neither.
+    """
+    from cryptography import x509  # noqa: PLC0415  a process without certificates starts without it
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    try:
+        own = x509.load_pem_x509_certificates(chain)[0].public_key()
+        fits = load_pem_private_key(key, None).public_key() == own
+        if authorities is not None:
+            x509.load_pem_x509_certificates(authorities)
+    except (ValueError, TypeError) as error:
+        message = f"key, certificate or authorities cannot be read: {error}"
+        raise OSError(message) from error
+    if not fits:
+        message = "the private key is not that of the certificate"
+        raise OSError(message)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 
@@ -13,8 +12,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 
 from penstock.contracts.errors import InvalidInput
 from penstock.v1 import controller_pb2 as pb
-from services.chassis.certificates import CertificateFiles, server_side
-from services.chassis.tls_files import TlsFiles
+from services.chassis.tls_files import TlsFiles, context_factory
 from services.controller import rest_bodies as bodies
 from services.controller import rest_views_front as views
 from services.controller.grpc_front import Callers
@@ -73,7 +71,7 @@ async def serving_rest(app: FastAPI, host: str, port: int, tls: TlsFiles | None 
         # Who calls is who is connected; what a header says of that, anybody may have written.
         proxy_headers=False,
         backlog=BACKLOG,
-        ssl_context_factory=_tls_factory(tls),
+        ssl_context_factory=context_factory(tls),
     )
     config.load()
     listening = config.bind_socket() if port else None
@@ -90,19 +88,6 @@ async def serving_rest(app: FastAPI, host: str, port: int, tls: TlsFiles | None 
     finally:
         server.should_exit = True
         await serving
-
-
-def _tls_factory(tls: TlsFiles | None) -> Callable[..., ssl.SSLContext] | None:
-    if tls is None:
-        return None
-    files = CertificateFiles(
-        certificate=tls.certificate_chain,
-        key=tls.private_key,
-        authorities=tls.client_authorities,
-        revocations=tls.client_revocations,
-        peers=tls.clients,
-    )
-    return lambda *_: server_side(files)
 
 
 class _Server(uvicorn.Server):

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -33,8 +32,7 @@ import structlog
 import uvicorn
 
 from penstock.contracts.errors import ServingError
-from services.chassis.key_files import check_key
-from services.chassis.tls_files import TlsFiles
+from services.chassis.tls_files import TlsFiles, context_factory
 from services.router.call_buffer import OPEN_CALLS_LIMIT, CallBuffer
 from services.router.control import Control
 from services.router.front import Wave
@@ -43,7 +41,6 @@ from services.router.http_head import HttpLimits
 from services.router.http_routes import Routes
 from services.router.http_service import HttpService
 from services.router.http_surface import http_surface
-from services.router.http_tls import RenewedCertificate
 
 _BACKLOG = 2048
 _SWEEP_SECONDS = 0.25
@@ -145,12 +142,10 @@ class HttpFront:
             KeyExposed: others may read the key.
         """
         options = self._options
-        if options.tls is not None:
-            check_key(options.tls.private_key)
-        self._socket = _bound(options)
-        self.port = self._socket.getsockname()[1]
         config = self._server.config
         config.load()
+        self._socket = _bound(options)
+        self.port = self._socket.getsockname()[1]
         self._server.lifespan = config.lifespan_class(config)
         # uvicorn's server closes the socket that it is given; a duplicate stays ours until the queue behind it is empty.
         await self._server.startup(sockets=[self._socket.dup()])
@@ -201,8 +196,6 @@ class HttpFront:
         """Look after all connections' timeouts, and the date header."""
         loop = asyncio.get_running_loop()
         dated_at = 0.0
-        context, files = self._server.config.ssl, self._options.tls
-        certificate = RenewedCertificate(files, context) if context is not None and files is not None else None
         while True:
             now = loop.time()
             for connection in self._connections():
@@ -210,8 +203,6 @@ class HttpFront:
             if now - dated_at >= 1.0:
                 dated_at = now
                 self.service.tick()
-                if certificate is not None:
-                    certificate.look()
             await asyncio.sleep(_SWEEP_SECONDS)
 
 
@@ -262,8 +253,5 @@ def _config(options: HttpOptions, service: HttpService) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         backlog=_BACKLOG,
-        ssl_keyfile=None if tls is None else str(tls.private_key),
-        ssl_certfile=None if tls is None else str(tls.certificate_chain),
-        ssl_ca_certs=None if tls is None or tls.client_authorities is None else str(tls.client_authorities),
-        ssl_cert_reqs=ssl.CERT_NONE if tls is None or tls.client_authorities is None else ssl.CERT_REQUIRED,
+        ssl_context_factory=context_factory(tls),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,7 +19,6 @@ from services.chassis.tls_files import TlsFiles
 from services.router.grpc_engine import Engine
 from services.router.grpc_front import GrpcOptions
 from services.router.http_front import HttpOptions
-from services.router.http_tls import RenewedCertificate
 from tests.authority import Authority
 from tests.router.front_cases import UNBOUNDED
 from tests.router.grpc_face import ENGINES, Face, opened
@@ -79,16 +79,29 @@ async def test_http_is_not_served_with_a_key_that_others_may_read(files: TlsFile
             pass
 
 
-def test_http_goes_on_with_the_key_before_until_the_mode_of_the_new_one_is_mended(files: TlsFiles, tmp_path: Path):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate = RenewedCertificate(files, context)
-    with structlog.testing.capture_logs() as lines:
-        Authority("the next", key=4).issue().write(tmp_path)
-        files.private_key.chmod(0o644)
-        certificate.look()
-        certificate.look()
-        files.private_key.chmod(0o600)
-        certificate.look()
+@on_uvloop
+async def test_http_goes_on_with_the_key_before_until_the_mode_of_the_new_one_is_mended(files: TlsFiles, tmp_path: Path):
+    async with serving(HttpOptions(port=0, tls=files)) as stand:
+        before = await presented(stand.port)
+        with structlog.testing.capture_logs() as lines:
+            Authority("the next", key=4).issue().write(tmp_path)
+            files.private_key.chmod(0o644)
+            meanwhile = [await presented(stand.port), await presented(stand.port)]
+            files.private_key.chmod(0o600)
+            after = await presented(stand.port)
 
+    assert meanwhile == [before, before]
+    assert after == files.certificate_chain.read_bytes() != before
     assert [line["event"] for line in lines] == ["tls_files_unreadable", "tls_files_reloaded"]
     assert "chmod 600" in lines[0]["reason"]
+
+
+async def presented(port: int) -> bytes:
+    """Return the certificate that a new connection meets, in PEM."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return ssl.DER_cert_to_PEM_cert(found).encode()
