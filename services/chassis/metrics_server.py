@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from pydantic import BaseModel, Field
 
+from services.chassis.exposure import is_of_this_machine
 from services.chassis.process import CannotStart
 
 READ_SECONDS = 5.0
@@ -39,7 +40,7 @@ class ScrapeSettings(BaseModel, extra="forbid", frozen=True):
     """Where a process shows its own metrics beside its socket: for those that are scraped one by one, as in containers."""
 
     host: str = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on, whatever that of the faces is; nobody needs a key or a certificate there."""
     port: int | None = Field(default=None, ge=0, le=65535)
     """None listens nowhere; 0 takes a free port."""
 
@@ -73,11 +74,13 @@ class MetricsServer:
 
     @asynccontextmanager
     async def on_port(self, host: str, port: int) -> AsyncGenerator[int]:
-        """Serve on TCP and give out the port, which port 0 chooses.
+        """Serve on TCP and give out the port, which port 0 chooses; an address that other machines reach is warned of, for it asks no key.
 
         Raises:
             OSError: the port is taken.
         """
+        if not is_of_this_machine(host):
+            log.warning("metrics_open", host=host, effect="whoever reaches this machine can read the metrics")
         server = await asyncio.start_server(self._connected, host, port, limit=HEAD_BYTES)
         async with self._serving(server):
             yield server.sockets[0].getsockname()[1]

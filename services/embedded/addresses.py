@@ -12,6 +12,8 @@ class Addresses:
     """Host and ports as they are after every 0 was replaced."""
 
     host: str
+    """Of HTTP and gRPC."""
+    metrics_host: str = "127.0.0.1"
     http_port: int
     grpc_port: int
     metrics_port: int
@@ -20,12 +22,12 @@ class Addresses:
     @property
     def local_host(self) -> str:
         """An address at which this machine reaches itself."""
-        return _ANY_HOST.get(self.host, self.host)
+        return _local(self.host)
 
     @property
     def http(self) -> str:
         """Host and port of the HTTP face."""
-        return f"{self._written}:{self.http_port}"
+        return f"{_written(self.host)}:{self.http_port}"
 
     @property
     def http_url(self) -> str:
@@ -35,18 +37,22 @@ class Addresses:
     @property
     def grpc(self) -> str:
         """Target of the gRPC face."""
-        return f"{self._written}:{self.grpc_port}"
+        return f"{_written(self.host)}:{self.grpc_port}"
 
     @property
     def metrics(self) -> str:
         """Host and port of the metrics."""
-        return f"{self._written}:{self.metrics_port}"
+        return f"{_written(self.metrics_host)}:{self.metrics_port}"
 
     @property
     def metrics_url(self) -> str:
         """URL of the metrics."""
         return f"http://{self.metrics}/metrics"
 
-    @property
-    def _written(self) -> str:
-        return f"[{self.local_host}]" if ":" in self.local_host else self.local_host
+
+def _local(host: str) -> str:
+    return _ANY_HOST.get(host, host)
+
+
+def _written(host: str) -> str:
+    return f"[{_local(host)}]" if ":" in _local(host) else _local(host)

@@ -73,7 +73,7 @@ def check_repository(settings: EmbeddedSettings) -> None:
 def addresses(settings: EmbeddedSettings) -> Generator[Addresses]:
     """Hold the ports until the block ends and give out where the serve answers."""
     if settings.metrics_port:
-        check_free(settings.host, Wanted(option="--metrics-port", port=settings.metrics_port))
+        check_free(settings.metrics_host, Wanted(option="--metrics-port", port=settings.metrics_port))
     wanted = (
         Wanted(option="--http-port", port=settings.http_port),
         Wanted(option="--grpc-port", port=settings.grpc_port),
@@ -81,6 +81,7 @@ def addresses(settings: EmbeddedSettings) -> Generator[Addresses]:
     with reserved(settings.host, wanted) as (http_port, grpc_port):
         yield Addresses(
             host=settings.host,
+            metrics_host=settings.metrics_host,
             http_port=http_port,
             grpc_port=grpc_port,
             metrics_port=settings.metrics_port,

@@ -42,9 +42,11 @@ async def visible(serve: Serve, start: Start[EmbeddedSettings]) -> AsyncGenerato
         own = registry(MachineUse(), ChildMetrics(serve.children, serve.watch), *process_metrics(start, traces))
         served = serve.addresses
         try:
-            port = await stack.enter_async_context(_metrics(serve, own).on_port(served.host, served.metrics_port))
+            port = await stack.enter_async_context(_metrics(serve, own).on_port(served.metrics_host, served.metrics_port))
         except OSError as error:
-            raise CannotStart(f"cannot serve metrics on port {served.metrics_port}: {error.strerror}") from None
+            raise CannotStart(
+                f"cannot serve metrics at {served.metrics}: {error.strerror or error}; set --metrics-host, --metrics-port"
+            ) from None
         served = replace(served, metrics_port=port)
         await _ready(serve, served)
         record = ServeRecord(

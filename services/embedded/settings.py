@@ -17,13 +17,15 @@ class EmbeddedSettings(Settings, env_prefix="PENSTOCK_EMBEDDED__"):
     repository: Path
     """Folder of models: `<model>/<version>/model.onnx`, optionally `config.pbtxt` or `model.toml`."""
     host: str = "127.0.0.1"
-    """Address that all ports listen on; see `insecure_bind`."""
+    """Address that HTTP and gRPC listen on; see `insecure_bind`."""
     insecure_bind: bool = False
     """Let routers listen where other machines reach them without TLS, or without a tenants file."""
     http_port: int = Field(default=8000, ge=0, le=65535)
     """0 takes a free port."""
     grpc_port: int = Field(default=8001, ge=0, le=65535)
     """0 takes a free port."""
+    metrics_host: str = "127.0.0.1"
+    """Address of /metrics, which nobody needs a key for: not that of the faces, unless it is named here too."""
     metrics_port: int = Field(default=8002, ge=0, le=65535)
     """0 takes a free port."""
     workers: int = Field(default=1, ge=1, le=64)

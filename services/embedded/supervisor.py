@@ -16,7 +16,19 @@ from services.embedded.crash_watch import CrashWatch
 from services.embedded.run_folder import RunFolder
 from services.embedded.settings import EmbeddedSettings
 
-FIXED = ("repository", "host", "insecure_bind", "http_port", "grpc_port", "metrics_port", "workers", "routers", "state_dir", "runtime_dir")
+FIXED = (
+    "repository",
+    "host",
+    "insecure_bind",
+    "http_port",
+    "grpc_port",
+    "metrics_host",
+    "metrics_port",
+    "workers",
+    "routers",
+    "state_dir",
+    "runtime_dir",
+)
 """Settings that hold until the end."""
 
 log = structlog.get_logger(__name__)

@@ -279,6 +279,16 @@ async def test_a_process_shows_the_same_on_its_socket_and_on_the_port_that_it_is
                 pass
 
 
+async def test_a_process_shows_its_metrics_on_the_host_that_it_is_given_and_no_other(tmp_path: Path, free_port: int):
+    async with server(counted()).opened(tmp_path / "one.sock", ScrapeSettings(host="127.0.0.2", port=free_port)):
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            await asked(free_port)
+        reader, writer = await asyncio.open_connection("127.0.0.2", free_port)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert b"penstock_requests_total 3.0" in await reader.read()
+        writer.close()
+
+
 async def test_without_a_port_only_the_socket_is_served(tmp_path: Path):
     async with server(counted()).opened(tmp_path / "one.sock", ScrapeSettings()):
         assert "penstock_requests_total 3.0" in await scrape(tmp_path / "one.sock")

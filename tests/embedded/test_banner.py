@@ -48,6 +48,7 @@ def test_every_address_is_told():
 @pytest.mark.parametrize(("host", "http"), [("0.0.0.0", "127.0.0.1:8000"), ("::", "[::1]:8000"), ("::1", "[::1]:8000")])
 def test_an_address_can_be_called_although_all_are_listened_on(host: str, http: str):
     assert Addresses(host=host, http_port=8000, grpc_port=8001, metrics_port=8002).http == http
+    assert Addresses(metrics_host=host, host="10.0.0.1", http_port=1, grpc_port=1, metrics_port=8000).metrics == http
 
 
 def test_versions_are_listed_in_order_each_in_its_best_state():
