@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from penstock.contracts.api_keys import ENVIRONMENT
 from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
-from services.chassis.exposure import Exposure
+from services.chassis.exposure import Exposure, is_of_this_machine
 from services.chassis.metrics_server import ScrapeSettings
 from services.chassis.peer_identity import TRUST_DOMAIN
 from services.chassis.redis_client import RedisSettings
@@ -23,6 +24,16 @@ class ControllerAddresses(BaseModel, extra="forbid", frozen=True):
 
     grpc: str
     http: str
+
+
+class Reflection(StrEnum):
+    """To whom gRPC tells its services."""
+
+    LOCAL = "local"
+    """To everybody where `host` is reached from this machine alone, else to nobody."""
+    ON = "on"
+    """Wherever it listens."""
+    OFF = "off"
 
 
 class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
@@ -95,6 +106,8 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
     controller_key: Path | None = None
     grpc_engine: Engine = Engine.AUTO
     """What serves ModelInfer; auto takes `penstock-front` where it is installed, else `pygrpc-native` (without TLS), else `grpcio`."""
+    grpc_reflection: Reflection = Reflection.LOCAL
+    """Whether callers are told which services and messages there are; where keys are needed, administrators alone are."""
     grpc_connection_seconds: float = Field(default=300.0, ge=0, le=86_400)
     """Age at which a gRPC connection is asked to go, so that clients spread again; 0 never asks. Not by pygrpc-native."""
     message_limit_bytes: int = Field(default=64 << 20, ge=1024)
@@ -125,6 +138,11 @@ class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
         """Refuse faces that stand open to other machines, unless that is meant."""
         self.exposure.check("tenants_file, require_keys or tls_client_authorities")
         return self
+
+    @property
+    def is_reflected(self) -> bool:
+        """Whether gRPC tells its services."""
+        return self.grpc_reflection is Reflection.ON or (self.grpc_reflection is Reflection.LOCAL and is_of_this_machine(self.host))
 
     @property
     def exposure(self) -> Exposure:

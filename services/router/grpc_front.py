@@ -54,6 +54,8 @@ class GrpcOptions:
     max_concurrent_streams: int = 1024
     connection_seconds: float = 300.0
     """Age at which a connection is asked to go, where the engine can."""
+    is_reflected: bool = True
+    """Whether callers are told which services and messages there are."""
 
     @property
     def chosen(self) -> Engine:
@@ -76,6 +78,7 @@ def grpc_options(settings: RouterSettings, tls: TlsFiles | None) -> GrpcOptions:
         engine=settings.grpc_engine,
         message_limit_bytes=settings.message_limit_bytes,
         connection_seconds=settings.grpc_connection_seconds,
+        is_reflected=settings.is_reflected,
     )
 
 
@@ -180,6 +183,7 @@ def _grpcio(options: GrpcOptions, control: Control, clock: Clock, *, target: str
             # The front's one connection to the others is nobody's client and stays.
             connection_seconds=None if is_local else options.connection_seconds or None,
             idle_seconds=None if is_local else 300.0,
+            is_reflected=options.is_reflected,
         ),
         buffer,
         (OipServicer(buffer, control), HealthServicer(control.directory, clock), ControllerServicer(control.controllers)),

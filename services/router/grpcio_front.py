@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from penstock.contracts.errors import ServingError
+from penstock.contracts.errors import NotImplementedHere, ServingError
 from penstock.contracts.oip_reflection import REFLECTED_SERVICES, MethodFinder, reflection_pool
 from services.chassis.tls_files import TlsFiles, server_credentials
 from services.router.call_buffer import CallBuffer
@@ -48,6 +48,8 @@ class GrpcioOptions:
     """Age at which a connection is asked to go, so that clients spread again; calls on it may take 600 s more. None: never."""
     idle_seconds: float | None = 300.0
     """Time without calls after which a connection is closed; None: never."""
+    is_reflected: bool = True
+    """Whether callers are told which services and messages there are."""
 
     def channel_options(self) -> list[tuple[str, Any]]:
         """Return grpcio's names of it all."""
@@ -108,7 +110,7 @@ class GrpcioFront:
         self._server = grpc.aio.server(interceptors=interceptors, options=self._options.channel_options())
         for service in self._services:
             self._server.add_registered_method_handlers(service.name, service.methods())
-        reflected = _reflection_methods()
+        reflected = _reflection_methods() if self._options.is_reflected else _no_reflection_methods()
         for name in REFLECTION_SERVICES:
             self._server.add_registered_method_handlers(name, reflected)
         self._port = self._bind()
@@ -158,9 +160,24 @@ def _reflection_methods() -> Mapping[str, MethodHandler]:
     services = (*REFLECTED_SERVICES, *REFLECTION_SERVICES[:1])
     own: Any = reflection_pb2.DESCRIPTOR  # its stubs name protobuf's C type, everybody else the public one
     servicer = reflection.aio.ReflectionServicer(services, pool=MethodFinder(reflection_pool(also=[own])))
+    return _as_methods(servicer.ServerReflectionInfo)
+
+
+def _no_reflection_methods() -> Mapping[str, MethodHandler]:
+    async def refuse(_requests: Any, _context: Any) -> None:
+        raise NotImplementedHere(
+            "this server does not tell its services where other machines reach it: use the protocol's .proto files, "
+            'or set grpc_reflection = "on" for routers',
+            field="grpc_reflection",
+        )
+
+    return _as_methods(refuse)
+
+
+def _as_methods(behaviour: Any) -> Mapping[str, MethodHandler]:
     make: Any = grpc.stream_stream_rpc_method_handler
     serve = make(
-        servicer.ServerReflectionInfo,
+        behaviour,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

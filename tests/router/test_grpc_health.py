@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -11,8 +14,11 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from penstock.contracts.errors import GrpcCode
 from penstock.oip.v2 import health_pb2
+from services.router.config import RouterSettings
+from services.router.grpc_front import GrpcOptions, grpc_options
+from tests.router.conftest import TENANTS
 from tests.router.control_stand import replica
-from tests.router.grpc_face import Face, lingering, refused
+from tests.router.grpc_face import Face, lingering, opened, refused
 
 
 @pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService", "digits"])
@@ -57,6 +63,48 @@ async def test_reflection_is_for_administrators_where_keys_are_needed(closed: Fa
 
     assert (await refused(call.read())).code == code
     assert (await reflect(closed, "v1", ("x-api-key", "admin")))[0]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_that_is_off_is_refused_by_name(options: GrpcOptions, version: str):
+    async with AsyncExitStack() as stack:
+        face = await opened(stack, replace(options, is_reflected=False))
+        told = await refused(method(face, version)(lingering([])).read())
+
+        assert (told.code, told.reason) == (GrpcCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
+        assert "grpc_reflection" in (told.message or "")
+
+
+async def test_reflection_that_is_off_is_off_for_administrators_too_and_tells_others_nothing(options: GrpcOptions, tmp_path: Path):
+    async with AsyncExitStack() as stack:
+        face = await opened(stack, replace(options, is_reflected=False))
+        (tmp_path / "tenants.toml").write_text(TENANTS)
+        face.stand.control.tenants.load(tmp_path / "tenants.toml")
+        codes = [
+            (await refused(method(face, "v1")(lingering([]), metadata=(("x-api-key", key),)).read())).code for key in ("admin", "secret")
+        ]
+
+        assert codes == [GrpcCode.UNIMPLEMENTED, GrpcCode.PERMISSION_DENIED]
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "is_reflected"),
+    [
+        ("127.0.0.1", {}, True),
+        ("::1", {}, True),
+        ("localhost", {}, True),
+        ("0.0.0.0", {}, False),
+        ("10.0.0.1", {}, False),
+        ("0.0.0.0", {"grpc_reflection": "on"}, True),
+        ("127.0.0.1", {"grpc_reflection": "off"}, False),
+    ],
+)
+def test_reflection_is_for_this_machine_unless_somebody_says_otherwise(
+    host: str, asked: dict[str, str], is_reflected: bool, tmp_path: Path
+):
+    settings = RouterSettings.model_validate({"state_dir": tmp_path, "host": host, "insecure_bind": True, **asked})
+
+    assert grpc_options(settings, None).is_reflected is is_reflected
 
 
 def method(face: Face, version: str) -> grpc.aio.StreamStreamMultiCallable:
