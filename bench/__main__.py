@@ -21,6 +21,7 @@ from bench.arena import Arena
 from bench.catalogue import catalogue
 from bench.figures import Figures
 from bench.hop import added_latency
+from bench.key_timing import key_timing
 from bench.lifecycle import lifecycle
 from bench.model import build_repository, rows, session
 from bench.neighbours import neighbours
@@ -44,6 +45,7 @@ PARTS: Mapping[str, Callable[[Arena], None]] = {
     "rollback": rollback,
     "static": static,
     "catalogue": catalogue,
+    "keys": key_timing,
 }
 """In the order in which they run."""
 RESULTS = Path(__file__).resolve().parent / "results"

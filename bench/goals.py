@@ -72,6 +72,7 @@ GOALS = (
     Goal(figure="routes.lookup_growth", most=1.5, note="1,000 models to 10: the caches of a processor hold fewer of them"),
     Goal(figure="catalogue.write_p99_ms", most=50.0, note="1,000 models"),
     Goal(figure="catalogue.write_growth", most=1.25, note="1,000 models to 10"),
+    Goal(figure="security.key_timing_t", most=4.5, note="of Welch, by dudect's rule"),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 
 from penstock.contracts.api_keys import (
     CHARACTERS,
@@ -20,7 +21,7 @@ from penstock.contracts.api_keys import (
     key_parts,
 )
 
-__all__ = ["CHECKSUM_CHARACTERS", "checksum", "hash_of", "id_in", "new_key"]
+__all__ = ["CHECKSUM_CHARACTERS", "checksum", "hash_of", "id_in", "is_hash_of", "new_key"]
 
 
 def new_key(environment: str = DEFAULT_ENVIRONMENT) -> tuple[str, str]:
@@ -41,6 +42,11 @@ def hash_of(key: str, pepper: bytes = b"") -> str:
     if pepper:
         return f"hmac-sha256:{hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()}"
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def is_hash_of(held: str, key: str, peppers: Iterable[bytes]) -> bool:
+    """Pure: whether a hash is that of a presented key under one of the peppers; its time does not tell how much of a key is right."""
+    return any(hmac.compare_digest(held, hash_of(key, pepper)) for pepper in peppers)
 
 
 def _random(count: int) -> str:
