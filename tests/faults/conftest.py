@@ -16,6 +16,8 @@ from tests.faults.ledger import Ledger
 from tests.faults.oracle import NUMBERS, write_models
 from tests.faults.world import World, world
 
+pytest.register_assert_rewrite("tests.faults.truths")
+
 LONG = "long"
 ROUTERS = 2
 """Of the whole mesh."""

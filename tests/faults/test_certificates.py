@@ -18,14 +18,14 @@ from tests.faults import oracle
 from tests.faults.caller import Caller
 from tests.faults.figures import record
 from tests.faults.ledger import Ledger
-from tests.faults.load import Plan, asking
+from tests.faults.load import UNDISTURBED, Plan, asking
 from tests.faults.proxy import Toxic
 from tests.faults.truths import held_true
 from tests.faults.world import World, world
 
 pytestmark = pytest.mark.timeout(240)
 
-PLAN = Plan(rate=40.0, models=("alpha",), deadline_seconds=20.0)
+PLAN = Plan(rate=200.0, models=("alpha",), deadline_seconds=20.0)
 HOPELESS = {"NO_READY_REPLICA", "WORKER_LOST", "DEADLINE_EXCEEDED"}
 
 
@@ -128,7 +128,7 @@ class Certificates:
 
 async def refusals(running: World) -> set[str]:
     """Cut every link; return what callers are told while nobody can be met."""
-    async with Caller(running.target, Ledger()) as caller:
+    async with Caller(running.target, Ledger(), options=UNDISTURBED) as caller:
         for link in running.links.values():
             link.poison(Toxic(reset=True))
         await until(running, lambda: running.links_up() == 0)
@@ -161,8 +161,8 @@ async def test_n13_certificates_are_renewed_under_load_and_a_strangers_or_old_on
             await connected_again(running, running.workers)
             files.trust(second)
             await connected_again(running, running.workers)
-        held_true(running, ledger)
         all_answered(ledger)
+        held_true(running, ledger)
 
         files.trust(other)
         by_strangers = await refusals(running)
@@ -172,8 +172,8 @@ async def test_n13_certificates_are_renewed_under_load_and_a_strangers_or_old_on
         ended = await refusals(running)
         files.issue(second, days=10.0)
         await until(running, running.is_settled)
-        async with Caller(running.target, ledger) as caller:
-            await caller.ask("alpha", 100_000)
+        async with Caller(running.target, ledger, options=UNDISTURBED) as caller:
+            await caller.ask("alpha", 100_000, deadline_seconds=PLAN.deadline_seconds)
 
         all_answered(ledger)
         assert by_strangers <= HOPELESS
