@@ -49,7 +49,7 @@ def register(
     signature: Path | None,
     signing_key: Path | None,
 ) -> None:
-    """Register a version: a folder of this machine, an object store's URL, or MLflow's `models:/NAME@ALIAS`.
+    """Register a version: a folder of this machine, a URL (object store, archive over https), or MLflow's `models:/NAME@ALIAS`.
 
     A folder holds one version's files, model.onnx among them. What was sent before is not sent again.
     """

@@ -52,7 +52,11 @@ class ControllerSettings(Settings, env_prefix="PENSTOCK_CONTROLLER__"):
     artefacts: str = ""
     """URL of the store of versions: file:///…, s3://…, gs://… or az://…; by default a folder in `state_dir`."""
     sources: tuple[str, ...] = ()
-    """Starts of URLs from which versions may be registered, for example s3://models/."""
+    """Starts of URLs from which versions may be registered, for example s3://models/ or https://models.example/releases/."""
+    source_networks: tuple[str, ...] = ()
+    """Networks beside the public one in which senders over https may be, for example 10.1.0.0/16."""
+    source_authorities: Path | None = None
+    """PEM file of the authorities that senders' certificates come from; none trusts those that the machine does."""
     key_pepper: str = ""
     """Secret under which API keys are hashed, the same as the routers'; give it by the environment."""
     key_environment: str = Field(default=DEFAULT_ENVIRONMENT, pattern=ENVIRONMENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,9 +12,11 @@ from services.chassis.artefact_store import ArtefactStore
 from services.chassis.clock import Clock
 from services.chassis.disk_threads import DiskThreads
 from services.chassis.object_store import open_objects
-from services.chassis.process import running
+from services.chassis.process import CannotStart, running
 from services.controller.config import ControllerSettings
+from services.controller.https_source import HttpsSource
 from services.controller.model_sandbox import ModelSandbox, SandboxLimits
+from services.controller.public_addresses import networks_of
 from services.controller.registration import Registration, RegistrationPorts, RegistrationRules
 from services.controller.sources import MlflowRegistry, SourceRules, Sources
 from services.controller.uploads import UploadArea, UploadLimits
@@ -55,7 +58,7 @@ async def registering(settings: ControllerSettings, clock: Clock) -> AsyncGenera
         await threads.run(uploads.open)
         store = ArtefactStore(open_objects(settings.artefacts_url), threads)
         ports = RegistrationPorts(
-            sources=Sources(SourceRules(urls=settings.sources), uploads, MlflowRegistry(), threads),
+            sources=Sources(_rules(settings), uploads, MlflowRegistry(), threads),
             examiner=ModelSandbox(SandboxLimits()),
             store=store,
             threads=threads,
@@ -65,6 +68,20 @@ async def registering(settings: ControllerSettings, clock: Clock) -> AsyncGenera
         await registration.open()
         await stack.enter_async_context(running(_sweeping(uploads, threads, clock), name="uploads"))
         yield Registering(registration=registration, uploads=uploads, store=store, threads=threads, signing=signing)
+
+
+def _rules(settings: ControllerSettings) -> SourceRules:
+    try:
+        networks = networks_of(settings.source_networks)
+    except ValueError as error:
+        raise CannotStart(f"source_networks: {error}") from None
+    authorities = settings.source_authorities
+    if authorities is not None:
+        try:
+            ssl.create_default_context(cafile=str(authorities))
+        except OSError as error:
+            raise CannotStart(f"source_authorities: {authorities}: {error.strerror or error}") from None
+    return SourceRules(urls=settings.sources, https=HttpsSource(networks=networks, authorities=authorities))
 
 
 async def _sweeping(uploads: UploadArea, threads: DiskThreads, clock: Clock) -> None:

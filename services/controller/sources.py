@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import os
 import stat
 import tempfile
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -18,13 +16,13 @@ from urllib.parse import urlsplit
 import structlog
 
 from penstock.contracts.artefacts import ManifestFile
-from penstock.contracts.errors import ArtifactCorrupt, InvalidInput, NotFound, NotImplementedHere, RequestTooLarge, Unavailable
+from penstock.contracts.errors import InvalidInput, NotFound, NotImplementedHere, RequestTooLarge, Unavailable
 from services.chassis.disk_threads import DiskThreads
 from services.chassis.object_store import Objects, StoredObject, open_objects
+from services.controller.archive_staging import stage_archive
+from services.controller.https_source import HttpsSource
 from services.controller.registration_values import Archive, Folder, MlflowModel, Source, Uploaded, Url
 from services.controller.staging import Staged
-from services.controller.tar_members import unpack_tar
-from services.controller.zip_members import unpack_zip
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +58,8 @@ class SourceRules:
     """Starts of URLs that may be fetched, each with its `/` at the end: `s3://models/`."""
     url_options: Mapping[str, str] = field(default_factory=dict[str, str])
     """Options of the object stores, see `open_objects`."""
+    https: HttpsSource = field(default_factory=HttpsSource)
+    """How files are fetched over https, where `urls` allow it."""
     open_url: Callable[[str, Mapping[str, str]], Objects] = open_objects
 
 
@@ -111,7 +111,7 @@ class Sources:
                 await self._threads.run(_stage_folder, self._allowed(path), into)
                 return str(path)
             case Archive():
-                await self._threads.run(_stage_archive, source, into)
+                await self._threads.run(stage_archive, source, into)
                 return "upload"
             case Uploaded(files=files):
                 await self._threads.run(self._stage_uploaded, files, into)
@@ -144,6 +144,9 @@ class Sources:
 
     async def _stage_url(self, url: str, into: Staged) -> None:
         self._check_url(url)
+        if url.startswith("https://"):
+            await self._stage_https(url, into)
+            return
         base, _, name = url.rpartition("/")
         if name and not name.endswith(ARCHIVES):
             base, name = url, ""
@@ -156,6 +159,16 @@ class Sources:
             raise NotFound(f"there is nothing in {url[:80]!r}", reason="ARTEFACT_NOT_FOUND")
         for one in found:
             await self._stage_stored(objects, one.name, one.size, into)
+
+    async def _stage_https(self, url: str, into: Staged) -> None:
+        if not url.endswith(ARCHIVES):
+            raise _refused(f"{url[:80]!r} is no archive: over https one is fetched, named {', '.join(ARCHIVES)}")
+        with tempfile.NamedTemporaryFile(dir=into.folder.parent) as landing:
+            async with aclosing(self._rules.https.chunks(url, into.limits.total_bytes)) as chunks:
+                async for chunk in chunks:
+                    await self._threads.run(_append, landing, chunk)
+            await self._threads.run(landing.flush)
+            await self._threads.run(stage_archive, Archive(path=Path(landing.name)), into)
 
     def _check_url(self, url: str) -> None:
         """Refuse every URL that does not start as one that is allowed; nothing is looked up for it."""
@@ -186,7 +199,7 @@ class Sources:
             raise RequestTooLarge(f"{name[:80]} has {size} bytes, which is beyond the limit", reason="ARTEFACT_TOO_LARGE")
         with tempfile.NamedTemporaryFile(dir=into.folder.parent) as landing:
             await self._download(objects, name, landing, size)
-            await self._threads.run(_stage_archive, Archive(path=Path(landing.name), size=size), into)
+            await self._threads.run(stage_archive, Archive(path=Path(landing.name), size=size), into)
 
     async def _download(self, objects: Objects, name: str, landing: Any, size: int) -> None:
         written = 0
@@ -209,7 +222,7 @@ async def _bounded(objects: Objects, limit: int) -> AsyncIterator[StoredObject]:
         yield one
 
 
-def _append(landing: BinaryIO, chunk: bytes) -> None:
+def _append(landing: Any, chunk: bytes) -> None:
     try:
         landing.write(chunk)
     except OSError as error:
@@ -250,36 +263,6 @@ def _files_below(folder: Path, into: Staged, prefix: str = "", depth: int = 0) -
             raise _refused(f"{path[:80]!r} is no regular file")
         else:
             yield path, Path(entry.path)
-
-
-def _stage_archive(source: Archive, into: Staged) -> None:
-    with source.path.open("rb") as archive:
-        size = archive.seek(0, 2)
-        archive.seek(0)
-        if source.size is not None and size != source.size:
-            raise InvalidInput(f"{size} bytes came, but {source.size} were said", reason="BAD_UPLOAD", field="size_bytes")
-        if size > into.limits.total_bytes:
-            raise RequestTooLarge(f"the archive has {size} bytes, more than {into.limits.total_bytes}", reason="ARTEFACT_TOO_LARGE")
-        if source.sha256 is not None and hashlib.file_digest(archive, "sha256").hexdigest() != source.sha256:
-            raise ArtifactCorrupt("what came is not what its digest says: send it again")
-        archive.seek(0)
-        first = archive.read(4)
-        archive.seek(0)
-        into.expect_archive(size)
-        if first.startswith(b"PK"):
-            unpack_zip(archive, into, most_entries=into.limits.files)
-        elif first.startswith(b"\x1f\x8b"):
-            _unpack_gzip(archive, into)
-        else:
-            unpack_tar(archive, into)
-
-
-def _unpack_gzip(archive: BinaryIO, into: Staged) -> None:
-    try:
-        with gzip.open(archive, "rb") as opened:
-            unpack_tar(opened, into)  # pyright: ignore[reportArgumentType]  a GzipFile reads like a file
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InvalidInput("archive: it is cut or damaged: send it again", reason="BAD_ARCHIVE", field="source") from error
 
 
 def _read(opened: Any) -> Iterator[bytes]:
