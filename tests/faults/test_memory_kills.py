@@ -16,6 +16,7 @@ from tests.faults.figures import record
 from tests.faults.ledger import Kind, Ledger, Outcome
 from tests.faults.load import Load, Plan
 from tests.faults.test_memory import MEBI, asking
+from tests.faults.test_models import ABSENT
 from tests.faults.truths import held_true
 from tests.faults.world import World, status_of, world
 
@@ -72,7 +73,9 @@ async def test_p20_workers_killed_for_lack_of_memory_say_so_and_the_version_is_g
         await asyncio.sleep(0.5)
         load.stop()
         await loading
-    await asyncio.to_thread(pair.served.until, lambda: pair.links_up() == 2)
+        await asyncio.to_thread(pair.served.until, lambda: pair.links_up() == 2)
+        for nonce in range(5):
+            await caller.ask("alpha", 100_000 + nonce, deadline_seconds=20.0)
     died = [line for line in pair.served.events("child_died") if line["cause"] == "out_of_memory"]
 
     held_true(pair, ledger)
@@ -84,6 +87,9 @@ async def test_p20_workers_killed_for_lack_of_memory_say_so_and_the_version_is_g
     assert "killed for lack of memory" in given_up[0]["reason"]
     await asyncio.to_thread(pair.served.until, lambda: all(says_why(pair, name) for name in pair.workers))
     assert pair.metric('penstock_child_deaths_total{cause="out_of_memory"') in {3, 4}
+    # Each request kills both workers, one after the other; meanwhile others are told to come back, and then they are answered.
+    assert {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed} <= ABSENT
+    assert [entry for entry in ledger.entries()[-5:] if not entry.is_ok] == []
     lost = sum(not entry.is_ok for entry in ledger.entries())
     record("P20", deaths=len(died), others_refused=lost, others=len(ledger.entries()))
 

@@ -23,6 +23,8 @@ from tests.faults.truths import held_true
 from tests.faults.world import World, world
 
 SHED = {"DEADLINE_EXCEEDED", "REPLICA_OVERLOADED", "OVERLOADED"}
+AT_THE_DOOR = "OVERLOADED"
+"""What a router refuses because it would be answered too late; the others of SHED waited in vain, or found a queue full."""
 DEADLINE_SECONDS = 0.25
 
 
@@ -39,26 +41,37 @@ def plan(rate: float) -> Plan:
     return Plan(rate=rate, models=("slow",), rows=(1,), deadline_seconds=DEADLINE_SECONDS)
 
 
-@pytest.mark.parametrize("seconds", [1.5, pytest.param(20.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [2.5, pytest.param(20.0, marks=pytest.mark.long)])
 async def test_o1_three_times_too_much_is_shed_with_words_and_the_rest_is_answered_in_time(running: World, ledger: Ledger, seconds: float):
     best = await best_rate(running)
     async with Caller(running.target, ledger) as caller:
+        load, times = Load(caller, plan(3 * best)), 3
         started = time.monotonic()
-        await Load(caller, plan(3 * best)).run(seconds)
-        took = time.monotonic() - started
-        after = [await caller.ask("slow", nonce) for nonce in range(10)]
-    entries = ledger.entries()
-    in_time = sum(entry.is_ok for entry in entries) / took
-    shed = sorted(entry.seconds for entry in entries if entry.is_failed)
+        await load.run(seconds)
+        took, entries = time.monotonic() - started, ledger.entries()
+        # What can be served was measured on a machine that does other things too: it may be able to do more by now.
+        while AT_THE_DOOR not in refusals(ledger) and times < 48:
+            times *= 2
+            load.plan = plan(times * best)
+            await load.run(seconds)
+        after = [await caller.ask("slow", nonce, deadline_seconds=30.0) for nonce in range(10)]
+    answered = sum(entry.is_ok for entry in entries)
+    shed = sorted(entry.seconds for entry in ledger.entries() if entry.is_failed)
 
+    # Whoever is let in has its answer by the deadline, within the invariant's slack: a queue of all that came would be seconds late.
     held_true(running, ledger)
     assert {outcome.kind for outcome in after} == {Kind.OK}
-    assert {entry.outcomes[0].reason for entry in entries if entry.is_failed} <= SHED
+    assert AT_THE_DOOR in refusals(ledger)
+    assert refusals(ledger) <= SHED
     # The figures are for the report; that goodput collapses to next to nothing is what must not be.
-    assert in_time > 0.1 * best
-    if shed:
-        quick = sum(one < 0.005 for one in shed) / len(shed)
-        record("O1", goodput_share=in_time / best, shed_p50_ms=1000 * shed[len(shed) // 2], shed_within_5_ms_share=quick)
+    assert answered > 0.1 * best * seconds
+    quick = sum(one < 0.005 for one in shed) / len(shed)
+    record("O1", goodput_share=answered / took / best, shed_p50_ms=1000 * shed[len(shed) // 2], shed_within_5_ms_share=quick)
+
+
+def refusals(ledger: Ledger) -> set[str]:
+    """Return the reasons of all that was refused."""
+    return {entry.outcomes[0].reason for entry in ledger.entries() if entry.is_failed}
 
 
 async def test_o2_clients_who_ask_again_at_once_are_not_multiplied_and_are_told_when_to_come_back(running: World, ledger: Ledger):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from penstock.contracts.errors import ArtifactCorrupt, InvalidInput, LoadFailed, NotFound, Unavailable
+from penstock.contracts.status import GrpcCode
 from services.chassis.artefact_cache import ArtefactCache, opened_cache
 from services.worker.digests import Digests
 from services.worker.fetched_versions import Assigned, FetchedVersions
@@ -96,10 +97,12 @@ async def test_m8_files_spoilt_between_fetch_and_load_are_never_opened_and_fetch
     model.write_bytes(models.no_batch()[: before.st_size].ljust(before.st_size, b"\0"))
     os.utime(model, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    with pytest.raises(ArtifactCorrupt):
+    with pytest.raises(ArtifactCorrupt) as refused:
         inspect(Offer(artefact=artefact), Digests())
-
     again = await versions.fetch(assigned(digest))
+
+    assert refused.value.status.grpc is GrpcCode.DATA_LOSS
+    assert source.fetched.count("version/model.onnx") == 2
     assert inspect(Offer(artefact=again), Digests()).digest == digest
 
 
