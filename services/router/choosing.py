@@ -97,6 +97,10 @@ class Choosing:
             return Chosen(deployment, 0, Unit(reason, key) if plan.needs_unit else None)
         return self._stood_in(plan, chosen, Unit(Reason.FALLBACK, key), asking.tenant, None)
 
+    def drawn(self, asking: Asking) -> bytes:
+        """Return what decides for a request without a key: its id, else a draw; one key for all of them would send all to one version."""
+        return asking.identity or self._random.getrandbits(64).to_bytes(8, "little")
+
     def remember(self, deployment: Deployment) -> None:
         """Keep what went away: steps of a fallback chain that need no worker still need to know its inputs."""
         self._last[deployment.model, deployment.version] = replace(deployment, replicas=())
@@ -137,7 +141,7 @@ class Choosing:
             return key
         if plan.source is not KeySource.REQUEST:
             self.counters.keyless += 1
-        return asking.identity or self._random.getrandbits(64).to_bytes(8, "little")
+        return self.drawn(asking)
 
     @staticmethod
     def _stated(plan: Plan, asking: Asking) -> bytes | None:

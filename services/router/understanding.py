@@ -188,7 +188,7 @@ class Understanding:
     def _resolved(self, model: str, version: str, asking: Asking) -> tuple[Target, Unit | None]:
         plan = self._table.plan(model)
         if plan is None:
-            deployment = self._table.resolve(model, version, asking.parameters.routing_key or asking.identity)
+            deployment = self._table.resolve(model, version, asking.parameters.routing_key or self.choosing.drawn(asking))
             return self.target_of(deployment, ASKED if version else 0), None
         deployment, step, unit = self.choosing.choose(plan, version, asking)
         return self.target_of(deployment, step), unit

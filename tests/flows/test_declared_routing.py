@@ -94,6 +94,22 @@ def test_callers_are_shared_by_weight_and_stay_where_they_are(client: Client):
     assert all(value == 3.0 * int(version) for version, value in first)
 
 
+def version_over_http(served: Served, **parameters: str) -> str:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [3.0]}
+    body = json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
+    asked = urllib.request.Request(f"{served.http}/v2/models/scaled/infer", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=30) as response:
+        return str(json.loads(response.read())["model_version"])
+
+
+def test_id34_a_key_sticks_over_both_faces_and_who_sends_none_is_drawn_and_not_refused(served: Served, client: Client):
+    users = [f"user-{number}" for number in range(40)]
+
+    assert [version_over_http(served, routing_key=user) for user in users] == [asked(client, 3.0, routing_key=user)[0] for user in users]
+    assert {version_over_http(served) for _ in range(60)} == {"1", "2"}
+    assert {asked(client, 3.0)[0] for _ in range(60)} == {"1", "2"}
+
+
 def test_a_version_or_an_alias_of_it_can_be_addressed(client: Client):
     assert asked(client, 2.0, version="2") == ("2", 4.0)
     assert asked(client, 2.0, version="champion") == ("1", 2.0)
