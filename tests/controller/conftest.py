@@ -26,7 +26,9 @@ def postgres_server() -> Iterator[str]:
     servers = SessionServers()
     try:
         servers.fetch(["postgres"])
-        yield postgres_url(servers.start("postgres"))
+        url = postgres_url(servers.start("postgres"))
+        asyncio.run(_unsynced(url))
+        yield url
     finally:
         servers.close()
 
@@ -68,6 +70,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def stand(database_url: str) -> AsyncIterator[Stand]:
     async with standing(database_url) as stand:
         yield stand
+
+
+async def _unsynced(server: str) -> None:
+    """No test cuts the power: nothing waits for the disk."""
+    engine = open_engine(server).execution_options(isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        await connection.execute(text("SELECT pg_reload_conf()"))
+    await engine.dispose()
 
 
 async def _migrated(url: str) -> None:
