@@ -22,6 +22,8 @@ CACHE = REPO / ".cache" / "clients"
 
 _HIDDEN = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"})
 """Variables that would let our environment be found, or another one be changed."""
+_SLOWING = frozenset({"PYTHONDONTWRITEBYTECODE"})
+"""Without bytecode every script would compile its client again, which is most of its time."""
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
 
@@ -79,7 +81,7 @@ def _build(place: Environment, requirements: Path) -> None:
 
 def clean_variables() -> dict[str, str]:
     """Return the variables of this process without those that lead into our environment."""
-    return {name: value for name, value in os.environ.items() if name not in _HIDDEN} | {"UV_PYTHON_DOWNLOADS": "never"}
+    return {name: value for name, value in os.environ.items() if name not in _HIDDEN | _SLOWING} | {"UV_PYTHON_DOWNLOADS": "never"}
 
 
 def _uv(*arguments: str | Path) -> None:
