@@ -52,7 +52,8 @@ async def happens(running: World, event: str, count: int) -> None:
 async def test_p9_a_worker_that_hangs_with_the_gil_is_passed_by_and_then_ended(pair: World, ledger: Ledger):
     silences, hangs = len(pair.served.events("link_silent")), len(pair.served.events("child_hung"))
     async with Caller(pair.target, ledger) as caller:
-        load = Load(caller, Plan(rate=80.0, models=("alpha", "slow")))
+        # A machine that is overrun may be seconds behind with one worker less: nobody is refused for that here.
+        load = Load(caller, Plan(rate=60.0, models=("alpha", "slow"), deadline_seconds=20.0))
         loading = asyncio.create_task(load.run())
         await asyncio.sleep(0.4)
         hung = pair.signal("worker-1", signal.SIGUSR2)
