@@ -135,7 +135,9 @@ async def test_an_unloaded_version_leaves_no_session_behind(repository: Path, ro
     def sessions() -> int:
         gc.unfreeze()  # what the worker has frozen is hidden from `get_objects`
         gc.collect()
-        return sum(isinstance(one, OnnxSession) and one._name == "m@1" for one in gc.get_objects())
+        found = sum(isinstance(one, OnnxSession) and one._name == "m@1" for one in gc.get_objects())
+        gc.freeze()  # what the session of tests had frozen as well: no later collection is to walk it
+        return found
 
     async with live_worker(repository, root / "state") as worker:
         await worker.settled()
