@@ -135,6 +135,9 @@ def _server_side(files: CertificateFiles) -> ssl.SSLContext:
         return context
     context.load_verify_locations(files.authorities)
     context.verify_mode = ssl.CERT_REQUIRED
+    # A session that is resumed shows no certificate: it would outlive its authority, its revocation and its end.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
     return _strict(context, files)
 
 

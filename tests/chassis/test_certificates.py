@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,6 +112,31 @@ async def test_an_authority_that_was_taken_away_vouches_for_nobody_on_either_sid
     by_the_router = await met(port, followed.context())
 
     assert (by_the_worker, by_the_router) == ("refused", "refused")
+
+
+def resumed(port: int, tls: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[str, ssl.SSLSession | None]:
+    """Return how a handshake and an echo go for who offers a session of before, and the session that it left."""
+    try:
+        with tls.wrap_socket(socket.create_connection(("127.0.0.1", port)), session=session) as link:
+            link.sendall(b"x")
+            told = "met" if link.recv(1) == b"x" else "refused"
+            return told, link.session
+    except OSError:
+        return "refused", None
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_of_before_does_not_outlive_the_authority_that_vouched_for_it(
+    sides: tuple[Side, Side], port: int, version: ssl.TLSVersion
+):
+    worker, router = sides
+    tls = client_side(router.files)
+    tls.minimum_version = tls.maximum_version = version
+    before, session = await asyncio.to_thread(resumed, port, tls, None)
+    worker.trust(trustme.CA())
+    after, _ = await asyncio.to_thread(resumed, port, tls, session)
+
+    assert (before, after) == ("met", "refused")
 
 
 async def test_certificates_that_have_ended_are_refused(sides: tuple[Side, Side], port: int, authority: trustme.CA):
