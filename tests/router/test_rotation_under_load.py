@@ -23,13 +23,16 @@ from services.chassis.tls_files import TlsFiles
 from services.router.grpc_engine import Engine
 from services.router.grpc_front import GrpcOptions
 from services.router.http_front import HttpOptions
-from tests.authority import Authority, Leaf, put, rsa_key, write_key
+from tests.authority import Authority, put, rsa_key, write_key
 from tests.router.front_cases import UNBOUNDED, request
 from tests.router.grpc_face import ENGINES, opened
 from tests.router.http_raw import ids, infer
 from tests.router.http_stand import on_uvloop, serving
 
+pytestmark = pytest.mark.timeout(180)
 RATE = 200.0
+MOST_AT_ONCE = 32
+"""A machine that cannot make so many handshakes a second asks as fast as it can: a queue of its own would be all that is measured."""
 NEW_EVERY = 5
 STEP = 40
 """Requests answered in every state of the files."""
@@ -43,17 +46,14 @@ Ask = Callable[[str, "Shown", bool], Awaitable[str]]
 class Shown:
     """What a caller shows, and whom it believes."""
 
-    leaf: Leaf
     trusted: bytes
     folder: Path
+    credentials: grpc.ChannelCredentials
 
     def context(self) -> ssl.SSLContext:
         made = ssl.create_default_context(cadata=self.trusted.decode())
         made.load_cert_chain(self.folder / "chain.pem", self.folder / "key.pem")
         return made
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        return grpc.ssl_channel_credentials(self.trusted, self.leaf.key_pem, self.leaf.pem)
 
 
 @dataclass
@@ -73,7 +73,9 @@ class Files:
             own.mkdir()
             leaf = authority.issue(key=rsa_key(3))
             leaf.write(own)
-            self.callers[authority] = Shown(leaf=leaf, trusted=self.old.pem + self.new.pem, folder=own)
+            trusted = self.old.pem + self.new.pem
+            credentials = grpc.ssl_channel_credentials(trusted, leaf.key_pem, leaf.pem)
+            self.callers[authority] = Shown(trusted=trusted, folder=own, credentials=credentials)
 
     @property
     def served(self) -> TlsFiles:
@@ -83,19 +85,21 @@ class Files:
 
 
 class Asking:
-    """An open loop: requests leave by the clock, whatever became of those before."""
+    """Requests leave by the clock, whatever became of those before, as long as not too many are under way."""
 
     def __init__(self, ask: Ask, shown: Shown) -> None:
         self.shown = shown
         self.failures: list[str] = []
         self.answered = 0
         self._ask = ask
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def run(self) -> None:
         loop, sent = asyncio.get_running_loop(), 0
         began_at = loop.time()
         async with asyncio.TaskGroup() as group:
             while True:
+                await self._room.acquire()
                 group.create_task(self.one(f"r{sent}", sent % NEW_EVERY == 0))
                 sent += 1
                 await asyncio.sleep(max(0.0, began_at + sent / RATE - loop.time()))
@@ -110,6 +114,7 @@ class Asking:
             self.answered += 1
         else:
             self.failures.append(f"{request_id}: {told}")
+        self._room.release()
 
     async def step(self, change: Callable[[], object]) -> None:
         """Change something, and let some requests see it."""
@@ -175,7 +180,7 @@ def grpc_asker(port: int, kept: grpc.aio.Channel) -> Ask:
         asked = pb.ModelInferRequest.FromString(request(request_id))
         if not is_new:
             return (await GRPCInferenceServiceStub(kept).ModelInfer(asked)).id
-        async with grpc.aio.secure_channel(f"localhost:{port}", shown.credentials(), options=UNBOUNDED) as channel:
+        async with grpc.aio.secure_channel(f"localhost:{port}", shown.credentials, options=UNBOUNDED) as channel:
             return (await GRPCInferenceServiceStub(channel).ModelInfer(asked)).id
 
     return ask
@@ -203,7 +208,7 @@ async def test_http_answers_all_while_certificates_and_authorities_are_replaced(
 async def test_grpc_answers_all_while_certificates_and_authorities_are_replaced(engine: Engine, tmp_path: Path):
     files = Files(tmp_path)
     async with AsyncExitStack() as stack:
-        face = await opened(stack, GrpcOptions(port=0, tls=files.served, engine=engine), files.callers[files.old].credentials())
+        face = await opened(stack, GrpcOptions(port=0, tls=files.served, engine=engine), files.callers[files.old].credentials)
         ask = grpc_asker(face.face.port, face.channel)
         asking = await rotated(files, ask)
         after = [await told(ask, files.callers[one]) for one in (files.new, files.old)]
