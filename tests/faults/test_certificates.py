@@ -77,7 +77,7 @@ def stranger() -> Iterator[int]:
 
 async def test_n12_whoever_else_listens_at_a_workers_address_is_never_talked_to(running: World, ledger: Ledger):
     link, other = running.links["worker-0"], running.links["worker-1"]
-    refused = len(running.served.events("link_refused"))
+    refused, broken = (len(running.served.events(event)) for event in ("link_refused", "link_broken"))
     with stranger() as port:
         async with asking(running.target, ledger, PLAN):
             for impostor in (("127.0.0.1", other.port), ("127.0.0.1", port)):
@@ -96,8 +96,9 @@ async def test_n12_whoever_else_listens_at_a_workers_address_is_never_talked_to(
     held_true(running, ledger)
     all_answered(ledger)
     met = running.served.events("link_refused")[refused:]
-    # The other worker is refused by name at every try but perhaps the last; what an echo is told apart by may be its silence.
+    # The other worker cuts off whoever means somebody else; an echo is told apart by its welcome, which names nobody.
     assert len(met) >= 3
+    await until(running, lambda: sum("means 'worker-0-" in line["error"] for line in running.served.events("link_broken")[broken:]) >= 3)
     record("N12", calls=len(ledger.entries()), refused=0, handshakes_refused=len(met))
 
 
