@@ -56,8 +56,8 @@ class Load:
         await self.caller.ask(self.random.choice(plan.models), nonce, rows=rows, deadline_seconds=plan.deadline_seconds)
 
 
-IMPATIENCE = ("keepalive", "ping")
-"""In the names of options that end what is slow."""
+IMPATIENCE = ("keepalive", "ping", "min_reconnect_backoff")
+"""In the names of options that end what is slow; the last is also how long gRPC waits for a server's first frame, 20 s by itself."""
 UNDISTURBED = [one for one in OPTIONS if not any(word in one[0] for word in IMPATIENCE)]
 """Options of a client that does not give up a server which gets no processor for seconds: nothing is broken between the two here."""
 
