@@ -248,7 +248,7 @@ def confirmed(change: Callable[[], Any], routers: int) -> Any:
             answers.append(change())
         except Unavailable:
             return False
-        return len(answers[-1].confirmations) >= routers
+        return sum(one.seconds >= 0 for one in answers[-1].confirmations) >= routers
 
     until(is_confirmed, pause_seconds=0.1)
     return answers[-1]

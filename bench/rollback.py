@@ -73,7 +73,7 @@ def _flip(control: Control) -> Any:
 def _changed(kind: str, old: str, change: Callable[[], Any]) -> Change:
     asked_at = time.monotonic()
     answer = change()
-    confirmations = len(answer.confirmations)
+    confirmations = sum(one.seconds >= 0 for one in answer.confirmations)
     return Change(kind=kind, old=old, asked_at=asked_at, confirmed_at=time.monotonic(), confirmations=confirmations)
 
 
