@@ -74,7 +74,8 @@ class Mortal:
             return {}
 
     def has_given_up(self) -> bool:
-        return LETHAL in self.replicas() and self.replicas()[LETHAL].given_up
+        lethal = self.replicas().get(LETHAL)
+        return lethal is not None and lethal.given_up
 
     def is_on_its_own(self) -> bool:
         return [one.version.version for one in read_blackbox(self._box).suspects] == [LETHAL]
