@@ -70,7 +70,7 @@ class Findings:
     """What was found of one version."""
 
     files: tuple[FileFinding, ...]
-    """None when the store has lost their list."""
+    """Empty when the store has lost their list."""
     signature: SignatureState
     damage: str
     """All that is wrong; empty when nothing is."""
