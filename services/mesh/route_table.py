@@ -168,12 +168,14 @@ class RouteTable:
         return found
 
     def _miss(self, worker_id: str, held: WorkerStatus | None, status: WorkerStatus | None) -> None:
-        """Remember what a worker had that went away, until it is back and says what it has: till then nobody can say "no such model"."""
+        """Remember what a worker that went away had, till it is back and has said all it has: before, nobody can say "no such model"."""
         if status is not None and (status.replicas or held is None or held.instance_id == status.instance_id):
-            if status.replicas:
+            if status.settled:
                 self._missed.pop(worker_id, None)
         elif held is not None and held.replicas:
-            self._missed[worker_id] = frozenset(replica.model for replica in held.replicas if replica.state in HELD)
+            # It may have gone again before it had said everything.
+            gone = frozenset(replica.model for replica in held.replicas if replica.state in HELD)
+            self._missed[worker_id] = self._missed.get(worker_id, frozenset()) | gone
 
     def _refusal(self, model: str, version: str) -> Exception:
         known = self._known.get(model)

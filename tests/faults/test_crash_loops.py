@@ -73,6 +73,10 @@ class Mortal:
         except (FileNotFoundError, ValueError):
             return {}
 
+    def is_serving(self, version: str) -> bool:
+        replica = self.replicas().get(version)
+        return replica is not None and replica.is_ready
+
     def has_given_up(self) -> bool:
         lethal = self.replicas().get(LETHAL)
         return lethal is not None and lethal.given_up
@@ -112,7 +116,7 @@ def mortal_beside(mesh: Mesh, control: Control) -> Iterator[Mortal]:
     serving = next(one.deployment_id for one in control.deployments(MODEL) if one.version == "v1")
     try:
         control.scale(serving, 2)
-        until(lambda: "v1" in mortal.replicas() and mortal.replicas()["v1"].is_ready)
+        until(lambda: mortal.is_serving("v1"))
         yield mortal
     finally:
         process.end()  # first: what is scaled down before may be the replica of the worker that stays
@@ -131,7 +135,7 @@ def test_p6_a_version_that_gets_its_worker_killed_silently_fails_with_the_reason
             wanted = control.deploy(MODEL, LETHAL, Run(gpu_type=GPU)).deployment.deployment_id
             mortal.die_until_given_up()
             until(lambda: status_word(deployment(control, wanted)) == "failed")
-            until(lambda: "v1" in mortal.replicas() and mortal.replicas()["v1"].is_ready)
+            until(lambda: mortal.is_serving("v1"))
             load.settled(time.monotonic())
             failed = deployment(control, wanted)
             control.undeploy(wanted)

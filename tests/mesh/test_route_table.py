@@ -137,7 +137,7 @@ def test_a_worker_that_is_gone_serves_nothing():
         table.resolve("echo")
 
 
-@pytest.mark.parametrize("went", [None, status("a", instance="a-again")], ids=["ended", "started again"])
+@pytest.mark.parametrize("went", [None, status("a", instance="a-again", settled=False)], ids=["ended", "started again"])
 def test_a_model_of_a_worker_that_is_started_again_is_not_unknown_meanwhile(went: WorkerStatus | None):
     table = table_of(status("a", replica()))
     table.apply("a", went)
@@ -146,9 +146,22 @@ def test_a_model_of_a_worker_that_is_started_again_is_not_unknown_meanwhile(went
         table.resolve("echo")
     with pytest.raises(ModelNotFound):
         table.resolve("other")
-    table.apply("a", status("a", replica(model="other"), instance="a-again", revision=2))
+    table.apply("a", status("a", replica(model="other"), instance="a-again", revision=2, settled=False))
+    with pytest.raises(NoReadyReplica):  # it loads one after the other, and one that is being copied later than the rest
+        table.resolve("echo")
+    table.apply("a", status("a", replica(model="other"), instance="a-again", revision=3))
     with pytest.raises(ModelNotFound):
         table.resolve("echo")
+
+
+def test_a_worker_that_dies_again_before_it_has_said_everything_is_still_missed_for_all_that_it_had():
+    table = table_of(status("a", replica(), replica(model="late", replica_id=2)))
+    table.apply("a", status("a", instance="a-again", settled=False))
+    table.apply("a", status("a", replica(), instance="a-again", revision=2, settled=False))
+    table.apply("a", None)
+
+    with pytest.raises(NoReadyReplica):
+        table.resolve("late")
 
 
 def test_a_model_that_a_running_worker_gave_up_is_unknown():
