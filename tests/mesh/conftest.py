@@ -14,6 +14,7 @@ from penstock.contracts.signature import Signature, TensorSpec
 from penstock.contracts.tensors import DataType
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 from penstock.v1 import link_pb2 as pb
+from services.mesh.route_table import RouteTable
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", datatype=DataType.FP32, shape=(-1, 2)),),
@@ -141,3 +142,21 @@ async def workers(tmp_path: Path):
     yield started
     for worker in started:
         worker.kill()
+
+
+def status(worker: str, *replicas: ReplicaStatus, revision: int = 1, instance: str = "", settled: bool = True) -> WorkerStatus:
+    return WorkerStatus(
+        worker_id=worker,
+        instance_id=instance or worker,
+        link_address="unix:/x",
+        revision=revision,
+        replicas=replicas,
+        settled=settled,
+    )
+
+
+def table_of(*statuses: WorkerStatus) -> RouteTable:
+    table = RouteTable()
+    for one in statuses:
+        table.apply(one.worker_id, one)
+    return table
