@@ -13,7 +13,7 @@ import click
 from penstock.cli.durations import seconds_of
 from penstock.cli.failure import Failure, TimedOut
 from penstock.cli.stack_progress import Progress
-from penstock.cli.stack_records import Stack, name_option, read_stack, stack_folder, state_dir_option
+from penstock.cli.stack_records import Stack, name_option, option_of, read_stack, stack_folder, state_dir_option
 
 POLL_SECONDS = 0.05
 ROOTS_FOLDER = Path("/var/lib/penstock")
@@ -54,7 +54,8 @@ def _end(stack: Stack, seconds: float, number: signal.Signals) -> None:
         while stack.runs:
             if time.monotonic() > give_up_at:
                 raise TimedOut(
-                    f"the stack {stack.name!r} has not ended within {seconds:g} s", next_step=f"penstock down --kill --name {stack.name}"
+                    f"the stack {stack.name!r} has not ended within {seconds:g} s",
+                    next_step=f"penstock down --kill {option_of(stack.name, stack.folder)}",
                 )
             if (look := read_stack(stack.folder)) is not None and look.process_id == stack.process_id:
                 progress.show(look)

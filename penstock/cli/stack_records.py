@@ -71,6 +71,11 @@ def stack_folder(name: str, state_dir: Path | None = None) -> Path:
     return state_dir or state_root() / name
 
 
+def option_of(name: str, folder: Path) -> str:
+    """Return the option by which commands find a stack."""
+    return f"--name {name}" if folder == stack_folder(name) else f"--state-dir {folder}"
+
+
 def state_root() -> Path:
     """Return the folder of all stacks of this user."""
     base = os.environ.get("XDG_STATE_HOME")
@@ -105,7 +110,8 @@ def running_stack(name: str, state_dir: Path | None) -> Stack:
     Raises:
         Failure: it does not.
     """
-    stack = read_stack(stack_folder(name, state_dir))
+    folder = stack_folder(name, state_dir)
+    stack = read_stack(folder)
     if stack is None or not stack.runs:
-        raise Failure(f"no stack {name!r} runs", where=str(stack_folder(name, state_dir)), next_step=f"penstock up --name {name}")
+        raise Failure(f"no stack {name!r} runs", where=str(folder), next_step=f"penstock up {option_of(name, folder)}")
     return stack

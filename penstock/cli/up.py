@@ -15,7 +15,7 @@ from penstock.cli.durations import seconds_of
 from penstock.cli.failure import Failure
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.serve_records import runtime_folder
-from penstock.cli.stack_records import Stack, cache_folder, name_option, read_stack, stack_folder, state_dir_option
+from penstock.cli.stack_records import Stack, cache_folder, name_option, option_of, read_stack, stack_folder, state_dir_option
 
 SERVERS = ("redis", "postgres", "kafka", "temporal")
 """In the order of the start."""
@@ -85,12 +85,13 @@ def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, pr
     if not _NAME.fullmatch(name):
         raise click.BadParameter("use lower-case letters, digits, - and _, at most 40.", param_hint="--name")
     folder = stack_folder(name, options["state_dir"])
+    place = option_of(name, folder)
     running = read_stack(folder)
     if running is not None and running.runs:
         raise Failure(
             f"the stack {name!r} runs already, by process {running.process_id}",
             where=str(folder),
-            next_step=f"penstock ps --name {name}, penstock down --name {name}, or another --name",
+            next_step=f"penstock ps {place}, penstock down {place}, or another --name",
         )
     check_stack_packages()
     names = (*(only or DEFAULT), *(("postgres",) if postgres else ()))
@@ -104,7 +105,7 @@ def up(name: str, only: tuple[str, ...] | None, postgres: bool, detach: bool, pr
     process = StackProcess(folder, _settings(name, folder, names, options), is_detached=detach)
     stack = process.until_ready()
     tries = _tries(profile, stack, options["workers"])
-    how_to_end = f"`penstock down --name {name}` ends it" if detach else "Ctrl-C ends it"
+    how_to_end = f"`penstock down {place}` ends it" if detach else "Ctrl-C ends it"
     took = time.monotonic() - began_at
     show(stack.document, form, lambda: f"{_addresses(stack)}{tries}ready after {took:.1f} s; {how_to_end}")
     if not detach:

@@ -88,6 +88,13 @@ def test_up_refuses_a_name_that_runs_already_and_says_what_to_do(run: Run, stack
     assert "penstock down --name local" in ended.output
 
 
+def test_a_stack_in_a_folder_of_its_own_is_named_by_it(run: Run, stacks: Path, tmp_path: Path):
+    write_stack(tmp_path / "mine", os.getpid())
+
+    assert f"penstock down --state-dir {tmp_path / 'mine'}" in run("up", "--state-dir", str(tmp_path / "mine")).output.replace("\n", "")
+    assert f"penstock up --state-dir {tmp_path / 'none'}" in run("ps", "--state-dir", str(tmp_path / "none")).output.replace("\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
