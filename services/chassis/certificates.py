@@ -53,6 +53,24 @@ class CertificateFiles:
         return stamps((self.certificate, self.key, self.authorities, self.revocations))
 
 
+class Complaint:
+    """Says why files cannot be loaded: once, until they could be or the reason is another."""
+
+    def __init__(self) -> None:
+        """Start with nothing said."""
+        self._said = ""
+
+    def say(self, reason: str) -> None:
+        """Say why, unless that was the last thing said."""
+        if reason != self._said:
+            self._said = reason
+            log.warning("tls_files_unreadable", reason=reason)
+
+    def withdraw(self) -> None:
+        """Forget it: the files were loaded."""
+        self._said = ""
+
+
 class FollowedTls:
     """A TLS context that is as new as its files; ask for it at every handshake."""
 
@@ -67,7 +85,7 @@ class FollowedTls:
         self._make = make
         self._stamps = files.stamps()
         self._context = make(files)
-        self._complaint = ""
+        self._complaint = Complaint()
 
     @property
     def is_named(self) -> bool:
@@ -81,16 +99,12 @@ class FollowedTls:
             if stamps != self._stamps:
                 # Looked at before they are read: what changes in between is read again.
                 self._context = self._make(self._files)
-                self._stamps, self._complaint = stamps, ""
+                self._stamps = stamps
+                self._complaint.withdraw()
                 log.info("tls_files_reloaded", certificate_chain=str(self._files.certificate))
         except OSError as error:
-            self._complain(str(error))
+            self._complaint.say(str(error))
         return self._context
-
-    def _complain(self, reason: str) -> None:
-        if reason != self._complaint:
-            self._complaint = reason
-            log.warning("tls_files_unreadable", reason=reason)
 
 
 def client_side(files: CertificateFiles) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import structlog
 
-from services.chassis.certificates import CertificateFiles, server_side
+from services.chassis.certificates import CertificateFiles, Complaint, server_side
 from services.chassis.key_files import check_key, stamps
 from services.chassis.peer_identity import PeerRule
 
@@ -77,7 +77,7 @@ class _Source:
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._stamps = stamps(files.paths)
-        self._complaint = ""
+        self._complaint = Complaint()
         self.first = self._read()
 
     def newest(self) -> Any:
@@ -89,16 +89,12 @@ class _Source:
             # Looked at before they are read: what changes in between is read again.
             fresh = self._read()
         except OSError as error:
-            self._complain(str(error))
+            self._complaint.say(str(error))
             return None
-        self._stamps, self._complaint = found, ""
+        self._stamps = found
+        self._complaint.withdraw()
         log.info("tls_files_reloaded", certificate_chain=str(self._files.certificate_chain))
         return fresh
-
-    def _complain(self, reason: str) -> None:
-        if reason != self._complaint:
-            self._complaint = reason
-            log.warning("tls_files_unreadable", reason=reason)
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         check_key(self._files.private_key)
