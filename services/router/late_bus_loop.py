@@ -9,7 +9,7 @@ from penstock.contracts.topics import WORKERS
 from penstock.contracts.worker_status import WorkerStatus
 from services.chassis.clock import Clock
 from services.chassis.feeds import Feed, FolderFeed
-from services.chassis.metrics import Asked, Collected
+from services.chassis.metrics import Collected
 from services.router.choosing import Choosing
 from services.router.config import RouterSettings
 from services.router.fallback import FallbackChain
@@ -57,6 +57,5 @@ def metrics_of_bus(bus: BusSide, choosing: Choosing, observing: Observing, fallb
     """Return the collectors of what the bus brings."""
     from services.router.bus_metrics import bus_metrics  # noqa: PLC0415
 
-    routes = bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, choosing, fallback)
-    stood = Asked("penstock_router_standstills", "Times this router stood still.", lambda: bus.standstill.count, is_counter=True)
-    return (stood, *routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters), *observation_metrics(observing))
+    routes = bus_metrics(bus, choosing, fallback)
+    return (*routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters), *observation_metrics(observing))

@@ -66,7 +66,7 @@ class Pump:
         self._loop.remove_reader(self._front.fileno())
 
     def _take(self) -> None:
-        if self._standstill is not None and self._standstill.is_behind():
+        if self._standstill is not None and self._standstill.note_turn():
             self._loop.remove_reader(self._front.fileno())
             self._standstill.then(self.start)
             return

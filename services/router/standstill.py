@@ -47,8 +47,8 @@ class Standstill:
         self._refresh: asyncio.Task[None] | None = None
         self._waiting: list[Callable[[], None]] = []
 
-    def is_behind(self) -> bool:
-        """Whether what is known may be from before a standstill; asked before every wave."""
+    def note_turn(self) -> bool:
+        """Note that the loop turns; return whether what is known may be from before a standstill. Called before every wave."""
         before, self._turned_at = self._turned_at, self._clock.now()
         if self._turned_at - before > STILL_SECONDS:
             self._begin(self._turned_at - before)
@@ -65,7 +65,7 @@ class Standstill:
     async def run(self) -> None:
         """See the loop turn until cancelled."""
         while True:
-            self.is_behind()
+            self.note_turn()
             await self._clock.sleep(TURN_SECONDS)
 
     def _begin(self, seconds: float) -> None:

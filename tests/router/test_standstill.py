@@ -50,39 +50,39 @@ async def released(standstill: Standstill) -> None:
 def test_turns_that_follow_each_other_leave_nobody_behind(standstill: Standstill, clock: ManualClock, topic: Topic):
     for _ in range(5):
         clock.advance(STILL_SECONDS)
-        assert not standstill.is_behind()
+        assert not standstill.note_turn()
 
     assert (topic.asked, standstill.count) == (0, 0)
 
 
 async def test_after_a_standstill_the_feeds_are_read_before_anybody_goes_on(standstill: Standstill, clock: ManualClock, topic: Topic):
     clock.advance(STILL_SECONDS + 0.1)
-    assert standstill.is_behind()
+    assert standstill.note_turn()
     went_on: list[str] = []
     standstill.then(lambda: went_on.append("front"))
     async with asyncio.timeout(30):
         while not topic.asked:
             await asyncio.sleep(0)
-    assert (went_on, standstill.is_behind(), topic.asked) == ([], True, 1)
+    assert (went_on, standstill.note_turn(), topic.asked) == ([], True, 1)
 
     topic.is_current.set()
     await released(standstill)
 
-    assert (went_on, standstill.is_behind(), standstill.count) == (["front"], False, 1)
+    assert (went_on, standstill.note_turn(), standstill.count) == (["front"], False, 1)
 
 
 async def test_a_bus_that_is_away_holds_nobody_up_for_good(standstill: Standstill, clock: ManualClock):
     clock.advance(60.0)
-    assert standstill.is_behind()
+    assert standstill.note_turn()
 
     await released(standstill)
 
-    assert not standstill.is_behind()
+    assert not standstill.note_turn()
 
 
 async def test_who_stopped_meanwhile_is_not_called(standstill: Standstill, clock: ManualClock, topic: Topic):
     clock.advance(60.0)
-    standstill.is_behind()
+    standstill.note_turn()
     called: list[int] = []
     go_on = lambda: called.append(1)
     standstill.then(go_on)
