@@ -16,6 +16,7 @@ from penstock.client.answers import (
     Deployment,
     FallbackStep,
     GetMeshResponse,
+    ModelVersion,
     Placement,
     Route,
     TenantRecord,
@@ -33,6 +34,19 @@ NO_TENANTS = "no tenants; everybody may call"
 def moment(seconds: float) -> str | None:
     """Return a time stamp in UTC, None for no time."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)) if seconds else None
+
+
+def version_document(one: ModelVersion) -> Document:
+    """Return a registered version for printing."""
+    return {
+        "model": one.model,
+        "version": one.version,
+        "digest": one.digest,
+        "size_bytes": one.size_bytes,
+        "inputs": [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in one.inputs],
+        "outputs": [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in one.outputs],
+        "metadata": dict(one.metadata),
+    }
 
 
 def deployment_document(one: Deployment) -> Document:

@@ -70,14 +70,10 @@ def _versions(model: Model, version: str) -> list[ModelVersion]:
 
 
 def _version_document(one: ModelVersion) -> Document:
+    from penstock.cli.control_views import version_document
+
     return {
-        "model": one.model,
-        "version": one.version,
-        "digest": one.digest,
-        "size_bytes": one.size_bytes,
-        "inputs": [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in one.inputs],
-        "outputs": [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in one.outputs],
-        "metadata": dict(one.metadata),
+        **version_document(one),
         "created_by": one.created_by,
         "signed_by": one.signed_by or None,
         "signature": base64.b64encode(one.signature).decode() or None,

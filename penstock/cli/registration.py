@@ -132,19 +132,12 @@ def _metadata(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _document(answer: Any) -> dict[str, Any]:
+    from penstock.cli.control_views import version_document
+
     version = answer.version
     if not version.digest:
         raise Failure("the controller named no digest", next_step="look into its log")
-    return {
-        "model": version.model,
-        "version": version.version,
-        "digest": version.digest,
-        "size_bytes": version.size_bytes,
-        "inputs": [{"name": one.name, "datatype": one.datatype, "shape": list(one.shape)} for one in version.inputs],
-        "outputs": [{"name": one.name, "datatype": one.datatype, "shape": list(one.shape)} for one in version.outputs],
-        "metadata": dict(version.metadata),
-        "dry_run": answer.change.dry_run,
-    }
+    return {**version_document(version), "dry_run": answer.change.dry_run}
 
 
 def _text(answer: Any) -> str:
