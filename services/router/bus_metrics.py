@@ -7,18 +7,21 @@ from collections.abc import Iterable
 
 from prometheus_client.metrics_core import Metric
 
+from services.chassis.kafka_feed import FeedCounters
+from services.chassis.kafka_sending import SendingCounters
 from services.chassis.metrics import Asked, Collected, Merge
-from services.router.bus_loop import BusSide
 from services.router.choosing import Choosing
 from services.router.fallback import FallbackChain
+from services.router.routes_in_force import RoutesInForce
+from services.router.standstill import Standstill
 
 
-def bus_metrics(bus: BusSide, choosing: Choosing, chain: FallbackChain | None) -> tuple[Collected, ...]:
+def bus_metrics(
+    in_force: RoutesInForce, feed: FeedCounters, sent: SendingCounters, choosing: Choosing, still: Standstill
+) -> tuple[Collected, ...]:
     """Return the collectors."""
-    in_force, feed, sent, still = bus.routes, bus.feed.counters, bus.sender.counters, bus.standstill
     routes, chosen = in_force.counters, choosing.counters
     return (
-        *(() if chain is None else (FallbackMetrics(chain),)),
         Asked("penstock_router_standstills", "Times this router stood still.", lambda: still.count, is_counter=True),
         Asked("penstock_routes", "Models with a route in force.", lambda: len(in_force.plans), merge=Merge.LARGEST),
         Asked("penstock_routes_applied", "Changes of routes applied.", lambda: routes.applied, is_counter=True),

@@ -55,7 +55,8 @@ def workers_of(settings: RouterSettings, clock: Clock) -> Feed[WorkerStatus]:
 
 def metrics_of_bus(bus: BusSide, choosing: Choosing, observing: Observing, fallback: FallbackChain | None) -> tuple[Collected, ...]:
     """Return the collectors of what the bus brings."""
-    from services.router.bus_metrics import bus_metrics  # noqa: PLC0415
+    from services.router.bus_metrics import FallbackMetrics, bus_metrics  # noqa: PLC0415
 
-    routes = bus_metrics(bus, choosing, fallback)
-    return (*routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters), *observation_metrics(observing))
+    routes = bus_metrics(bus.routes, bus.feed.counters, bus.sender.counters, choosing, bus.standstill)
+    helped = () if fallback is None else (FallbackMetrics(fallback),)
+    return (*helped, *routes, *tenant_metrics(bus.tenants, bus.tenant_feed.counters), *observation_metrics(observing))
