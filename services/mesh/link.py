@@ -82,6 +82,8 @@ class Link(asyncio.Protocol):
         self.silence = Silence()
         self._pings = 0
         self._is_welcome = False
+        self._has_met = False
+        """Whether the connection of now, or the last one, led to the worker that is meant."""
         self._closed = asyncio.Event()
 
     @property
@@ -142,7 +144,8 @@ class Link(asyncio.Protocol):
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self.target.connect(self)
                 await self._stay()
-                failures = 0
+                # Whoever else listens there is not asked forty times a second: only meeting the worker counts as success.
+                failures = 0 if self._has_met else failures
             except (OSError, TimeoutError) as error:
                 log.debug("link_connect_failed", worker=self.target.worker_id, error=type(error).__name__)
             finally:
@@ -190,6 +193,7 @@ class Link(asyncio.Protocol):
         """Say who is meant."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are transports in all but class
         self._buffer = frames.FrameBuffer()
+        self._has_met = False
         self.silence.connected()
         self._transport.write(frames.hello(self.target.instance_id, self._router_id, self._clock()))
 
@@ -210,6 +214,8 @@ class Link(asyncio.Protocol):
             self._owner.link_changed(self)
         try:
             for body in self._buffer.feed(data):
+                if self._transport is None or self._transport.is_closing():
+                    return  # refused in a frame before this one
                 self._take(pb.WorkerFrame.FromString(body))  # pyright: ignore[reportArgumentType]  # upb reads any buffer
         except (frames.FrameTooLong, DecodeError):
             log.exception("link_broken", worker=self.target.worker_id)
@@ -236,7 +242,7 @@ class Link(asyncio.Protocol):
             log.warning("link_refused", worker=self.target.worker_id, meant=self.target.instance_id, met=frame.welcome.worker_instance_id)
             self._disconnect()
             return False
-        self._is_welcome = True
+        self._is_welcome = self._has_met = True
         self.credit_rows = frame.welcome.credit_rows
         log.info("link_up", worker=self.target.worker_id, instance=self.target.instance_id)
         self._owner.link_changed(self)

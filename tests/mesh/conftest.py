@@ -72,6 +72,8 @@ class FakeWorker:
     instance_id: str
     answer: Callable[[pb.Chunk], pb.Answer | None] = echo
     claims: str | None = None
+    then_claims: str | None = None
+    """Who it says it is in a second frame, right behind the first."""
     is_mute: bool = False
     credit_rows: int = 4096
     chunks: list[pb.Chunk] = field(default_factory=list)
@@ -94,6 +96,9 @@ class FakeWorker:
             reply.welcome.worker_instance_id = self.claims or self.instance_id
             reply.welcome.protocol_version = 1
             reply.welcome.credit_rows = self.credit_rows
+            if self.then_claims is not None:
+                end.send(reply)
+                reply.welcome.worker_instance_id = self.then_claims
         self.cancels += frame.cancels
         if frame.ping:
             self.clocks.append(frame.monotonic_microseconds * 1e-6)

@@ -8,6 +8,7 @@ import struct
 import time
 
 import pytest
+import structlog
 
 from penstock.contracts.errors import DeadlineExceeded, NoReadyReplica, ReplicaOverloaded, WorkerLost
 from penstock.contracts.worker_status import ReplicaState
@@ -118,18 +119,24 @@ async def test_a_silent_worker_that_speaks_again_is_back_and_its_late_answers_ar
         assert len(ledger.answers) == 20
 
 
-async def test_a_link_never_talks_to_another_instance(workers: list[FakeWorker]):
-    workers[0].claims = "somebody-else"
+@pytest.mark.parametrize("second_thoughts", [None, "instance-0"])
+async def test_a_link_never_talks_to_another_instance(workers: list[FakeWorker], second_thoughts: str | None):
+    workers[0].claims, workers[0].then_claims = "somebody-else", second_thoughts
     ledger = Ledger()
-    async with dispatching(workers, wait_for=1) as (dispatch, table):
-        deployment = table.resolve("echo")
-        for number in range(30):
-            dispatch.send(chunk_of(ledger, deployment, [number]), deployment, time.monotonic())
-        dispatch.flush()
-        await ledger.until(30)
+    with structlog.testing.capture_logs() as lines:
+        async with dispatching(workers, wait_for=1) as (dispatch, table):
+            deployment = table.resolve("echo")
+            for number in range(30):
+                dispatch.send(chunk_of(ledger, deployment, [number]), deployment, time.monotonic())
+            dispatch.flush()
+            await ledger.until(30)
 
-        assert not workers[0].chunks
-        assert not ledger.failures
+            while len(workers[0].connections) < 4:
+                await asyncio.sleep(0.001)
+            assert not workers[0].chunks
+            assert not ledger.failures
+    assert [line["worker"] for line in lines if line["event"] == "link_up"] == ["worker-1"]
+    assert len({line["met"] for line in lines if line["event"] == "link_refused"}) == 1
 
 
 async def test_without_any_worker_the_refusal_is_typed_and_immediate(workers: list[FakeWorker]):
