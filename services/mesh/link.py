@@ -170,6 +170,8 @@ class Link(asyncio.Protocol):
             self._owner.link_changed(self)  # first, so that what is given back finds the routes without this worker
         if self.silence.is_silent and (self.silence.is_hopeless or self._owner.has_others(self)):
             self._give_back()
+        if self.silence.is_hopeless and self.target.may_be_half_open:
+            self._disconnect()  # another connection may get through where this one's way forgot it
 
     def _open_requests(self) -> int:
         return sum(chunk.left for chunk in self.open.values())

@@ -22,6 +22,11 @@ class LinkTarget:
     """unix:/path or tcp:host:port."""
     tls: FollowedTls | None = None
 
+    @property
+    def may_be_half_open(self) -> bool:
+        """Whether a connection can lose its far end and never hear of it, as TCP does where a machine or a firewall on the way is gone."""
+        return not self.address.startswith("unix:")
+
     async def connect(self, link: asyncio.Protocol) -> None:
         """Connect a link, to the first of the worker's addresses that takes it.
 

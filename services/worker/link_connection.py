@@ -13,9 +13,7 @@ never early, so that one slow greeting moves them for a tenth of a second only.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -31,6 +29,8 @@ from services.mesh.frames import PROTOCOL_VERSION, FrameBuffer, FrameTooLong
 from services.worker.clock_offset import ClockOffset
 from services.worker.link_answers import AnswerFrame
 from services.worker.link_chunks import decode
+from services.worker.link_patience import Patience
+from services.worker.link_peer import is_same_user
 from services.worker.link_ports import Lookup, WorkTaker
 from services.worker.turn_end import TurnEnd
 from services.worker.work import OutputPart, Timing, Work
@@ -55,6 +55,8 @@ class LinkIdentity:
     """Rows that one router may have unanswered."""
     hello_seconds: float = 5.0
     """How long a connection may stay silent at its beginning."""
+    silent_seconds: float = 30.0
+    """How long one over TCP may afterwards; routers ping ten times a second."""
 
 
 class ProtocolBroken(Exception):
@@ -89,7 +91,7 @@ class LinkConnection(asyncio.Protocol):
         self._router = ""
         self._sender = 0
         self._open: dict[int, tuple[WorkTaker, Work]] = {}
-        self._hello_timer: asyncio.TimerHandle | None = None
+        self._patience = Patience(self._lose)
 
     # What the event loop calls.
 
@@ -105,14 +107,13 @@ class LinkConnection(asyncio.Protocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self._hello_timer = self._loop.call_later(self._identity.hello_seconds, self._lose_patience)
+        self._patience.wait(self._identity.hello_seconds, then=None if self._is_local else self._identity.silent_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Abandon the work of a router that went away."""
         self._transport = None
         self._connections.discard(self)
-        if self._hello_timer is not None:
-            self._hello_timer.cancel()
+        self._patience.rest()
         abandoned, self._open = self._open, {}
         for batcher, work in abandoned.values():
             batcher.abandon(work)
@@ -121,6 +122,7 @@ class LinkConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take frames. The only router's work is answered in the same turn; of several, all is read first, so that it can join."""
+        self._patience.has_heard = True
         if len(self._connections) != 1:
             self._read(data)
             return
@@ -150,6 +152,7 @@ class LinkConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Stop reading from a router that does not read."""
         self._is_paused = True
+        self._patience.rest()
         if self._transport is not None:
             self._transport.pause_reading()
 
@@ -157,6 +160,7 @@ class LinkConnection(asyncio.Protocol):
         """Go on."""
         self._is_paused = False
         if self._transport is not None and not self._transport.is_closing():
+            self._patience.watch()
             self._transport.resume_reading()
             self._flush()
 
@@ -207,6 +211,7 @@ class LinkConnection(asyncio.Protocol):
         if hello.protocol_version != PROTOCOL_VERSION or hello.worker_instance_id != self._identity.instance_id:
             raise ProtocolBroken(f"the router means {hello.worker_instance_id[:64]!r} in protocol {hello.protocol_version}")
         self._is_met = True
+        self._patience.watch()
         self._router = hello.router_instance_id[:64]
         self._sender = sender_of(self._router)
         self._learn_clock(hello.monotonic_microseconds)
@@ -283,18 +288,10 @@ class LinkConnection(asyncio.Protocol):
             return
         transport.write(self._owed.take())
 
-    def _lose_patience(self) -> None:
-        if not self._is_met:
-            log.warning("link_without_hello")
-            self._cut()
+    def _lose(self, event: str) -> None:
+        log.warning(event, router=self._router)
+        self._cut()
 
     def _cut(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-
-def is_same_user(peer: socket.socket) -> bool:
-    """Whether the process at the other end of a Unix socket runs as this process's user, or as root."""
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, user_id, _ = struct.unpack("3i", credentials)
-    return user_id in (os.getuid(), 0)

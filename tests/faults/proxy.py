@@ -85,6 +85,10 @@ class Proxy:
         """Behave."""
         self.poison(NONE)
 
+    def forget(self) -> None:
+        """Let nothing more pass on the connections of now, without a word to either end, as a firewall that lost its table."""
+        self._do(self._forget())
+
     @contextmanager
     def leading_to(self, address: tuple[str, int]) -> Generator[None]:
         """Pass new connections on to somebody else inside of the block."""
@@ -125,6 +129,10 @@ class Proxy:
             if toxic.reset:
                 pipe.reset()
 
+    async def _forget(self) -> None:
+        for pipe in self._pipes:
+            pipe.is_forgotten = True
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         target = self._upstream()
@@ -162,7 +170,7 @@ class Proxy:
     async def _write(self, queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, pipe: _Pipe, *, is_down: bool) -> None:
         while True:
             came_at, block = await queue.get()
-            while self._toxic.hang or (self._toxic.hang_up and not is_down):
+            while pipe.is_forgotten or self._toxic.hang or (self._toxic.hang_up and not is_down):
                 await self._changed.wait()
             await asyncio.sleep(
                 max(0.0, came_at + self._toxic.latency_seconds + self._random.uniform(0.0, self._toxic.jitter_seconds) - time.monotonic())
@@ -211,6 +219,7 @@ class _Pipe:
         self.here = here
         self.there = there
         self.passed_down = 0
+        self.is_forgotten = False
         for _, writer in (here, there):
             writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

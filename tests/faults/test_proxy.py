@@ -82,6 +82,22 @@ def test_a_hang_holds_everything_and_lets_go_of_it_when_lifted(proxy: Proxy):
         assert received(connection, 4) == b"held"
 
 
+def test_what_is_forgotten_passes_nothing_more_and_new_connections_do(proxy: Proxy):
+    with connected(proxy) as connection:
+        connection.sendall(b"x")
+        assert received(connection, 1) == b"x"
+        proxy.forget()
+        proxy.heal()
+        connection.sendall(b"lost")
+        connection.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+
+        with connected(proxy) as other:
+            other.sendall(b"y")
+            assert received(other, 1) == b"y"
+
+
 def test_a_reset_ends_open_connections_and_new_ones(proxy: Proxy):
     with connected(proxy) as connection:
         connection.sendall(b"x")

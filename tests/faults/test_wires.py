@@ -13,7 +13,7 @@ from tests.faults import oracle
 from tests.faults.caller import Caller
 from tests.faults.figures import record
 from tests.faults.ledger import Entry, Kind, Ledger
-from tests.faults.load import Load, Plan, percentile
+from tests.faults.load import Load, Plan, asking, percentile
 from tests.faults.proxy import Toxic
 from tests.faults.truths import held_true
 from tests.faults.world import World
@@ -51,6 +51,16 @@ async def test_n3_a_silent_connection_is_given_up_and_costs_nobody_an_answer(run
     # A silent peer is given up after 0.4 s: nobody waited for a deadline.
     assert max(entry.seconds for entry in ledger.entries()) < PLAN.deadline_seconds
     record("N3", slowest_ms=1000 * max(entry.seconds for entry in ledger.entries()))
+
+
+async def test_n3_a_connection_that_its_way_forgot_is_replaced_by_another(running: World, ledger: Ledger):
+    async with asking(running.target, ledger, PLAN):
+        running.links["worker-0"].forget()
+        await asyncio.to_thread(lambda: running.served.until(lambda: running.links_up() < len(running.links), seconds=60.0))
+        await asyncio.to_thread(lambda: running.served.until(lambda: running.links_up() == len(running.links), seconds=60.0))
+
+    held_true(running, ledger)
+    assert not_answered(ledger) == []
 
 
 async def test_n4_a_reset_connection_costs_nobody_an_answer(running: World, ledger: Ledger):

@@ -15,7 +15,8 @@ import pytest
 import trustme
 
 from penstock.v1 import link_pb2 as pb
-from services.worker.link_connection import LinkIdentity, is_same_user
+from services.worker.link_connection import LinkIdentity
+from services.worker.link_peer import is_same_user
 from tests.worker.links import RouterEnd, chunk, hello, numbers, on_uvloop, packed
 from tests.worker.works import FakeSession
 from tests.worker.worlds import world_of
@@ -119,6 +120,31 @@ async def test_a_link_over_tcp_works_and_its_clock_is_set_by_the_hello():
     assert late.failures[0].reason == "DEADLINE_EXCEEDED"
     assert 0.09 <= waited < 5.0
     assert numbers(answer) == [6.0]
+
+
+@on_uvloop
+async def test_a_router_of_which_nothing_more_comes_is_forgotten_over_tcp_and_not_over_a_unix_socket(address):
+    identity = LinkIdentity(instance_id="worker-0-abc", credit_rows=1, silent_seconds=0.06)
+    async with world_of("tcp:127.0.0.1:0", identity=identity) as apart, world_of(address, identity=identity) as beside:
+        lost, local, pinging = await apart.meet(), await beside.meet(), await apart.meet()
+        beating = asyncio.create_task(beat(pinging))
+        assert await lost.closed()
+        beating.cancel()
+        pinging.send(pb.RouterFrame(ping=2))
+        while (await pinging.receive()).pong != 2:
+            pass
+
+        assert beside.server.is_linked
+        local.send(pb.RouterFrame(ping=1))
+        assert (await local.receive()).pong == 1
+        assert await pinging.closed()
+        assert not apart.server.is_linked
+
+
+async def beat(end: RouterEnd) -> None:
+    while True:
+        end.send(pb.RouterFrame(ping=1))
+        await asyncio.sleep(0.001)
 
 
 @pytest.fixture(scope="module")
