@@ -100,4 +100,9 @@ def _external_file(artefact: Artefact, folder: Path, location: str) -> Path:
         raise LoadFailed(f"{where} is missing: copy it beside {DEFAULT_MODEL_FILENAME}") from error
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         raise LoadFailed(f"{where} is a link or no regular file: put the file itself there")
+    if artefact.mark_of(path.relative_to(artefact.model_folder).as_posix()) is None:
+        # What looks do not see has no part in the digest: other weights would be taken for the same version.
+        raise LoadFailed(
+            f"{where} has the name of a hidden or unfinished file, whose changes nobody would see: save the model with another name for it"
+        )
     return path

@@ -70,6 +70,15 @@ def test_external_data_behind_a_link_is_refused_even_inside_the_repository(tmp_p
         inspected(tmp_path)
 
 
+@pytest.mark.parametrize("location", [".weights", "weights.part", "weights~"])
+def test_external_data_that_looks_do_not_see_is_refused(tmp_path: Path, location: str):
+    put(tmp_path / "m" / "1" / "model.onnx", with_external(location))
+    put(tmp_path / "m" / "1" / location, bytes(8))
+
+    with pytest.raises(LoadFailed, match=f"'{location}' has the name of a hidden or unfinished file"):
+        inspected(tmp_path)
+
+
 def test_missing_external_data_is_refused(tmp_path: Path):
     put(tmp_path / "m" / "1" / "model.onnx", with_external("weights"))
 
