@@ -16,7 +16,7 @@ from typing import Any
 
 import onnxruntime as ort
 
-from penstock.contracts.errors import DeadlineExceeded, ServingError
+from penstock.contracts.errors import DeadlineExceeded, OutputContract, ServingError
 from penstock.contracts.feature_schema import FeatureSchema
 from penstock.contracts.signature import TensorSpec
 from services.worker.artefacts import Artefact, FileMark
@@ -26,10 +26,11 @@ from services.worker.graph_checks import GraphRefused, check_graph
 from services.worker.graph_versions import graph_file, is_graph, read_version
 from services.worker.inspection import Inspected, inspect
 from services.worker.opening import Device, Opened, open_version
+from services.worker.output_checks import check_alike
 from services.worker.reconciliation import Offer
-from services.worker.sample_inputs import plain_feeds
+from services.worker.sample_inputs import plain_feeds, repeated
 from services.worker.session import Provider
-from services.worker.trial import Trial
+from services.worker.trial import Feeds, Trial, breach
 from services.worker.warm_up import warm_up
 
 GRAPH_MEMORY_BYTES = 1 << 20
@@ -159,16 +160,24 @@ def _tried(opened: Opened, seconds: float) -> str:
 
 
 def _plainly_run(trial: Trial) -> str:
-    """Run once with zeros, which nobody has said that the model takes: only a want of time or memory speaks against it."""
+    """Run with zeros, which nobody has said that the model takes: only lack of time or memory, or a broken signature, speaks against it."""
     try:
-        trial.run(plain_feeds(trial.signature))
+        _run_plainly(trial, plain_feeds(trial.signature))
     except DeadlineExceeded:
         raise
+    except OutputContract as error:
+        raise breach(error) from error
     except ServingError as error:
         if _is_memory(error):
             raise
         return "it was not executed: it does not take inputs of zeros; add a model_warmup sample that it takes"
     return ""
+
+
+def _run_plainly(trial: Trial, feeds: Feeds) -> None:
+    alone = trial.run(feeds)
+    if trial.signature.max_batch_size > 1:
+        check_alike(alone, trial.run(repeated(feeds, 2)))
 
 
 def _refusal(error: ServingError | MemoryError) -> Refused:

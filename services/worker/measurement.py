@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from penstock.contracts.tensors import AnyArray
 from penstock.contracts.worker_status import CostPoint
+from services.worker.output_checks import check_alike
 from services.worker.sample_inputs import plain_feeds, repeated
 from services.worker.trial import Feeds, Trial
 
@@ -38,17 +40,22 @@ def measure(trial: Trial, feeds: Feeds | None, budget: MeasureBudget, now: Calla
         now: monotonic seconds.
 
     Raises:
+        OutputContract: an output is not what the signature says, or its rows do not keep apart.
         ServingError: an execution failed.
     """
     typical = plain_feeds(trial.signature) if feeds is None else feeds
     end_at = now() + budget.seconds
     points: list[CostPoint] = []
+    alone: Mapping[str, AnyArray] = {}
     for rows in sizes(trial.signature.max_batch_size):
         if points and now() + expected_seconds(points, rows) > end_at:
             break
         batch = repeated(typical, rows) if trial.signature.has_batch_dimension else typical
         enough_at = now() + SHARE * budget.seconds
-        points.append(CostPoint(rows=rows, seconds=_median_seconds(trial, batch, (enough_at, end_at), now)))
+        seconds, answer = _median_seconds(trial, batch, (enough_at, end_at), now)
+        points.append(CostPoint(rows=rows, seconds=seconds))
+        alone = alone or answer
+        check_alike(alone, answer)
     return tuple(points)
 
 
@@ -63,13 +70,17 @@ def expected_seconds(points: list[CostPoint], rows: int) -> float:
     return points[-1].seconds * rows / points[-1].rows
 
 
-def _median_seconds(trial: Trial, batch: Feeds, limits: tuple[float, float], now: Callable[[], float]) -> float:
+def _median_seconds(
+    trial: Trial, batch: Feeds, limits: tuple[float, float], now: Callable[[], float]
+) -> tuple[float, Mapping[str, AnyArray]]:
+    """Return the seconds and the last answer."""
     enough_at, end_at = limits
     durations: list[float] = []
+    answer: Mapping[str, AnyArray] = {}
     while len(durations) <= RUNS:
         started_at = now()
-        trial.run(batch)
+        answer = trial.run(batch)
         durations.append(now() - started_at)
         if now() >= end_at or (len(durations) > 1 and now() >= enough_at):
             break
-    return statistics.median(durations[1:] or durations)
+    return statistics.median(durations[1:] or durations), answer

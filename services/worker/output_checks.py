@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -47,6 +47,21 @@ class OutputCheck:
 
     def _broken(self, what: str) -> OutputContract:
         return OutputContract(f"the model's output {self.spec.name!r} {what}; its signature says {self.spec}", field=self.spec.name)
+
+
+def check_alike(one: Mapping[str, AnyArray], many: Mapping[str, AnyArray]) -> None:
+    """Check that rows keep apart: the answer to a row has the same shape alone and among copies of itself.
+
+    Raises:
+        OutputContract: an output's rows have another shape, so callers whose rows run together would be told of one another.
+    """
+    for name, array in one.items():
+        if array.shape[1:] != many[name].shape[1:]:
+            raise OutputContract(
+                f"the model's output {name!r} has the shape {list(array.shape)} for one row and {list(many[name].shape)} for the same row "
+                f"{len(many[name])} times: its rows do not keep apart",
+                field=name,
+            )
 
 
 def sift_outputs(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from penstock.contracts.errors import DeadlineExceeded, LoadFailed, ServingError
+from penstock.contracts.errors import DeadlineExceeded, LoadFailed, OutputContract, ServingError
 from penstock.contracts.signature import Signature
 from penstock.contracts.tensors import AnyArray
+from services.worker.output_checks import OutputCheck
 from services.worker.session import ModelSession, RunHandle, Terminated
 
 Feeds = Mapping[str, AnyArray]
@@ -21,6 +22,7 @@ class Trial:
         self.session = session
         self.signature = signature
         self._outputs = [spec.name for spec in signature.outputs]
+        self._checks = [OutputCheck(spec) for spec in signature.outputs]
         self._lock = threading.Lock()
         self._running: RunHandle | None = None
         self._is_stopped = False
@@ -29,6 +31,7 @@ class Trial:
         """Execute once and return the outputs by name.
 
         Raises:
+            OutputContract: an output is not what the signature says.
             ServingError: the model failed, or `stop` was called.
         """
         handle = self.session.new_handle()
@@ -37,12 +40,16 @@ class Trial:
                 raise _stopped()
             self._running = handle
         try:
-            return dict(zip(self._outputs, self.session.run(feeds, self._outputs, handle), strict=True))
+            arrays = self.session.run(feeds, self._outputs, handle)
         except Terminated as error:
             raise _stopped() from error
         finally:
             with self._lock:
                 self._running = None
+        rows = next((len(array) for array in feeds.values()), 1) if self.signature.has_batch_dimension else None
+        for check, array in zip(self._checks, arrays, strict=True):
+            check.check(array, rows)
+        return dict(zip(self._outputs, arrays, strict=True))
 
     def stop(self) -> None:
         """Stop the execution that is running, if one is, and refuse others."""
@@ -55,6 +62,14 @@ class Trial:
 def failed(what: str, error: ServingError) -> LoadFailed:
     """Return the refusal of a version of which an execution failed."""
     return LoadFailed(f"{what} failed: {error.message}")
+
+
+def breach(error: OutputContract) -> LoadFailed:
+    """Return the refusal of a version that does not keep its signature when it is tried."""
+    return LoadFailed(
+        f"when it was tried, {error.message}: set max_batch_size to 0 if the first dimension does not count rows, add a model_warmup "
+        "sample if zeros are nothing that the model takes, else export it with the shapes that its outputs have"
+    )
 
 
 def _stopped() -> DeadlineExceeded:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from penstock.contracts.errors import ServingError
+from penstock.contracts.errors import OutputContract, ServingError
 from penstock.contracts.worker_status import CostPoint
 from services.worker.deployment import wire_row_bytes
 from services.worker.golden import check_golden
 from services.worker.measurement import MeasureBudget, measure
 from services.worker.opening import Opened
 from services.worker.sample_inputs import plain_feeds, warm_up_feeds
-from services.worker.trial import Feeds, Trial
+from services.worker.trial import Feeds, Trial, breach
 from services.worker.warm_up import warm_up
 
 MEASURE_SECONDS = 5.0
@@ -40,7 +40,7 @@ def try_out(trial: Trial, opened: Opened) -> TriedOut:
     """Warm a version up, check its golden examples, measure it.
 
     Raises:
-        LoadFailed: the warm-up failed, or a golden example was answered otherwise.
+        LoadFailed: the warm-up failed, a golden example was answered otherwise, or the signature is not kept.
         ServingError: an example or a sample cannot be used.
     """
     artefact, config = opened.inspected.artefact, opened.completed.config
@@ -58,6 +58,8 @@ def _measured(trial: Trial, typical: Feeds, name: str) -> tuple[CostPoint, ...]:
     brake.start()
     try:
         return measure(trial, typical, MeasureBudget(), time.monotonic)
+    except OutputContract as error:
+        raise breach(error) from error
     except ServingError as error:
         log.warning("measurement_failed", version=name, reason=error.message, advice="add a model_warmup sample that the model takes")
         return ()
