@@ -7,6 +7,7 @@ from pathlib import Path
 
 from penstock.contracts.errors import ServingError
 from penstock.contracts.model_config_scheduling import Latest, VersionPolicy
+from penstock.contracts.names import version_order
 from services.worker.artefacts import Artefact, FileMark, ModelFolder, RepositoryLook
 from services.worker.background_thread import in_thread
 from services.worker.configuration import model_configuration_of, shared_marks
@@ -70,7 +71,7 @@ class Desires:
         return Observation(
             desires=desires,
             unreadable=unreadable,
-            skipped=look.skipped,
+            skipped={**look.skipped, **_passed_over(look, desires)},
             revisions={model: override.revision for model, override in overrides.items()},
             is_waiting=bool(look.unsettled),
         )
@@ -123,3 +124,14 @@ class Desires:
         self._last_policies = {model: policy for model, policy in self._last_policies.items() if model in desires}
         if len(self._policies) > 2 * len(desires) + 64:
             self._policies.clear()
+
+
+def _passed_over(look: RepositoryLook, desires: Mapping[str, Desire]) -> dict[str, str]:
+    """Return the folders of models of which the policy chooses none of the versions that are there, with the reason."""
+    return {
+        str(
+            look.models[model].folder
+        ): f"version_policy chooses none of its versions: {', '.join(sorted(desire.existing, key=version_order))}"
+        for model, desire in desires.items()
+        if model in look.models and desire.existing and not desire.policy.choose(desire.existing)
+    }

@@ -91,6 +91,12 @@ def test_the_version_policy_is_the_configurations(desires: Desires, repository: 
     assert observe(desires).desires["m"].policy == All()
 
 
+def test_a_policy_that_names_no_version_that_is_there_is_told_with_the_versions(desires: Desires, repository: Path):
+    put(repository / "m" / "config.pbtxt", "version_policy { specific { versions: [7] } }")
+
+    assert observe(desires).skipped == {str(repository / "m"): "version_policy chooses none of its versions: 1, 2"}
+
+
 def test_an_invalid_configuration_keeps_the_last_valid_policy(desires: Desires, repository: Path):
     assert observe(desires).desires["m"].policy == Latest()
     put(repository / "m" / "config.pbtxt", "version_policy { all {} }")
