@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,19 +62,33 @@ def check_golden(trial: Trial, examples: tuple[GoldenExample, ...], folder: Path
 
 def read_expectation(trial: Trial, example: GoldenExample, folder: Path) -> Expectation:
     """Read an example; tolerances in the file count before those of the configuration."""
-    tree = _read(example.file, folder)
+    tree, name = _read(example.file, folder), example.file
     signature = trial.signature
-    inputs = {name: _array(_spec(signature.inputs, name), value) for name, value in _table(tree, "inputs", example.file).items()}
-    given = [GivenInput(name=name, datatype=_spec(signature.inputs, name).datatype.value, shape=one.shape) for name, one in inputs.items()]
-    check_inputs(signature, given)
-    outputs = _table(tree, "outputs", example.file)
-    check_outputs(signature, list(outputs))
+    outputs = _table(tree, "outputs", name)
+    try:
+        inputs = {key: _array(_spec(signature.inputs, key), value) for key, value in _table(tree, "inputs", name).items()}
+        check_inputs(signature, [_given(_spec(signature.inputs, key), one) for key, one in inputs.items()])
+        check_outputs(signature, list(outputs))
+        expected = {key: _expected(_spec(signature.outputs, key), value) for key, value in outputs.items()}
+    except InvalidInput as error:
+        raise InvalidInput(f"golden example {name!r}: {error.message}", reason=error.reason, field=error.field) from error
     return Expectation(
         inputs=inputs,
-        outputs={name: _expected(_spec(signature.outputs, name), value) for name, value in outputs.items()},
-        absolute_tolerance=float(tree.get("absolute_tolerance", example.absolute_tolerance)),
-        relative_tolerance=float(tree.get("relative_tolerance", example.relative_tolerance)),
+        outputs=expected,
+        absolute_tolerance=_tolerance(tree, "absolute_tolerance", example.absolute_tolerance, name),
+        relative_tolerance=_tolerance(tree, "relative_tolerance", example.relative_tolerance, name),
     )
+
+
+def _given(spec: TensorSpec, array: AnyArray) -> GivenInput:
+    return GivenInput(name=spec.name, datatype=spec.datatype.value, shape=array.shape)
+
+
+def _tolerance(tree: Texts, key: str, configured: float, name: str) -> float:
+    value = tree.get(key, configured)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise InvalidInput(f"golden example {name!r}: {key} must be a number of 0 or more, got {str(value)[:40]!r}", field=key)
+    return float(value)
 
 
 def _read(name: str, folder: Path) -> Texts:
@@ -101,7 +116,7 @@ def _table(tree: Texts, key: str, name: str) -> Texts:
 def _spec(specs: tuple[TensorSpec, ...], name: str) -> TensorSpec:
     found = next((spec for spec in specs if spec.name == name), None)
     if found is None:
-        raise InvalidInput(f"golden example names {name!r}; the model has {', '.join(spec.name for spec in specs)}", field=name)
+        raise InvalidInput(f"it names {name!r}; the model has {', '.join(spec.name for spec in specs)}", field=name)
     return found
 
 
@@ -113,7 +128,7 @@ def _array(spec: TensorSpec, value: object) -> AnyArray:
             return fp32_to_bf16(np.array(value, dtype=np.float32))
         return np.array(value, dtype=spec.datatype.dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput(f"golden example: {spec.name!r} is no {spec.datatype.value} array: {error}", field=spec.name) from error
+        raise InvalidInput(f"{spec.name!r} is no {spec.datatype.value} array: {error}", field=spec.name) from error
 
 
 def _expected(spec: TensorSpec, value: object) -> AnyArray:

@@ -81,11 +81,20 @@ def test_a_failing_execution_names_the_example(tmp_path: Path):
     ("content", "reason"),
     [
         ([1], "no JSON object"),
-        ({"inputs": {"x": ROWS}}, "needs an object 'outputs'"),
-        ({"inputs": {"z": ROWS}, "outputs": {"sum": [[1]]}}, "names 'z'; the model has x"),
-        ({"inputs": {"x": ROWS}, "outputs": {"z": [[1]]}}, "unknown output 'z'; the model gives: sum"),
-        ({"inputs": {"x": [[1, 2]]}, "outputs": {"sum": [[1]]}}, "expects shape"),
-        ({"inputs": {"x": [[1, 2], [3]]}, "outputs": {"sum": [[1]]}}, "no FP32 array"),
+        ({"inputs": {"x": ROWS}}, "golden example 'golden.json' needs an object 'outputs'"),
+        ({"inputs": {"z": ROWS}, "outputs": {"sum": [[1]]}}, "golden example 'golden.json': it names 'z'; the model has x"),
+        ({"inputs": {"x": ROWS}, "outputs": {"z": [[1]]}}, "golden example 'golden.json': unknown output 'z'; the model gives: sum"),
+        ({"inputs": {"x": [[1, 2]]}, "outputs": {"sum": [[1]]}}, "golden example 'golden.json': input 'x' expects shape"),
+        ({"inputs": {"x": [[1, 2], [3]]}, "outputs": {"sum": [[1]]}}, "golden example 'golden.json': 'x' is no FP32 array"),
+        (
+            {"inputs": {"x": ROWS}, "outputs": {"sum": [[1]]}, "absolute_tolerance": "wide"},
+            "absolute_tolerance must be a number of 0 or more",
+        ),
+        (
+            {"inputs": {"x": ROWS}, "outputs": {"sum": [[1]]}, "relative_tolerance": None},
+            "relative_tolerance must be a number of 0 or more",
+        ),
+        ({"inputs": {"x": ROWS}, "outputs": {"sum": [[1]]}, "relative_tolerance": -1}, "relative_tolerance must be a number of 0 or more"),
     ],
 )
 def test_an_example_that_does_not_fit_the_model_is_refused_as_what_it_is(tmp_path: Path, content: object, reason: str):
