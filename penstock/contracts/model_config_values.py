@@ -17,6 +17,9 @@ from penstock.contracts.names import check_model_name, check_version_name
 from penstock.contracts.routes import WHOLE
 from penstock.contracts.tensors import DataType
 
+MAX_THREADS = 512
+"""Most threads of an operator, or operators at once."""
+
 
 class WarmupValues(Enum):
     """Where the elements of a warm-up input come from."""
@@ -136,9 +139,10 @@ class ExecutionOptions:
     """Execution providers in order of preference; empty means what is found: TensorRT, CUDA, CPU."""
 
     def __post_init__(self) -> None:
-        """Refuse negative counts."""
-        require(self.intra_op_threads >= 0, "execution.intra_op_threads", f"must be at least 0, got {self.intra_op_threads}")
-        require(self.inter_op_threads >= 0, "execution.inter_op_threads", f"must be at least 0, got {self.inter_op_threads}")
+        """Refuse negative counts, and so many that starting them takes minutes, in which no other version is loaded."""
+        for key, threads in (("intra_op_threads", self.intra_op_threads), ("inter_op_threads", self.inter_op_threads)):
+            require(threads >= 0, f"execution.{key}", f"must be at least 0, got {threads}")
+            require(threads <= MAX_THREADS, f"execution.{key}", f"must be at most {MAX_THREADS}, got {threads}; 0 is one a core")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

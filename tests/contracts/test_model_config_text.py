@@ -39,6 +39,8 @@ from penstock.contracts.model_config import from_json, from_pbtxt, from_toml
         ("[[golden]]\nabsolute_tolerance = 1", "golden: every example names its file"),
         ("[execution]\nproviders = [1.5]", "execution.providers: must hold texts"),
         ("[execution]\nintra_op_threads = -1", "execution.intra_op_threads: must be at least 0"),
+        ("[execution]\nintra_op_threads = 513", "execution.intra_op_threads: must be at most 512, got 513; 0 is one a core"),
+        ("[execution]\ninter_op_threads = 100000", "execution.inter_op_threads: must be at most 512"),
         ("[[input]]\nname = 'x'\n[[input]]\nname = 'x'", "input: 'x' is given twice"),
         ("[[input]]\ndims = [1]", "every input and output needs a name"),
         ("[[input]]\nname = 'x'\ndims = [-2]", "x.dims: a size is -1 (any) or at least 0, got -2"),
