@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from penstock.contracts.errors import DeadlineExceeded, LoadFailed, ModelNotFound, NoReadyReplica
+from penstock.contracts.errors import Conflict, DeadlineExceeded, LoadFailed, ModelNotFound, NoReadyReplica
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus, WorkerStatus
 from penstock.v1.worker_pb2 import ModelOverride
 from services.chassis.clock import Clock
@@ -74,6 +74,7 @@ class Repository:
         Raises:
             LoadFailed: a worker says why; what served before goes on serving.
             ModelNotFound: no worker finds the model.
+            Conflict: somebody had the model unloaded meanwhile.
             NoReadyReplica: there is no worker.
             DeadlineExceeded: not settled in time; it goes on loading.
         """
@@ -82,11 +83,13 @@ class Repository:
         previous, revision = await self._publish(wish)
         await self._settled(order.model, revision, UNSETTLED, deadline)
         replicas = list(self._replicas(order.model))
-        is_served = any(replica.is_ready for _, replica in replicas)
+        is_served = self._is_served(order.model)
         if failure := _failure(replicas, started_time if is_served else 0.0):
             if order.has_overrides:
                 await self._restore(order.model, revision, previous or ModelOverride(model=order.model), deadline)
             raise failure
+        if not is_served and self._is_overtaken(order.model, revision):
+            raise _overtaken(order.model, "unloaded")
         if not is_served:
             await self._take_back(order.model, revision, previous)
             raise ModelNotFound(f"no version of model {order.model!r} is in the model repository", field="model_name")
@@ -96,6 +99,7 @@ class Repository:
 
         Raises:
             ModelNotFound: no worker has ever held the model.
+            Conflict: somebody had the model loaded meanwhile.
             NoReadyReplica: there is no worker.
             DeadlineExceeded: not gone in time; it goes on unloading.
         """
@@ -152,6 +156,8 @@ class Repository:
         started_at = self._clock.now()
         give_up_at = min(deadline, started_at + WAIT_SECONDS)
         while waiting := self._waiting_for(model, revision, moving):
+            if ReplicaState.READY in moving and self._is_loaded_again(model, revision):
+                raise _overtaken(model, "loaded")
             left = give_up_at - self._clock.now()
             if left <= 0:
                 raise DeadlineExceeded(
@@ -163,6 +169,18 @@ class Repository:
     def _waiting_for(self, model: str, revision: int, moving: frozenset[ReplicaState]) -> list[str]:
         live = self._live()
         return ["any worker"] if not live else [one for one, status in live.items() if not _is_settled(status, model, revision, moving)]
+
+    def _is_overtaken(self, model: str, revision: int) -> bool:
+        """Whether a worker has applied a newer wish: what this one asks for will not come true there any more."""
+        return any(status.applied_overrides.get(model, 0) > revision for status in self._live().values())
+
+    def _is_loaded_again(self, model: str, revision: int) -> bool:
+        """Whether a worker serves the model by a newer wish than the one to unload it."""
+        newer = [status for status in self._live().values() if status.applied_overrides.get(model, 0) > revision]
+        return any(replica.model == model and replica.is_ready for status in newer for replica in status.replicas)
+
+    def _is_served(self, model: str) -> bool:
+        return any(replica.is_ready for _, replica in self._replicas(model))
 
     def _live(self) -> dict[str, WorkerStatus]:
         return {worker_id: status for worker_id, status in sorted(self._statuses().items()) if not status.draining}
@@ -181,6 +199,11 @@ def _failure(replicas: Sequence[tuple[str, ReplicaStatus]], since_time: float) -
             message = f"model {replica.model!r} version {replica.version!r} failed to load on {worker_id}: {replica.reason}"
             return LoadFailed(message, field="model_name")
     return None
+
+
+def _overtaken(model: str, done: str) -> Conflict:
+    message = f"somebody else had model {model!r} {done} meanwhile: see what is wanted now (penstock models list), and ask again if need be"
+    return Conflict(message, field="model_name")
 
 
 def _is_settled(status: WorkerStatus, model: str, revision: int, moving: frozenset[ReplicaState]) -> bool:
