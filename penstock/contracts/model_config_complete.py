@@ -123,9 +123,9 @@ def _tensors(side: str, given: Iterable[TensorConfig], graph: Sequence[GraphTens
 
 def _check_type(side: str, tensor: GraphTensor) -> None:
     if tensor.datatype is None:
+        advice = "" if side == "input" else " (scikit-learn: zipmap=False), or list the outputs to serve in the configuration"
         raise NotImplementedHere(
-            f"{side} {tensor.name!r} of the model is {tensor.onnx_type[:80]}, which is not served: export it as a plain tensor "
-            "(scikit-learn: zipmap=False), or list the outputs to serve in the configuration",
+            f"{side} {tensor.name!r} of the model is {tensor.onnx_type[:80]}, which is not served: export it as a plain tensor{advice}",
             field=tensor.name,
         )
 

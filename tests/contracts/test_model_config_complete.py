@@ -132,6 +132,13 @@ def test_outputs_that_are_no_tensors_can_be_left_out():
     assert completed(from_toml("output = [{name = 'label'}]"), forest).signature.outputs[0].datatype is DataType.INT64
 
 
+def test_an_input_that_is_no_tensor_is_refused_without_advice_for_outputs():
+    texts = graph(GraphTensor(name="x", onnx_type="seq(tensor(string))", shape=()), outputs=(tensor("y", "N"),))
+
+    with pytest.raises(NotImplementedHere, match=r"^input 'x' of the model is seq\(tensor\(string\)\), .*: export it as a plain tensor$"):
+        completed(None, texts)
+
+
 CONTRADICTIONS = [
     ("name = 'other'", ROWS, ["name: is 'other'", "folder is 'm'"]),
     ("max_batch_size = 8", FIXED, ["max_batch_size: is 8", "'x' of the model has the shape [1, 30]"]),
