@@ -21,7 +21,7 @@ from penstock.contracts.signature import Signature, TensorSpec
 from penstock.contracts.tensors import AnyArray, DataType, fp32_to_bf16
 
 Arrays = dict[str, Any]
-"""By input; arrays, or for BF16 nested lists of bit patterns, which the client takes for what the model's signature says."""
+"""By input; for BF16 arrays of bit patterns (uint16), which the client takes for what the model's signature says."""
 
 _KINDS = {DataType.BOOL: "b", DataType.BYTES: "OSU"}
 """NumPy's kinds of arrays that may become a type; floats take `iuf`, integers `iu`."""
@@ -88,7 +88,7 @@ def _array(signature: Signature, spec: TensorSpec, values: Any) -> Any:
     if array.size and array.dtype.kind not in _kinds(spec.datatype):
         raise InvalidInput(f"input {spec.name!r} takes {spec.datatype.value}, got {_told(array)}", reason="DTYPE_MISMATCH", field=spec.name)
     if spec.datatype is DataType.BF16:
-        return array.tolist() if array.dtype == np.uint16 else fp32_to_bf16(array.astype(np.float32)).tolist()
+        return array if array.dtype == np.uint16 else fp32_to_bf16(array.astype(np.float32))
     return array if spec.datatype is DataType.BYTES else _cast(spec, array)
 
 

@@ -270,5 +270,8 @@ def _as_bytes(element: object) -> bytes:
     if isinstance(element, bytes):
         return element
     if isinstance(element, str):
-        return element.encode()
+        try:
+            return element.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput("a BYTES element is text with a lone surrogate, which UTF-8 cannot hold", reason="BAD_VALUE") from None
     raise InvalidInput(f"BYTES elements are bytes or str, not {type(element).__name__}", reason="DTYPE_MISMATCH")

@@ -62,7 +62,8 @@ def test_one_value_a_row_may_stand_without_its_list(datatype: DataType, values: 
 def test_bf16_travels_as_bit_patterns():
     made = arrays_of(taking(spec("x", DataType.BF16, -1, 2)), [[1.5, -2.0]])["x"]
 
-    assert bf16_to_fp32(np.array(made, np.uint16)).tolist() == [[1.5, -2.0]]
+    assert made.dtype == np.uint16
+    assert bf16_to_fp32(made).tolist() == [[1.5, -2.0]]
 
 
 def test_texts_and_base64_are_bytes():
