@@ -14,9 +14,9 @@ import grpc
 import grpc.aio
 
 from penstock.client.channels import CHANNEL_OPTIONS, INFER, credentials_of, metadata_of
-from penstock.client.coalescing import Arrays, cut, joined, shape_key, share
+from penstock.client.coalescing import DIVISIBLE, Arrays, Waiting, cut, joined, latest_deadline, next_batch, shape_key
 from penstock.client.encoding import Call, Inputs, named_arrays, needs_signature, prediction_of, request_of, signature_of
-from penstock.client.failures import error_of
+from penstock.client.failures import closed, error_of
 from penstock.client.options import DEFAULT_TARGET, ClientOptions
 from penstock.client.prediction import Prediction
 from penstock.client.retry import RetryBudget
@@ -50,7 +50,8 @@ class AsyncClient:
         self._budget = RetryBudget(self.options.retries.budget_ratio)
         self._random = Random()
         self._signatures: dict[tuple[str, str], tuple[TensorSpec, ...]] = {}
-        self._waiting: dict[object, list[tuple[Call, Arrays, asyncio.Future[Prediction]]]] = {}
+        self._waiting: dict[object, list[Waiting[asyncio.Future[Prediction]]]] = {}
+        self._is_closed = False
         self._leaders: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -62,7 +63,8 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; calls under way fail."""
+        """Close the connections; calls under way and later ones fail with `CallerLeft`."""
+        self._is_closed = True
         for channel in self._channels:
             await channel.close()
         await asyncio.gather(*self._leaders, return_exceptions=True)
@@ -92,7 +94,7 @@ class AsyncClient:
             priority=priority,
             parameters=parameters or {},
         )
-        deadline = time.monotonic() + (timeout_seconds or self.options.timeout_seconds)
+        deadline = self.options.deadline(time.monotonic(), timeout_seconds)
         specs = await self._signature(model, version, deadline) if needs_signature(inputs) else ()
         arrays = named_arrays(inputs, specs)
         key = shape_key(call, arrays) if self.options.coalesce else None
@@ -111,6 +113,10 @@ class AsyncClient:
             return False
         return bool(answer.ready)
 
+    async def server(self) -> pb.ServerMetadataResponse:
+        """Return name, version and extensions of the server."""
+        return await self._control(self._stub.ServerMetadata, pb.ServerMetadataRequest())
+
     async def models(self) -> pb.RepositoryIndexResponse:
         """Return all versions with their state and the reason where they are not ready."""
         return await self._control(self._stub.RepositoryIndex, pb.RepositoryIndexRequest())
@@ -119,15 +125,27 @@ class AsyncClient:
         """Return a model's versions, inputs and outputs."""
         return await self._control(self._stub.ModelMetadata, pb.ModelMetadataRequest(name=model, version=version))
 
+    async def model_config(self, model: str, version: str = "") -> pb.ModelConfigResponse:
+        """Return a model's complete configuration."""
+        return await self._control(self._stub.ModelConfig, pb.ModelConfigRequest(name=model, version=version))
+
     async def statistics(self, model: str = "", version: str = "") -> pb.ModelStatisticsResponse:
         """Return counts and times of one model or of all."""
         return await self._control(self._stub.ModelStatistics, pb.ModelStatisticsRequest(name=model, version=version))
 
+    async def load(self, model: str) -> None:
+        """Load a model, or load it again; returns when it is ready."""
+        await self._control(self._stub.RepositoryModelLoad, pb.RepositoryModelLoadRequest(model_name=model), timeout_seconds=60.0)
+
+    async def unload(self, model: str) -> None:
+        """Unload a model; returns when it is gone."""
+        await self._control(self._stub.RepositoryModelUnload, pb.RepositoryModelUnloadRequest(model_name=model), timeout_seconds=60.0)
+
     # --- below the surface -------------------------------------------------------------------------------------------------------
 
-    async def _control(self, method: Callable[..., Awaitable[R]], request: Any) -> R:
+    async def _control(self, method: Callable[..., Awaitable[R]], request: Any, *, timeout_seconds: float | None = None) -> R:
         metadata = metadata_of(self.options, None)
-        deadline = time.monotonic() + self.options.timeout_seconds
+        deadline = self.options.deadline(time.monotonic(), timeout_seconds)
         return await self._tried(lambda remaining: method(request, timeout=remaining, metadata=metadata), deadline)
 
     async def _signature(self, model: str, version: str, deadline: float) -> tuple[TensorSpec, ...]:
@@ -158,7 +176,7 @@ class AsyncClient:
             if remaining <= 0:
                 break
             try:
-                return await asyncio.shield(asyncio.ensure_future(_awaited(attempt(remaining))))
+                return await asyncio.shield(asyncio.ensure_future(self._awaited(attempt, remaining)))
             except grpc.RpcError as failure:
                 error = error_of(failure)
                 wait = self.options.retries.wait_seconds(number, error, self._random)
@@ -167,10 +185,19 @@ class AsyncClient:
                 await asyncio.sleep(wait)
         raise DeadlineExceeded("the call's deadline passed before it could be tried again")
 
+    async def _awaited(self, attempt: Callable[[float], Awaitable[R]], remaining: float) -> R:
+        """Await one try in a task of its own; a closed channel cancels what is under way, which is no cancellation of the caller."""
+        try:
+            return await attempt(remaining)
+        except (asyncio.CancelledError, grpc.aio.UsageError) as error:
+            if not self._is_closed:
+                raise
+            raise closed() from error
+
     async def _infer_together(self, key: object, call: Call, arrays: Arrays, deadline: float) -> Prediction:
         mine: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         leads = key not in self._waiting
-        self._waiting.setdefault(key, []).append((call, arrays, mine))
+        self._waiting.setdefault(key, []).append(Waiting(call, arrays, deadline, mine))
         if leads:
             leader = asyncio.create_task(self._lead(key))
             self._leaders.add(leader)
@@ -183,26 +210,29 @@ class AsyncClient:
 
     async def _lead(self, key: object) -> None:
         """Send what waits for this key until nothing waits any more; nobody's cancellation stops it for the others."""
-        while True:
-            waiting = [entry for entry in self._waiting[key] if not entry[2].done()]
-            count = share([arrays for _, arrays, _ in waiting]) if waiting else 0
-            batch, self._waiting[key] = waiting[:count], waiting[count:]
-            if not batch:
-                del self._waiting[key]
+        try:
+            while True:
+                waiting = [one for one in self._waiting[key] if not one.told.done()]
+                batch, self._waiting[key] = next_batch(waiting, time.monotonic())
+                if not batch:
+                    return
+                await self._answer(batch)
+        finally:
+            del self._waiting[key]
+
+    async def _answer(self, batch: Sequence[Waiting[asyncio.Future[Prediction]]]) -> None:
+        """Ask for these calls and tell all of them what came of it."""
+        try:
+            parts = cut(await self._infer(*joined(batch), latest_deadline(batch)), batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is these callers'; the next ones still need whoever leads
+            if len(batch) > 1 and isinstance(error, DIVISIBLE):
+                await self._answer(batch[: len(batch) // 2])
+                await self._answer(batch[len(batch) // 2 :])
                 return
-            calls = [(call, arrays) for call, arrays, _ in batch]
-            try:
-                together, arrays = joined(calls) if len(calls) > 1 else calls[0]
-                parts = cut(await self._infer(together, arrays, time.monotonic() + self.options.timeout_seconds), calls)
-            except ServingError as error:
-                for _, _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-            else:
-                for (_, _, future), part in zip(batch, parts, strict=True):
-                    if not future.done():
-                        future.set_result(part)
-
-
-async def _awaited(call: Awaitable[R]) -> R:
-    return await call
+            for one in batch:
+                if not one.told.done():
+                    one.told.set_exception(error)
+        else:
+            for one, part in zip(batch, parts, strict=True):
+                if not one.told.done():
+                    one.told.set_result(part)

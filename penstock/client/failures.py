@@ -51,6 +51,11 @@ def error_of(failure: grpc.RpcError) -> ServingError:
     return BY_CODE.get(call.code(), Internal)(text or str(call.code()), retry_after_seconds=_seconds(trailers))
 
 
+def closed() -> ServingError:
+    """Return what becomes of calls of a client that was closed."""
+    return CallerLeft("this client is closed: open another one")
+
+
 def _trailers(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 

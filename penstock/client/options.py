@@ -36,3 +36,7 @@ class ClientOptions:
         """Refuse what cannot work."""
         if self.timeout_seconds <= 0 or self.connections < 1:
             raise ValueError("timeout_seconds must be above 0 and connections at least 1")
+
+    def deadline(self, now: float, timeout_seconds: float | None) -> float:
+        """Return when a call that begins `now` (monotonic seconds) ends at the latest."""
+        return now + (self.timeout_seconds if timeout_seconds is None else timeout_seconds)

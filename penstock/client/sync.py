@@ -14,9 +14,9 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from penstock.client.channels import CHANNEL_OPTIONS, INFER, credentials_of, metadata_of
-from penstock.client.coalescing import Arrays, cut, joined, shape_key, share
+from penstock.client.coalescing import DIVISIBLE, Arrays, Waiting, cut, joined, latest_deadline, next_batch, shape_key
 from penstock.client.encoding import Call, Inputs, named_arrays, needs_signature, prediction_of, request_of, signature_of
-from penstock.client.failures import error_of
+from penstock.client.failures import closed, error_of
 from penstock.client.options import DEFAULT_TARGET, ClientOptions
 from penstock.client.prediction import Prediction
 from penstock.client.retry import RetryBudget
@@ -57,7 +57,8 @@ class Client:
         self._signatures: dict[tuple[str, str], tuple[TensorSpec, ...]] = {}
         self._lock = threading.Lock()
         self._leaders = ThreadPoolExecutor(max_workers=LEADERS, thread_name_prefix="penstock-client") if self.options.coalesce else None
-        self._waiting: dict[object, list[tuple[Call, Arrays, Future[Prediction]]]] = {}
+        self._waiting: dict[object, list[Waiting[Future[Prediction]]]] = {}
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         """Return the client."""
@@ -68,7 +69,9 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; calls under way fail."""
+        """Close the connections; calls under way and later ones fail with `CallerLeft`."""
+        with self._lock:
+            self._is_closed = True
         if self._leaders is not None:
             self._leaders.shutdown(wait=False)
         for channel in self._channels:
@@ -95,7 +98,7 @@ class Client:
             inputs: arrays or lists by input name; for a model with one input also the bare value.
             version: a version or an alias; by default whatever the route says.
             outputs: names of the wanted ones; by default all.
-            timeout_seconds: deadline of the whole call, retries included.
+            timeout_seconds: deadline of the whole call, retries included; by default the client's.
             request_id: comes back in the answer.
             parameters: further request parameters.
             routing_key: callers with the same key get the same version.
@@ -115,7 +118,7 @@ class Client:
             priority=priority,
             parameters=parameters or {},
         )
-        return self._asked(call, time.monotonic() + (timeout_seconds or self.options.timeout_seconds), traceparent)
+        return self._asked(call, self.options.deadline(time.monotonic(), timeout_seconds), traceparent)
 
     def is_ready(self, model: str = "", version: str = "") -> bool:
         """Whether the server, or a model of it, takes requests; False also when it cannot be reached."""
@@ -166,7 +169,7 @@ class Client:
 
     def _control(self, method: Callable[..., R], request: Any, *, timeout_seconds: float | None = None) -> R:
         metadata = metadata_of(self.options, None)
-        deadline = time.monotonic() + (timeout_seconds or self.options.timeout_seconds)
+        deadline = self.options.deadline(time.monotonic(), timeout_seconds)
         return self._tried(lambda remaining: method(request, timeout=remaining, metadata=metadata), deadline)
 
     def _signature(self, model: str, version: str, deadline: float) -> tuple[TensorSpec, ...]:
@@ -196,6 +199,10 @@ class Client:
                 break
             try:
                 return attempt(remaining)
+            except ValueError as error:
+                if not self._is_closed:
+                    raise
+                raise closed() from error
             except grpc.RpcError as failure:
                 error = error_of(failure)
                 wait = self.options.retries.wait_seconds(number, error, self._random)
@@ -207,10 +214,12 @@ class Client:
     def _infer_together(self, key: object, call: Call, arrays: Arrays, deadline: float) -> Prediction:
         mine: Future[Prediction] = Future()
         with self._lock:
+            if self._is_closed or self._leaders is None:
+                raise closed()
             leads = key not in self._waiting
-            self._waiting.setdefault(key, []).append((call, arrays, mine))
-        if leads and self._leaders is not None:
-            self._leaders.submit(self._lead, key)
+            self._waiting.setdefault(key, []).append(Waiting(call, arrays, deadline, mine))
+            if leads:
+                self._leaders.submit(self._lead, key)
         try:
             return mine.result(timeout=max(deadline - time.monotonic(), 0.0))
         except TimeoutError:
@@ -220,19 +229,23 @@ class Client:
         """Send what waits for this key until nothing waits any more."""
         while True:
             with self._lock:
-                waiting = self._waiting[key]
-                count = share([arrays for _, arrays, _ in waiting]) if waiting else 0
-                batch, self._waiting[key] = waiting[:count], waiting[count:]
+                batch, self._waiting[key] = next_batch(self._waiting[key], time.monotonic())
                 if not batch:
                     del self._waiting[key]
                     return
-            calls = [(call, arrays) for call, arrays, _ in batch]
-            try:
-                together, arrays = joined(calls) if len(calls) > 1 else calls[0]
-                parts = cut(self._infer(together, arrays, time.monotonic() + self.options.timeout_seconds), calls)
-            except ServingError as error:
-                for _, _, future in batch:
-                    future.set_exception(error)
-            else:
-                for (_, _, future), part in zip(batch, parts, strict=True):
-                    future.set_result(part)
+            self._answer(batch)
+
+    def _answer(self, batch: Sequence[Waiting[Future[Prediction]]]) -> None:
+        """Ask for these calls and tell all of them what came of it."""
+        try:
+            parts = cut(self._infer(*joined(batch), latest_deadline(batch)), batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is these callers'; the next ones still need whoever leads
+            if len(batch) > 1 and isinstance(error, DIVISIBLE):
+                self._answer(batch[: len(batch) // 2])
+                self._answer(batch[len(batch) // 2 :])
+                return
+            for one in batch:
+                one.told.set_exception(error)
+        else:
+            for one, part in zip(batch, parts, strict=True):
+                one.told.set_result(part)

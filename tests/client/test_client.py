@@ -5,113 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 
-from penstock import AsyncClient, Client, ClientOptions, Prediction
+from penstock import AsyncClient, Client, ClientOptions
 from penstock.client.retry import RetryPolicy
 from penstock.contracts.errors import (
+    CallerLeft,
     DeadlineExceeded,
     InvalidInput,
     ModelNotFound,
     NoReadyReplica,
     QuotaExceeded,
     Unavailable,
-    error_from,
 )
 from penstock.oip.v2 import inference_pb2 as pb
-
-Infer = Callable[[pb.ModelInferRequest, grpc.ServicerContext], pb.ModelInferResponse]
-
-
-def doubled(request: pb.ModelInferRequest, _context: Any = None) -> pb.ModelInferResponse:
-    array = np.frombuffer(request.raw_input_contents[0], "<f4") * 2
-    response = pb.ModelInferResponse(model_name=request.model_name, model_version="7", id=request.id)
-    response.outputs.add(name="y", datatype="FP32", shape=request.inputs[0].shape)
-    response.raw_output_contents.append(array.astype("<f4").tobytes())
-    return response
-
-
-class Far:
-    """A server that keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.infer: Infer = doubled
-        self.requests: list[pb.ModelInferRequest] = []
-        self.metadata: list[dict[str, str]] = []
-        handlers = {
-            "ModelInfer": grpc.unary_unary_rpc_method_handler(
-                self._infer, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString
-            ),
-            "ModelMetadata": grpc.unary_unary_rpc_method_handler(
-                self._describe, pb.ModelMetadataRequest.FromString, pb.ModelMetadataResponse.SerializeToString
-            ),
-            "ServerReady": grpc.unary_unary_rpc_method_handler(
-                lambda request, context: pb.ServerReadyResponse(ready=True),
-                pb.ServerReadyRequest.FromString,
-                pb.ServerReadyResponse.SerializeToString,
-            ),
-        }
-        self.server = grpc.server(ThreadPoolExecutor(16))
-        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
-        self.server.start()
-
-    @property
-    def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def _infer(self, request: pb.ModelInferRequest, context: grpc.ServicerContext) -> pb.ModelInferResponse:
-        self.requests.append(request)
-        self.metadata.append({key: value for key, value in context.invocation_metadata() if isinstance(value, str)})
-        return self.infer(request, context)
-
-    def _describe(self, request: pb.ModelMetadataRequest, context: grpc.ServicerContext) -> pb.ModelMetadataResponse:
-        response = pb.ModelMetadataResponse(name=request.name, versions=["7"])
-        response.inputs.add(name="x", datatype="FP32", shape=[-1, 2])
-        return response
-
-
-def refusing(times: int, reason: str, *, pushback_ms: int | None = None, name: str = "grpc-retry-pushback-ms") -> Infer:
-    left = [times]
-
-    def infer(request: pb.ModelInferRequest, context: grpc.ServicerContext) -> pb.ModelInferResponse:
-        if left[0] > 0:
-            left[0] -= 1
-            error = error_from(reason, "not now")
-            trailers = [("penstock-reason", reason)] + ([(name, str(pushback_ms))] if pushback_ms is not None else [])
-            context.set_trailing_metadata(tuple(trailers))
-            context.abort(next(code for code in grpc.StatusCode if code.value[0] == error.status.grpc), error.message)
-        return doubled(request)
-
-    return infer
-
-
-@pytest.fixture
-def far() -> Iterator[Far]:
-    server = Far()
-    yield server
-    server.server.stop(0).wait()
-
-
-Predict = Callable[..., Awaitable[Prediction]]
-
-
-@pytest.fixture(params=["threads", "asyncio"])
-async def predict(request: pytest.FixtureRequest, far: Far):
-    """`Client.predict` in a thread, or `AsyncClient.predict`."""
-    options = ClientOptions(api_key="secret", timeout_seconds=5.0)
-    if request.param == "threads":
-        with Client(far.target, options) as client:
-            yield lambda *args, **kwargs: asyncio.to_thread(client.predict, *args, **kwargs)
-    else:
-        async with AsyncClient(far.target, options) as client:
-            yield client.predict
+from tests.client.far import Far, Predict, doubled, refusing
 
 
 async def test_arrays_come_back_as_arrays(predict: Predict):
@@ -204,46 +116,67 @@ def test_a_server_that_is_not_there_is_unavailable():
             client.predict("m", {"x": np.ones((1, 2), np.float32)})
 
 
-def gated(gate: threading.Event) -> Infer:
-    def infer(request: pb.ModelInferRequest, context: grpc.ServicerContext) -> pb.ModelInferResponse:
-        if request.raw_input_contents[0] == np.zeros((1, 2), np.float32).tobytes():
-            gate.wait(30)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"request_id": "\ud800"},
+        {"version": "\ud800"},
+        {"outputs": ["\ud800"]},
+        {"priority": -1},
+        {"parameters": {"a": 2**64}},
+        {"parameters": {"a": None}},
+        {"parameters": {"a": "\ud800"}},
+    ],
+)
+async def test_what_no_request_can_hold_is_refused_here(predict: Predict, far: Far, asked: Any):
+    with pytest.raises(InvalidInput):
+        await predict("m", {"x": np.ones((1, 2), np.float32)}, **asked)
+    assert not far.requests
+
+
+async def test_numbers_of_64_bits_reach_the_server(predict: Predict, far: Far):
+    await predict("m", {"x": np.ones((1, 2), np.float32)}, parameters={"a": 2**64 - 1, "b": -(2**63)})
+
+    assert far.requests[0].parameters["a"].uint64_param == 2**64 - 1
+    assert far.requests[0].parameters["b"].int64_param == -(2**63)
+
+
+async def test_a_call_without_any_time_is_not_made(predict: Predict, far: Far):
+    with pytest.raises(DeadlineExceeded):
+        await predict("m", {"x": np.ones((1, 2), np.float32)}, timeout_seconds=0)
+    assert not far.requests
+
+
+@pytest.mark.parametrize("coalesce", [False, True])
+async def test_a_closed_client_says_so_to_calls_under_way_and_to_later_ones(far: Far, coalesce: bool):
+    release = threading.Event()
+
+    def stuck(request: pb.ModelInferRequest, _context: grpc.ServicerContext) -> pb.ModelInferResponse:
+        release.wait(30)
         return doubled(request)
 
-    return infer
+    far.infer = stuck
+    options, given = ClientOptions(timeout_seconds=600.0, coalesce=coalesce), {"x": np.ones((1, 2), np.float32)}
+    in_threads, in_loop = Client(far.target, options), AsyncClient(far.target, options)
+    under_way = [asyncio.create_task(asyncio.to_thread(in_threads.predict, "m", given)), asyncio.create_task(in_loop.predict("m", given))]
+    while len(far.requests) < 2:
+        await asyncio.sleep(0.001)
+    in_threads.close()
+    await in_loop.close()
+    ended = await asyncio.wait_for(asyncio.gather(*under_way, return_exceptions=True), 30)
+    release.set()
+
+    assert [type(error) for error in ended] == [CallerLeft, CallerLeft]
+    with pytest.raises(CallerLeft, match="closed"):
+        await asyncio.to_thread(in_threads.predict, "m", given)
+    with pytest.raises(CallerLeft, match="closed"):
+        await in_loop.predict("m", given)
+    assert not await asyncio.to_thread(in_threads.is_ready)
+    assert not await in_loop.is_ready()
 
 
-async def test_calls_that_wait_together_travel_together(far: Far):
-    gate = threading.Event()
-    far.infer = gated(gate)
-    async with AsyncClient(far.target, ClientOptions(coalesce=True)) as client:
-        first = asyncio.create_task(client.predict("m", {"x": np.zeros((1, 2), np.float32)}))
-        while not far.requests:
-            await asyncio.sleep(0.001)
-        rest = [asyncio.create_task(client.predict("m", {"x": np.full((1, 2), n, np.float32)}, request_id=str(n))) for n in range(1, 21)]
-        await asyncio.sleep(0)
-        gate.set()
-        await first
-        answers = await asyncio.gather(*rest)
+def test_both_clients_have_the_same_calls():
+    def calls(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
 
-    assert [answer["y"].tolist() for answer in answers] == [[[2 * n, 2 * n]] for n in range(1, 21)]
-    assert [answer.request_id for answer in answers] == [str(n) for n in range(1, 21)]
-    assert len(far.requests) < 10
-
-
-def test_threads_that_wait_together_travel_together(far: Far):
-    gate = threading.Event()
-    far.infer = gated(gate)
-    with Client(far.target, ClientOptions(coalesce=True)) as client, ThreadPoolExecutor(24) as pool:
-        first = pool.submit(client.predict, "m", {"x": np.zeros((1, 2), np.float32)})
-        while not far.requests:
-            time.sleep(0.001)
-        rest = [pool.submit(client.predict, "m", {"x": np.full((1, 2), n, np.float32)}) for n in range(1, 21)]
-        while sum(len(waiting) for waiting in client._waiting.values()) < 20:
-            time.sleep(0.001)
-        gate.set()
-        first.result(30)
-        answers = [future.result(30) for future in rest]
-
-    assert [answer["y"].tolist() for answer in answers] == [[[2 * n, 2 * n]] for n in range(1, 21)]
-    assert len(far.requests) < 10
+    assert calls(AsyncClient) == calls(Client)
