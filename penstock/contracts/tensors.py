@@ -253,17 +253,18 @@ def join_bytes(elements: list[bytes]) -> bytes:
 
 def bf16_to_fp32(bits: AnyArray) -> NDArray[np.float32]:
     """Widen BF16 bit patterns (uint16) to float32 values; exact."""
-    widened: NDArray[np.float32] = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return widened
+    widened: NDArray[np.float32] = (np.ravel(bits).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return widened.reshape(np.shape(bits))
 
 
 def fp32_to_bf16(values: AnyArray) -> NDArray[np.uint16]:
     """Round float32 values to BF16 bit patterns, to nearest even; NaN stays NaN."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    flat = np.ravel(values).astype(np.float32, copy=False)
+    bits = flat.view(np.uint32)
     rounded = ((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)).astype(np.uint16)
     quiet_nan = ((bits >> np.uint32(16)) | np.uint32(0x40)).astype(np.uint16)
-    result: NDArray[np.uint16] = np.where(np.isnan(values), quiet_nan, rounded).astype(np.uint16)
-    return result
+    result: NDArray[np.uint16] = np.where(np.isnan(flat), quiet_nan, rounded).astype(np.uint16)
+    return result.reshape(np.shape(values))
 
 
 def _as_bytes(element: object) -> bytes:

@@ -163,8 +163,10 @@ def array_of(name: str, datatype: DataType, shape: tuple[int, ...], raw: Buffer)
 
 
 def plain(array: AnyArray) -> Any:
-    """Return what orjson can write of an array: the array itself, or nested lists of strings."""
-    return array.tolist() if array.dtype.kind == "O" else array
+    """Return what orjson can write of an array: the array itself, the number of a scalar, or nested lists of strings."""
+    if array.dtype.kind == "O":
+        return array.tolist()
+    return array if array.ndim else array[()]
 
 
 def dumps(document: Any) -> bytes:

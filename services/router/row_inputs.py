@@ -84,7 +84,12 @@ def _shape(signature: Signature, spec: TensorSpec, values: Any) -> tuple[int, ..
     has_one_value = signature.has_batch_dimension and rank == 2 and spec.shape[1] in (1, -1)
     if has_one_value and type(values) is list and values and type(cast("list[Any]", values)[0]) is not list:
         return (len(cast("list[Any]", values)), 1)
-    return nested_shape(spec.name, values, rank)
+    shape = nested_shape(spec.name, values, rank)
+    if 0 not in shape:
+        return shape
+    # Empty lists do not show what they would hold; the signature does, where it says.
+    told = shape.index(0) + 1
+    return (*shape[:told], *(max(size, 0) for size in spec.shape[told:]))
 
 
 def _bare(signature: Signature, rows: list[Any]) -> Columns:

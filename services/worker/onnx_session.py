@@ -104,7 +104,9 @@ class OnnxSession:
         self._logged_at, self._unlogged = now, 0
 
     def _run_bf16(self, feeds: Mapping[str, AnyArray], outputs: Sequence[str], options: Any) -> list[AnyArray]:
-        values = {name: _ort_value(array, is_bf16=name in self._bf16_inputs) for name, array in feeds.items()}
+        # An OrtValue of bit patterns does not keep its array alive. Not ascontiguousarray: it makes a list of a scalar.
+        arrays = {name: np.asarray(array, order="C") for name, array in feeds.items()}
+        values = {name: _ort_value(array, is_bf16=name in self._bf16_inputs) for name, array in arrays.items()}
         return [_array(value) for value in self._session.run_with_ort_values(outputs, values, options)]
 
 
@@ -158,7 +160,7 @@ def session_options(config: SessionConfig) -> Any:
 
 def _ort_value(array: AnyArray, *, is_bf16: bool) -> Any:
     if is_bf16:
-        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), BF16_NUMBER)
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, BF16_NUMBER)
     return ort.OrtValue.ortvalue_from_numpy(array)
 
 

@@ -134,3 +134,10 @@ def test_bf16_rounds_to_nearest_even():
 
 def test_a_scalar_has_one_element():
     assert element_count(()) == 1
+
+
+def test_a_scalar_stays_one_on_its_way_to_bf16_and_back():
+    bits = fp32_to_bf16(np.array(-1.5, dtype=np.float32))
+
+    assert bits.shape == bf16_to_fp32(bits).shape == ()
+    assert bf16_to_fp32(bits).tolist() == -1.5

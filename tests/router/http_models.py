@@ -81,6 +81,9 @@ def models() -> list[Model]:
             echo_all,
         ),
         Model("flat", (spec("x", FP32, 4),), (spec("y", FP32, 4),), double, max_batch_size=0),
+        Model(
+            "scalar", (spec("x", FP32),), (spec("y", FP32),), lambda given: {"y": np.asarray(given["x"] * np.float32(2))}, max_batch_size=0
+        ),
         Model("text", *text, embed, max_batch_size=4),
         Model("nan", (spec("x", FP32, -1, 1),), (spec("y", FP32, -1, 1),), over_zero),
     ]

@@ -17,6 +17,11 @@ def identity(datatype: int = FLOAT, width: int = 2, *, symbol: str | None = None
     return _model([helper.make_node("Identity", ["x"], ["y"])], [_value("x", datatype, shape)], [_value("y", datatype, shape)])
 
 
+def scalar(datatype: int = FLOAT) -> bytes:
+    """Give back `x`, a scalar, as `y`."""
+    return _model([helper.make_node("Identity", ["x"], ["y"])], [_value("x", datatype, [])], [_value("y", datatype, [])])
+
+
 def echo_bytes() -> bytes:
     """Give back the strings of `x` [-1, 1] as `y`."""
     return identity(TensorProto.STRING, 1)

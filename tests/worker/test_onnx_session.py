@@ -47,6 +47,15 @@ def test_every_number_type_goes_in_and_comes_out(datatype):
     assert (output == values).all()
 
 
+def test_a_scalar_of_bfloat16_stays_one():
+    session = open_session(models.scalar(TensorProto.BFLOAT16), CONFIG)
+
+    (output,) = session.run({"x": fp32_to_bf16(np.array(1.5, np.float32))}, ["y"])
+
+    assert output.shape == ()
+    assert bf16_to_fp32(output).tolist() == 1.5
+
+
 def test_bfloat16_keeps_its_bits_next_to_other_types():
     bits = fp32_to_bf16(np.float32([[1.5, -2.0]]))
     session = open_session(models.identity(TensorProto.BFLOAT16), CONFIG)
