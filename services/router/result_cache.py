@@ -10,6 +10,7 @@ takes its place.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -131,10 +132,15 @@ class ResultCache(Generic[W]):
                     expired += late
         return expired
 
-    def promote(self, key: bytes) -> W | None:
-        """Take out the waiter who waited longest, to take the place of a caller who left; None when nobody waits."""
+    def promote(self, key: bytes, can_ask: Callable[[W], bool] | None = None) -> W | None:
+        """Take out the waiter who waited longest, of those who can, to take the place of a caller who left; None when nobody can."""
         flight = self._flights.get(key)
-        return flight.waiters.pop(0) if flight is not None and flight.waiters else None
+        if flight is None:
+            return None
+        found = next((waiter for waiter in flight.waiters if can_ask is None or can_ask(waiter)), None)
+        if found is not None:
+            flight.waiters.remove(found)
+        return found
 
     def _drop(self, key: bytes) -> None:
         _, answer = self._entries.pop(key)

@@ -182,12 +182,14 @@ class SharedAnswers:
         return left
 
     def promote(self, calls: Calls, position: int, error: ServingError) -> bool:
-        """Give the place of a caller who left to the first who waits for the same answer; False when nobody does."""
+        """Give the place of a caller who left to the first who waits for the same answer; False when nobody can take it.
+
+        A chunk answers one front, so whoever waits at another cannot: these are refused, for nobody is asking for them any more.
+        """
         assert calls.cache_keys is not None  # noqa: S101 - the caller looked
-        waiter = self.cache.promote(calls.cache_keys[position])
-        if waiter is None or waiter.front is not calls.front:
-            if waiter is not None:
-                self._refuse(waiter, Unavailable("the identical call that was under way did not finish: try again"))
+        waiter = self.cache.promote(calls.cache_keys[position], lambda one: one.front is calls.front)
+        if waiter is None:
+            self.abandon(calls, [position], error)
             return False
         self._waiting.pop((id(waiter.front), waiter.call_id), None)
         calls.target.outcomes.fail(error, calls.tenants[position].policy.name)

@@ -12,7 +12,7 @@ from penstock.oip.v2 import inference_pb2 as pb
 from penstock.v1 import link_pb2
 from services.router.front import Wave
 from tests.mesh.conftest import FakeWorker, replica
-from tests.router.inference_stand import Stand, request, standing
+from tests.router.inference_stand import PaperFront, Stand, request, standing, wave_of
 
 
 @pytest.fixture
@@ -66,6 +66,51 @@ async def test_when_the_first_caller_leaves_the_next_takes_its_place(cached: Sta
 
     assert list(cached.front.answers) == [2]
     assert not worker.cancels
+    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
+
+
+async def test_a_question_whose_only_caller_left_is_asked_again(cached: Stand, worker: FakeWorker):
+    worker.is_mute = True
+    cached.take(request([[1, 2]], id="first"))
+    await asyncio.wait_for(worker.arrived.wait(), 5)
+    cached.inference.take(cached.front, Wave(cancelled=[1]))
+    worker.speak()
+    cached.take(request([[1, 2]], id="second"), first_id=2)
+    await cached.front.until(1)
+
+    assert cached.front.answers[2].id == "second"
+    assert sum(chunk.count for chunk in worker.chunks) == 2
+    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
+
+
+async def test_the_first_who_waits_at_the_same_front_takes_the_place(cached: Stand, worker: FakeWorker):
+    other = PaperFront()
+    worker.is_mute = True
+    cached.take(request([[1, 2]]))
+    cached.inference.take(other, wave_of([request([[1, 2]])], first_id=2))
+    cached.take(request([[1, 2]], id="third"), first_id=3)
+    await asyncio.wait_for(worker.arrived.wait(), 5)
+    cached.inference.take(cached.front, Wave(cancelled=[1]))
+    worker.speak()
+    await cached.front.until(1)
+    await other.until(1)
+
+    assert cached.front.answers[3].id == "third"
+    assert rows_of(other.answers[2]) == [[1, 2]]
+    assert sum(chunk.count for chunk in worker.chunks) == 1
+    assert cached.tenants.all()["anonymous"].rows_in_flight == 0
+
+
+async def test_when_the_first_caller_leaves_those_of_other_fronts_do_not_wait_for_nobody(cached: Stand, worker: FakeWorker):
+    other = PaperFront()
+    worker.is_mute = True
+    cached.take(request([[1, 2]]))
+    cached.inference.take(other, wave_of([request([[1, 2]]), request([[1, 2]])], first_id=2))
+    await asyncio.wait_for(worker.arrived.wait(), 5)
+    cached.inference.take(cached.front, Wave(cancelled=[1]))
+    await other.until(2)
+
+    assert [error.reason for error in other.errors.values()] == ["UNAVAILABLE", "UNAVAILABLE"]
     assert cached.tenants.all()["anonymous"].rows_in_flight == 0
 
 
