@@ -74,20 +74,25 @@ class Embeddings:
         deadline = NEVER if seconds is None else deadline_after(seconds, self._clock())
         call = Call(model=wish.model, version="", request_id=request.request_id, outputs=outputs)
         slices = [list(wish.texts[start : start + size]) for start in range(0, len(wish.texts), size)]
-        waiting = [
-            self._calls.submit(
-                payload(call, signature, {text: _column(signature, texts)}),
-                key=request.key,
-                deadline=deadline,
-                trace=request.trace,
-                affinity=request.affinity,
-            )
-            for texts in slices
-        ]
-        answers = [read(answered).outputs for answered in await _all(waiting)]
+        payloads = [payload(call, signature, {text: _column(signature, texts)}) for texts in slices]
+        answers = [read(answered).outputs for answered in await self._all(payloads, request, deadline)]
         vectors = _vectors(wish, [_rows(outputs[EMBEDDING], len(texts)) for outputs, texts in zip(answers, slices, strict=True)])
         tokens = sum(int(outputs[TOKENS].sum()) for outputs in answers if TOKENS in outputs)
         return HttpReply(200, dumps(_document(wish, vectors, tokens)))
+
+    async def _all(self, payloads: Sequence[bytes], request: HttpRequest, deadline: float) -> list[bytes]:
+        """Run calls together; the first failure, one that comes before all are begun, or the caller's leaving calls the others off."""
+        waiting: list[asyncio.Future[bytes]] = []
+        key, trace, affinity = request.key, request.trace, request.affinity
+        try:
+            for one in payloads:
+                call = self._calls.submit(one, key=key, deadline=deadline, trace=trace, affinity=affinity)
+                waiting.append(call)
+            return list(await asyncio.gather(*waiting))
+        except BaseException:
+            for call in waiting:
+                call.cancel()
+            raise
 
 
 def wish_of(document: dict[str, Any]) -> Wish:
@@ -143,16 +148,6 @@ def _column(signature: Signature, texts: list[str]) -> Any:
     for _ in range(len(spec.shape) - 1):
         values = [[one] for one in values]
     return values if spec.shape else texts[0]
-
-
-async def _all(waiting: Sequence[asyncio.Future[bytes]]) -> list[bytes]:
-    """Wait for all; the first failure, or the caller's leaving, calls the others off."""
-    try:
-        return list(await asyncio.gather(*waiting))
-    except BaseException:
-        for one in waiting:
-            one.cancel()
-        raise
 
 
 def _rows(embedding: AnyArray, texts: int) -> NDArray[np.float32]:

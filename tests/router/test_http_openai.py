@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from penstock.contracts.errors import Overloaded, QuotaExceeded
+from services.router.http_front import HttpOptions
 from tests.router.http_stand import on_uvloop, serving
 
 
@@ -41,6 +42,17 @@ async def test_more_texts_than_a_batch_are_split_and_keep_their_order():
     assert [one["index"] for one in reply.json["data"]] == list(range(23))
     assert reply.json["usage"]["total_tokens"] == 23
     assert [request.inputs[0].shape[0] for request in stand.loop.seen] == [4, 4, 4, 4, 4, 3]
+
+
+@on_uvloop
+async def test_what_was_begun_is_called_off_when_the_rest_cannot_be():
+    async with serving(HttpOptions(port=0, open_calls_limit=2)) as stand:
+        stand.loop.is_holding = True
+        reply = await stand.post("/v1/embeddings", {"model": "text", "input": ["a"] * 12})
+        stand.loop.is_holding = False
+        following = await stand.post("/v1/embeddings", {"model": "text", "input": "a"})
+
+    assert (reply.status, following.status) == (429, 200)
 
 
 @on_uvloop
