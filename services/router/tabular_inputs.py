@@ -1,15 +1,18 @@
 """Reads what data-science tools send: MLflow's data frames and CSV. Pure.
 
 A data frame's columns are a model's inputs when they carry their names; else, for a model with one input, each row is that input's
-value, its columns in their order. CSV begins with a line of names when none of its fields is a number, or when `header=present` in the
-Content-Type says so.
+value, its columns in their order. CSV begins with a line of names when none of its fields is a number or a truth value, or when
+`header=present` in the Content-Type says so. Its numbers are written as in JSON, or are `nan` or `inf`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
+from itertools import zip_longest
+from math import isinf
 from typing import Any, cast
 
 from penstock.contracts.errors import InvalidInput, MalformedBody, RequestTooLarge
@@ -18,6 +21,7 @@ from penstock.contracts.tensors import DataType
 from services.router.row_inputs import Columns, columns_of
 from services.router.strict_json import VALUES_LIMIT, kind_of
 
+_WRITTEN = re.compile(r"[ \t]*[-+0-9.a-zA-Z]+[ \t]*")
 _TRUE, _FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
 
 
@@ -64,6 +68,9 @@ def framed(signature: Signature, names: Sequence[str], rows: Sequence[Any]) -> C
         if type(row) is not list or len(cast("list[Any]", row)) != len(names):
             raise InvalidInput(f"row {index} must be a list of {len(names)} values, one a column", reason="SHAPE_MISMATCH", field="inputs")
     if all(name in signature.input_index for name in names):
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InvalidInput(f"the data frame has column {twice!r} twice", reason="DUPLICATE_INPUT", field=twice)
         return columns_of(signature, [dict(zip(names, row, strict=True)) for row in rows])
     if len(signature.inputs) == 1:
         return columns_of(signature, list(rows))
@@ -92,11 +99,12 @@ def csv_frame(signature: Signature, body: bytes, *, has_header: bool | None = No
         raise MalformedBody("the body is no CSV in UTF-8") from None
     if not lines:
         raise MalformedBody("the CSV body is empty")
-    named = has_header if has_header is not None else not any(_is_number(field) for field in lines[0])
+    named = has_header if has_header is not None else not any(_is_value(field) for field in lines[0])
     names = lines[0] if named else [f"column {index}" for index in range(len(lines[0]))]
     rows = lines[1:] if named else lines
     types = _types(signature, names)
-    return framed(signature, names, [[_value(field, kind) for field, kind in zip(row, types, strict=False)] for row in rows])
+    # Fields beyond the names count: `framed` refuses their row.
+    return framed(signature, names, [[_value(field, kind) for field, kind in zip_longest(row, types[: len(row)])] for row in rows])
 
 
 def _types(signature: Signature, names: Sequence[str]) -> list[DataType]:
@@ -105,21 +113,37 @@ def _types(signature: Signature, names: Sequence[str]) -> list[DataType]:
     return [signature.inputs[0].datatype] * len(names)
 
 
-def _value(field: str, kind: DataType) -> Any:
-    """Return a field as the JSON value it stands for."""
-    if kind is DataType.BYTES:
+def _value(field: str, kind: DataType | None) -> Any:
+    """Return a field as the JSON value it stands for; without a kind it stays as it is."""
+    if kind is None or kind is DataType.BYTES:
         return field
     try:
         if kind is DataType.BOOL:
             return {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}[field.strip()]
-        return float(field) if kind.is_floating else int(field)
+        return _number(field) if kind.is_floating else _whole(field)
     except (ValueError, KeyError):
         raise InvalidInput(f"a CSV field is no {kind.value}", reason="DTYPE_MISMATCH", field="inputs") from None
 
 
-def _is_number(field: str) -> bool:
+def _number(field: str) -> float:
+    """Read a fraction. Python's own digits (`1_000`, those of other scripts) and what overflows to infinity are none."""
+    value = float(field)
+    if not _WRITTEN.fullmatch(field) or (isinf(value) and "inf" not in field.lower()):
+        raise ValueError(field)
+    return value
+
+
+def _whole(field: str) -> int:
+    if not _WRITTEN.fullmatch(field):
+        raise ValueError(field)
+    return int(field)
+
+
+def _is_value(field: str) -> bool:
+    if field.strip() in (*_TRUE, *_FALSE):
+        return True
     try:
-        float(field)
+        _number(field)
     except ValueError:
         return False
     return True
