@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-ID_LIMIT = 255
+ID_LIMIT = 256
 """Longest request id, in characters."""
 _TEXT = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 """What stands for itself in a JSON text, and prints."""

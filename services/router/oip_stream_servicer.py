@@ -156,7 +156,6 @@ class _Stream:
     def _take(self, payload: bytes) -> None:
         """Hand one request over; raises what breaks the rules of the stream."""
         request_id, wants_final = "", False
-        request_id, wants_final = "", False
         answer: asyncio.Future[bytes] | ServingError
         try:
             check_counts(payload)

@@ -43,7 +43,7 @@ def schemas() -> dict[str, Schema]:
 
 def _inference() -> dict[str, Schema]:
     given = {"name": _TEXT, "datatype": _DATATYPE, "shape": _SHAPE, "parameters": ref("Parameters"), "data": ref("TensorData")}
-    identity: Schema = {"type": "string", "maxLength": 255}
+    identity: Schema = {"type": "string", "maxLength": 256}
     return {
         "Parameters": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
         "TensorData": {
@@ -121,9 +121,9 @@ def _rows() -> dict[str, Schema]:
             {
                 "inputs": rows,
                 "params": shaped({"version": {"type": "string", "maxLength": NAME_LIMIT}}),
-                "request_id": {"type": "string", "maxLength": 255},
+                "request_id": {"type": "string", "maxLength": 256},
                 "timeout_ms": {"type": "number", "exclusiveMinimum": 0},
-                "routing_key": {"type": "string", "maxLength": 255},
+                "routing_key": {"type": "string", "maxLength": 256},
                 "outputs": array(_TEXT),
             },
             "inputs",

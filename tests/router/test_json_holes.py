@@ -12,7 +12,7 @@ from services.router.json_holes import cut_out
 from services.router.oip_json import OipJson
 
 NAMES = st.sampled_from(["x", "data", "id", 'a"data"', "[", "]"])
-IDS = st.sampled_from([None, "", "a", "b-2", "data", 'a"b', "\\", "ü", "[", "\x7f", 5, "z" * 255, "z" * 256])
+IDS = st.sampled_from([None, "", "a", "b-2", "data", 'a"b', "\\", "ü", "[", "\x7f", 5, "z" * 256, "z" * 257])
 NUMBERS = st.sampled_from([0, 1, -2, 0.5, 1e30, 1e39, True, "1", None, [1], {}])
 LAYOUTS = st.sampled_from([(", ", ": "), (",", ":"), (" ,\n", " : ")])
 

@@ -7,6 +7,7 @@ from penstock.contracts.errors import InvalidInput, NotImplementedHere
 from penstock.oip.v2 import inference_pb2 as pb
 from services.router.oip_answer import read, render
 from services.router.oip_json import AnswerForm, OipJson
+from services.router.understanding import ID_LIMIT
 
 RAW = np.array([1, 2, 3, 4], dtype=np.float32).tobytes()
 
@@ -192,3 +193,11 @@ def test_an_answer_is_read_as_arrays():
     assert (answer.model, answer.version, answer.request_id) == ("m", "3", "a")
     assert answer.outputs["y"].tolist() == [[1, 2], [3, 4]]
     assert answer.outputs["t"].tolist() == ["ab"]
+
+
+@pytest.mark.parametrize("identity", ["z" * ID_LIMIT, "é" * ID_LIMIT])
+def test_an_id_may_be_as_long_as_one_that_comes_over_grpc(identity):
+    assert translate({"id": identity, "inputs": [tensor(data=[1, 2, 3, 4])]})[2] == identity
+
+    with pytest.raises(InvalidInput, match=str(ID_LIMIT)):
+        translate({"id": identity + "z", "inputs": [tensor(data=[1, 2, 3, 4])]})
