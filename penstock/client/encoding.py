@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from penstock.client.prediction import Prediction
@@ -92,12 +93,14 @@ def prediction_of(payload: bytes) -> Prediction:
     Raises:
         Internal: the answer breaks the protocol.
     """
-    response = pb.ModelInferResponse.FromString(payload)
-    if len(response.raw_output_contents) != len(response.outputs):
-        raise Internal("the server's answer has a different number of outputs and contents")
-    outputs: dict[str, NDArray[Any]] = {}
-    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
-        outputs[output.name] = decode(output.name, datatype_named(output.datatype, field=output.name), tuple(output.shape), raw)
+    try:
+        response = pb.ModelInferResponse.FromString(payload)
+        outputs = {
+            one.name: decode(one.name, datatype_named(one.datatype, field=one.name), tuple(one.shape), raw)
+            for one, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+    except (DecodeError, InvalidInput, ValueError) as error:
+        raise Internal("the server's answer is no ModelInferResponse with raw contents for each output") from error
     return Prediction(model=response.model_name, version=response.model_version, outputs=outputs, request_id=response.id)
 
 

@@ -16,6 +16,7 @@ from penstock.client.retry import RetryPolicy
 from penstock.contracts.errors import (
     CallerLeft,
     DeadlineExceeded,
+    Internal,
     InvalidInput,
     ModelNotFound,
     NoReadyReplica,
@@ -132,6 +133,18 @@ async def test_what_no_request_can_hold_is_refused_here(predict: Predict, far: F
     with pytest.raises(InvalidInput):
         await predict("m", {"x": np.ones((1, 2), np.float32)}, **asked)
     assert not far.requests
+
+
+@pytest.mark.parametrize(("datatype", "raws"), [("FP32", [b"123"]), ("FP32", []), ("FP31", [b"1234"])])
+async def test_an_answer_that_breaks_the_protocol_is_nobodys_input(predict: Predict, far: Far, datatype: str, raws: list[bytes]):
+    def infer(request: pb.ModelInferRequest, _context: grpc.ServicerContext) -> pb.ModelInferResponse:
+        answer = pb.ModelInferResponse(raw_output_contents=raws)
+        answer.outputs.add(name="y", datatype=datatype, shape=[1])
+        return answer
+
+    far.infer = infer
+    with pytest.raises(Internal, match="answer"):
+        await predict("m", {"x": np.ones((1, 2), np.float32)})
 
 
 async def test_numbers_of_64_bits_reach_the_server(predict: Predict, far: Far):
