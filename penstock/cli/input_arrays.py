@@ -111,10 +111,24 @@ def _natural(spec: TensorSpec, values: Any) -> AnyArray:
     try:
         if spec.datatype is DataType.BYTES:
             return _texts(spec, values)
-        return np.array(values)
+        array: AnyArray = np.array(values)
+        return _whole(spec, values) if array.dtype.kind in "fO" and _kinds(spec.datatype) == "iu" else array
     except (ValueError, OverflowError):
         raise InvalidInput(
             f"input {spec.name!r}: lists must be nested regularly, as {spec} says", reason="SHAPE_MISMATCH", field=spec.name
+        ) from None
+
+
+def _whole(spec: TensorSpec, values: Any) -> AnyArray:
+    """Return integers as they are: NumPy alone makes fractions of integers when some are above 2**63 and others are not."""
+    exact: AnyArray = np.array(values, dtype=object)
+    if any(type(one) is not int for one in exact.ravel().tolist()):
+        return np.array(values)
+    try:
+        return exact.astype(spec.datatype.dtype)
+    except OverflowError:
+        raise InvalidInput(
+            f"input {spec.name!r} holds a value outside the range of {spec.datatype.value}", reason="BAD_VALUE", field=spec.name
         ) from None
 
 

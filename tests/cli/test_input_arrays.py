@@ -66,6 +66,13 @@ def test_bf16_travels_as_bit_patterns():
     assert bf16_to_fp32(made).tolist() == [[1.5, -2.0]]
 
 
+def test_large_and_small_integers_are_kept_together():
+    made = arrays_of(taking(spec("x", DataType.UINT64, -1, 2)), [[2**64 - 1, 1], [2**53 + 1, 0]])["x"]
+
+    assert made.dtype == np.uint64
+    assert made.tolist() == [[2**64 - 1, 1], [2**53 + 1, 0]]
+
+
 def test_texts_and_base64_are_bytes():
     made = arrays_of(taking(spec("x", DataType.BYTES, -1)), ["a", {"b64": "AP8="}])["x"]
 
@@ -94,6 +101,8 @@ def test_an_optional_input_may_stay_away():
         (PAIR, {"a": [1.5], "b": [True]}, "DTYPE_MISMATCH", "takes INT32, got fractions"),
         (PAIR, {"a": [2**31], "b": [True]}, "BAD_VALUE", "outside the range of INT32"),
         (taking(spec("x", DataType.FP16, -1, 1)), [1e6], "BAD_VALUE", "outside the range of FP16"),
+        (taking(spec("x", DataType.UINT64, -1)), [2**64, 1], "BAD_VALUE", "outside the range of UINT64"),
+        (taking(spec("x", DataType.INT64, -1)), [2**63, -1], "BAD_VALUE", "outside the range of INT64"),
         (taking(spec("x", DataType.BYTES, -1)), [1], "DTYPE_MISMATCH", "takes texts"),
         (taking(spec("x", DataType.BYTES, -1)), [["a"], "b"], "SHAPE_MISMATCH", "nested regularly"),
         (taking(spec("x", DataType.BYTES, -1)), [{"b64": "?"}], "BAD_VALUE", "base64"),
