@@ -44,6 +44,8 @@ _FORMAT = {
     DataType.FP32: "f",
     DataType.FP64: "d",
 }
+_TO_FLOAT = 2.0**63
+"""From here on a JSON integer may come out of orjson as a fraction: it reads what fits no 64 bits so."""
 _WHOLE = frozenset({int})
 _REAL = frozenset({int, float})
 _TRUTH = frozenset({bool})
@@ -242,6 +244,8 @@ def _as_bytes(name: str, value: str | dict[str, Any]) -> bytes:
 def _wrong_type(name: str, datatype: DataType, flat: Sequence[Any]) -> InvalidInput:
     allowed = _KINDS[datatype]
     index = next(position for position, one in enumerate(flat) if type(one) not in allowed)
+    if allowed is _WHOLE and type(flat[index]) is float and abs(flat[index]) >= _TO_FLOAT:
+        return InvalidInput(f"input {name!r}: value {index} is outside the range of {datatype.value}", reason="BAD_VALUE", field=name)
     if type(flat[index]) is list:
         return InvalidInput(f"input {name!r}: lists are nested irregularly at value {index}", reason="SHAPE_MISMATCH", field=name)
     return InvalidInput(

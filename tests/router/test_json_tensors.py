@@ -25,6 +25,14 @@ def test_integers_survive_at_both_ends_of_their_range(kind):
     assert packed(kind, (2,), [int(limits.min), int(limits.max)]).tolist() == [limits.min, limits.max]
 
 
+@pytest.mark.parametrize("text", [b"[18446744073709551616]", b"[-9223372036854775809]"])
+@pytest.mark.parametrize("kind", [DataType.INT64, DataType.UINT64])
+def test_integers_beyond_64_bits_are_not_called_fractions(kind, text):
+    with pytest.raises(InvalidInput, match="outside the range") as refused:
+        pack("x", kind, (1,), orjson.loads(text))
+    assert refused.value.reason == "BAD_VALUE"
+
+
 @pytest.mark.parametrize("kind", WHOLE)
 @pytest.mark.parametrize("step", [-1, 1])
 def test_integers_outside_their_range_are_refused_with_their_position(kind, step):
