@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from penstock.cli.control_options import control_of, writes
+from penstock.cli.documents import text_of
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
 
@@ -23,10 +24,7 @@ def apply(server: Server, form: Form, write: Write, source: IO[str]) -> None:
     """Make the mesh be as a document says: a Deployment of ours, or an InferenceService of KServe."""
     from penstock.cli.control_views import change_document, changes_table
 
-    try:
-        manifest: str = source.read()
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"{source.name} is no UTF-8 text: {error.reason}.") from None
+    manifest = text_of(source)
     with control_of(server) as control:
         answer = control.apply(manifest, write)
     document = {"changes": [change_document(one) for one in answer.changes], "pending": list(answer.pending)}

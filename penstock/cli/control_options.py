@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from penstock.cli.server_options import DEFAULT_TIMEOUT_SECONDS, Server
+from penstock.cli.server_options import DEFAULT_TIMEOUT_SECONDS, Server, check_texts
 
 if TYPE_CHECKING:
     from penstock.client.control import Control
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LARGEST_INTEGER = 2**63 - 1
+"""What a field of 64 bits carries."""
+
 _REASON = click.option("--reason", metavar="TEXT", default="", help="Why; it stands in the audit record.")
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Check the change and show the difference; change nothing.")
 _REVISION = click.option(
-    "--expect-revision", metavar="N", type=click.IntRange(min=1), help="Refuse when somebody has changed it since revision N."
+    "--expect-revision", metavar="N", type=click.IntRange(1, LARGEST_INTEGER), help="Refuse when somebody has changed it since revision N."
 )
 
 
@@ -43,6 +46,7 @@ def writes(command: F) -> F:
     def writing(**given: Any) -> Any:
         from penstock.client.writes import Write
 
+        check_texts(given)
         revision = given.pop("expect_revision") or 0
         write = Write(reason=given.pop("reason"), dry_run=given.pop("dry_run"), expected_revision=revision)
         return command(write=write, **given)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
-from penstock.cli.control_options import control_of, writes
+from penstock.cli.control_options import LARGEST_INTEGER, control_of, writes
+from penstock.cli.documents import text_of
 from penstock.cli.durations import seconds_of
 from penstock.cli.failure import Failure, TimedOut
 from penstock.cli.model_argument import model_and_version, model_argument
@@ -29,8 +29,8 @@ LOOK_SECONDS = 0.2
 @click.option("--replicas", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many workers hold it.")
 @click.option("--gpu", metavar="TYPE", default="", help="GPU type that it needs.")
 @click.option("--traffic", metavar="PERCENT", help="Share of the traffic once it is ready. [default: all for a first version, else none]")
-@click.option("--memory", metavar="BYTES", type=click.IntRange(min=1), help="Memory of one replica. [default: as measured]")
-@click.option("--config", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="JSON in the words of model.toml.")
+@click.option("--memory", metavar="BYTES", type=click.IntRange(1, LARGEST_INTEGER), help="Memory of one replica. [default: as measured]")
+@click.option("--config", metavar="FILE", type=click.File("r", encoding="utf-8"), help="JSON in the words of model.toml.")
 @click.option(
     "--wait", metavar="DURATION", callback=seconds_of, default="60s", show_default=True, help="How long to wait until it is active."
 )
@@ -47,7 +47,7 @@ def deploy(
     gpu: str,
     traffic: str | None,
     memory: int | None,
-    config: str | None,
+    config: IO[str] | None,
     wait: float,
     no_wait: bool,
 ) -> None:
@@ -64,7 +64,7 @@ def deploy(
         gpu_type=gpu,
         traffic_basis_points=basis_points(traffic) if traffic else 0,
         memory_bytes=memory or 0,
-        config_json=Path(config).read_text(encoding="utf-8") if config else "",
+        config_json=text_of(config) if config else "",
     )
     with control_of(server) as control:
         answer = control.deploy(name, version, run, write)

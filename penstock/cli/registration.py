@@ -15,7 +15,7 @@ from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.model_argument import model_and_version, only_model_argument
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
-from penstock.cli.version_signature import signature_of, signatures
+from penstock.cli.version_signature import files_here, signature_of, signatures
 
 if TYPE_CHECKING:
     from penstock.client.control import Control
@@ -57,8 +57,9 @@ def register(
     from penstock.client.writes import About
 
     name, version = model_and_version(model)
-    files = [] if _is_remote(source) else files_of(Path(source))
-    signed, key_id = signature_of(signature, signing_key, name, files)
+    with files_here(source):
+        files = [] if _is_remote(source) else files_of(Path(source))
+        signed, key_id = signature_of(signature, signing_key, name, files)
     said = About(description=description, owner=owner, framework=framework, metadata=_metadata(pairs), signature=signed, key_id=key_id)
     with control_of(server) as control:
         answer = control.register(name, version, _sent(control, files) or source, said, write)

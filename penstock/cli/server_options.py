@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -108,7 +108,8 @@ def server_named(url: str | None = None, grpc: str | None = None) -> ServerAddre
 def _with_options(command: Any, options: tuple[Callable[[Any], Any], ...]) -> Any:
     @wraps(command)
     def asking(**given: Any) -> Any:
-        _check_texts(given)
+        check_texts(given)
+        _check_key(given.get("api_key") or "")
         server = _server(given)
         try:
             return command(server=server, **given)
@@ -124,13 +125,16 @@ def _with_options(command: Any, options: tuple[Callable[[Any], Any], ...]) -> An
     return asking
 
 
-def _check_texts(given: Mapping[str, Any]) -> None:
-    """Refuse what cannot be sent: bytes of the command line that are no text, and keys that are no header."""
+def check_texts(given: Mapping[str, Any]) -> None:
+    """Refuse bytes of the command line that are no text: they cannot be sent."""
     for name, value in given.items():
-        text = value if isinstance(value, str) else ""
-        if any("\ud800" <= one <= "\udfff" for one in text):
+        texts = cast("Sequence[Any]", value) if isinstance(value, tuple) else (value,)
+        if any("\ud800" <= one <= "\udfff" for text in texts if isinstance(text, str) for one in text):
             raise click.UsageError(f"The value of {name.replace('_', '-')} is no UTF-8 text.")
-    key = given.get("api_key") or ""
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key that is no header."""
     if not (key.isascii() and key.isprintable()):
         raise click.UsageError("--api-key holds characters that no key has.")
 

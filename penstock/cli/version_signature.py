@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +13,7 @@ import click
 from penstock.cli._services import check_signing_packages
 from penstock.cli.failure import Failure
 from penstock.cli.output import Form, form_option, show
+from penstock.contracts.errors import InvalidInput
 
 if TYPE_CHECKING:
     from penstock.client.uploads import LocalFile
@@ -54,6 +56,17 @@ def signature_of(signature: Path | None, signing_key: Path | None, model: str, f
     return _made(signing_key, model, files)
 
 
+@contextmanager
+def files_here(source: str | Path) -> Generator[None]:
+    """Let what is wrong with files of this machine be a failure that names them: no server has refused anything."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise Failure(error.message, reason=error.reason, where=f"{source} (on this machine)") from None
+    except OSError as error:
+        raise Failure(f"{error.filename or source}: {error.strerror}", where=f"{source} (on this machine)") from None
+
+
 @click.command()
 @click.argument("folder", metavar="PATH", type=click.Path(path_type=Path))
 @form_option
@@ -62,7 +75,8 @@ def digest(form: Form, folder: Path) -> None:
     from penstock.client.uploads import files_of
     from penstock.client.version_digest import version_digest
 
-    found = version_digest(files_of(folder))
+    with files_here(folder):
+        found = version_digest(files_of(folder))
     show({"digest": found}, form, lambda: found)
 
 
