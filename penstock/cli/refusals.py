@@ -22,22 +22,32 @@ from penstock.contracts.errors import (
     Unavailable,
 )
 
+INSPECT = "penstock models inspect{model}"
+"""Says nothing where no model was named."""
+
 NEXT_STEPS: tuple[tuple[type[ServingError], str], ...] = (
     (DeadlineExceeded, "allow more with --timeout; `penstock models stats{model}` shows where time goes"),
     (Unauthenticated, "give a key with --api-key or PENSTOCK_API_KEY; `penstock keys create --tenant NAME` makes one"),
     (TenantForbidden, "use a key of a tenant with this right, or change the server's tenants file"),
     (ModelNotFound, "penstock models list"),
-    (NotFound, "penstock models inspect{model}"),
-    (NoReadyReplica, "penstock models inspect{model}"),
+    (NotFound, INSPECT),
+    (NoReadyReplica, INSPECT),
     (LoadFailed, "mend the files, then `penstock models load{model}`"),
     (MemoryBudgetExceeded, "unload another model: `penstock models list`"),
     (Overloaded, "come back later, or ask less: `penstock models stats{model}` shows where time goes"),
     (RequestTooLarge, "send fewer rows at once"),
-    (InvalidInput, "penstock models inspect{model}"),
+    (InvalidInput, INSPECT),
     (Unavailable, "penstock status"),
     (Internal, "look for the request id in the server's log"),
 )
 """What to do next, by the first class that fits."""
+
+LISTS = {
+    "DEPLOYMENT_NOT_FOUND": "penstock deployments list",
+    "TENANT_NOT_FOUND": "penstock tenants list",
+    "KEY_NOT_FOUND": "penstock keys list",
+}
+"""What lists the things that were not found, by reason."""
 
 START_OR_NAME = "penstock serve REPOSITORY, or name a server with --grpc HOST:PORT"
 SILENCE = "no answer within the time that was allowed"
@@ -71,6 +81,10 @@ def _unreachable(error: ServingError, address: ServerAddress) -> Failure:
 def _next_step(error: ServingError, model: str | None) -> str:
     if isinstance(error, QuotaExceeded) and error.retry_after_seconds is not None:
         return f"come back in {error.retry_after_seconds:g} s"
+    if error.reason in LISTS:
+        return LISTS[error.reason]
     step = next((step for kind, step in NEXT_STEPS if isinstance(error, kind)), "")
+    if step == INSPECT and not model:
+        return ""
     step = step.format(model=f" {model}" if model else "")
     return "" if step in error.message else step

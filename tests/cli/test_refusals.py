@@ -183,3 +183,17 @@ def test_what_cannot_be_sent_is_a_wrong_command_line(arguments: list[str], says:
 
     assert ended.exit_code == 2
     assert ended.stderr.endswith(f"Error: {says}\n")
+
+
+@pytest.mark.parametrize(
+    ("reason", "next_step"),
+    [
+        ("DEPLOYMENT_NOT_FOUND", "penstock deployments list"),
+        ("TENANT_NOT_FOUND", "penstock tenants list"),
+        ("KEY_NOT_FOUND", "penstock keys list"),
+        ("INVALID_SPEC", ""),
+        ("BAD_YAML", ""),
+    ],
+)
+def test_what_is_of_no_model_sends_nobody_to_inspect_one(reason: str, next_step: str):
+    assert failure_of(error_from(reason, "no"), ADDRESS).next_step == next_step
