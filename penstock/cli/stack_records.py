@@ -22,10 +22,20 @@ DEFAULT_NAME = "local"
 RECORD = "stack.json"
 
 name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, metavar="NAME", help="Which stack; several run side by side.")
+
+
+def _folder(_ctx: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a folder whose name is no text: settings and records are JSON."""
+    if value is not None and any("\ud800" <= one <= "\udfff" for one in str(value)):
+        raise click.BadParameter("the name of the folder is no UTF-8 text.")
+    return value
+
+
 state_dir_option = click.option(
     "--state-dir",
     type=click.Path(path_type=Path, resolve_path=True),
     metavar="FOLDER",
+    callback=_folder,
     help="Folder of data and logs. [default: $XDG_STATE_HOME/penstock/NAME, ~/.local/state/penstock/NAME]",
 )
 
@@ -113,5 +123,9 @@ def running_stack(name: str, state_dir: Path | None) -> Stack:
     folder = stack_folder(name, state_dir)
     stack = read_stack(folder)
     if stack is None or not stack.runs:
-        raise Failure(f"no stack {name!r} runs", where=str(folder), next_step=f"penstock up {option_of(name, folder)}")
+        raise Failure(
+            f"no stack {name!r} runs" if name else "no stack runs in this folder",
+            where=str(folder),
+            next_step=f"penstock up {option_of(name, folder)}",
+        )
     return stack

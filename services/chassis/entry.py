@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Generic, NoReturn, TypeVar
 
@@ -43,14 +44,13 @@ def main(
     given = _parser(service).parse_args(arguments)
     try:
         config = ConfigFile(kind, path=given.config, overrides=override_tree(given.set))
+        log_file = _log_file(log_path(config.current)) if log_path else None
     except CannotStart as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
     level: logs.Level = getattr(config.current, "log_level", "info")
-    with (
-        _log_file(log_path(config.current) if log_path else None) as descriptor,
-        logs.started(service, level, descriptor=descriptor) as pipeline,
-    ):
+    descriptor = log_file.fileno() if log_file else logs.STDERR
+    with log_file or nullcontext(), logs.started(service, level, descriptor=descriptor) as pipeline:
         config.on_change(lambda settings: pipeline.set_level(getattr(settings, "log_level", "info")))
         code = run(app, Start(service=service, config=config, logs=pipeline))
     # All that would be looked at for garbage goes with the process: half a second of a controller's processor time.
@@ -58,14 +58,12 @@ def main(
     sys.exit(code)
 
 
-@contextmanager
-def _log_file(path: Path | None) -> Generator[int]:
-    if path is None:
-        yield logs.STDERR
-        return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with path.open("ab", buffering=0) as file:
-        yield file.fileno()
+def _log_file(path: Path) -> FileIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path.open("ab", buffering=0)
+    except OSError as error:
+        raise CannotStart(f"the log {path} cannot be written: {error.strerror}; name another folder with --state-dir") from None
 
 
 def _parser(service: str) -> argparse.ArgumentParser:

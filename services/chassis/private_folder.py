@@ -10,6 +10,25 @@ from pathlib import Path
 
 from services.chassis.process import CannotStart
 
+SOCKET_PATH_BYTES = 107
+"""Longest path of a Unix socket on Linux (sockaddr_un without its zero)."""
+
+
+def check_socket_paths(path: Path, longest: str) -> None:
+    """Refuse a folder in which the path of a Unix socket would be too long.
+
+    Args:
+        path: the folder of state.
+        longest: the longest name of a socket, from that folder on.
+
+    Raises:
+        CannotStart: with the bytes that it would need.
+    """
+    needed = len(os.fsencode(path / longest))
+    if needed > SOCKET_PATH_BYTES:
+        message = f"the state folder {path} is too long: Unix sockets in it would need {needed} of {SOCKET_PATH_BYTES} bytes"
+        raise CannotStart(message + "; name a shorter one with --state-dir")
+
 
 def make_private(path: Path) -> None:
     """Make a folder that only its owner may enter.

@@ -10,6 +10,7 @@ A process that has lost its parent is of no use to anybody: `parentage.die_with_
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -26,6 +27,9 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What a folder of state says that takes nothing more."""
 
 
 class CannotStart(Exception):
@@ -60,6 +64,13 @@ def run(app: App[C], config: C) -> int:
     except CannotStart as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except OSError as error:
+        log.exception("process_failed")
+        if error.errno in NO_ROOM:
+            # The log may lie on the same disk, and say nothing of it.
+            where = f"{error.filename} cannot be written: " if error.filename else ""
+            sys.stderr.write(f"error: {where}{error.strerror}; make room, or name another folder with --state-dir\n")
+        return 1
     except Exception:
         log.exception("process_failed")
         return 1

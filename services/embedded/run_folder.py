@@ -20,16 +20,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.chassis.private_folder import locked, make_private
-from services.chassis.process import CannotStart
+from services.chassis.private_folder import check_socket_paths, locked, make_private
 
 SUBFOLDERS = ("workers", "overrides", "links", "control", "metrics", "config", "ready", "blackbox", "heartbeats", "trials")
 KEPT = ("overrides",)
 
-SOCKET_PATH_BYTES = 107
-"""Longest path of a Unix socket on Linux (sockaddr_un without its zero)."""
-
-LONGEST_SOCKET = "/control/worker-63.sock"
+LONGEST_SOCKET = "control/worker-63.sock"
 
 _PREFIX = "run-"
 
@@ -89,7 +85,7 @@ def opened(state_dir: Path | None, runtime_dir: Path | None) -> Generator[RunFol
     """
     path = state_dir.absolute() if state_dir else _name(runtime_dir)
     try:
-        _check_length(path)
+        check_socket_paths(path, LONGEST_SOCKET)
         make_private(path)
         with locked(path, "serve"):
             _clear(path)
@@ -107,13 +103,6 @@ def _name(runtime_dir: Path | None) -> Path:
         if not _is_alive(former.name.removeprefix(_PREFIX)):
             shutil.rmtree(former, ignore_errors=True)
     return runtime_dir / f"{_PREFIX}{os.getpid()}"
-
-
-def _check_length(path: Path) -> None:
-    longest = len(os.fsencode(path)) + len(LONGEST_SOCKET)
-    if longest > SOCKET_PATH_BYTES:
-        message = f"the state folder {path} is too long: Unix sockets in it would need {longest} of {SOCKET_PATH_BYTES} bytes"
-        raise CannotStart(message + "; name a shorter one with --state-dir")
 
 
 def _is_alive(process_id: str) -> bool:

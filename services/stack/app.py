@@ -15,7 +15,7 @@ from services.chassis.clock import SystemClock
 from services.chassis.entry import Start
 from services.chassis.metrics import registry
 from services.chassis.metrics_server import Gathered, MetricsServer
-from services.chassis.private_folder import locked, make_private
+from services.chassis.private_folder import check_socket_paths, locked, make_private
 from services.chassis.process import Hooks
 from services.chassis.serve_record import ServeRecord, published
 from services.stack.board import Board, State
@@ -28,12 +28,17 @@ from services.stack.servers import Servers, Surroundings
 from services.stack.settings import FACES, StackSettings
 from services.stack.topic_catalogue import make_topics
 
+LONGEST_SOCKET = "mesh/metrics/controller-0.sock"
+"""Of those that the processes of the mesh open in the folder of state."""
+
 
 @asynccontextmanager
 async def up(start: Start[StackSettings]) -> AsyncGenerator[Hooks]:
     """Run the stack while the block lasts."""
     settings = start.config.current
     async with AsyncExitStack() as stack:
+        if settings.mesh:
+            check_socket_paths(settings.state_dir, LONGEST_SOCKET)
         make_private(settings.state_dir)
         stack.enter_context(locked(settings.state_dir, "up"))
         board = Board(settings.state_dir, settings.name)

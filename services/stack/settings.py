@@ -17,7 +17,9 @@ NAMES = ("redis", "postgres", "kafka", "temporal")
 FACES = ("http", "grpc", "metrics", "controller", "controller-http")
 """Ports of the mesh."""
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+LARGEST_PORT = 65535
+
+Port = Annotated[int, Field(ge=0, le=LARGEST_PORT)]
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.-]+:\d{1,5}")
 
@@ -64,8 +66,8 @@ class StackSettings(Settings, env_prefix="PENSTOCK_STACK__"):
     def whole_addresses(cls, value: dict[str, str]) -> dict[str, str]:
         """Refuse what is not host:port."""
         for name, address in value.items():
-            if not _ADDRESS.fullmatch(address):
-                raise ValueError(f"{name}: {address!r} is no address; write host:port")
+            if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) <= LARGEST_PORT:
+                raise ValueError(f"{name}: {address!r} is no address; write host:port, with a port from 1 to {LARGEST_PORT}")
         return value
 
     @property

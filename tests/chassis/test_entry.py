@@ -52,6 +52,16 @@ def test_invalid_settings_end_the_service_with_all_problems(tmp_path: Path):
     assert "prot: " in errors
 
 
+def test_a_log_that_cannot_be_written_ends_the_service_with_its_place(tmp_path: Path):
+    (tmp_path / "file").touch()
+    log = tmp_path / "file" / "logs" / "up.log"
+    with script(SERVICE.replace("app)", f"app, log_path=lambda _: __import__('pathlib').Path({str(log)!r}))")) as service:
+        assert service.wait() == 1
+        errors = service.errors()
+
+    assert errors == f"error: the log {log} cannot be written: Not a directory; name another folder with --state-dir\n"
+
+
 def test_sighup_reloads_and_an_invalid_file_keeps_the_old_settings(tmp_path: Path):
     file = tmp_path / "a.json"
     file.write_text('{"port": 1}')

@@ -34,6 +34,9 @@ async def app(mode):
     async with edge("database"):
         if mode == "slow":
             await asyncio.sleep(60)
+        if mode == "full":
+            with open("/dev/full", "w") as file:
+                file.write("state")
         if mode == "refuses":
             raise CannotStart("port 8000 is taken")
         async with edge("front"):
@@ -90,6 +93,14 @@ def test_a_process_that_cannot_start_says_why_without_a_trace():
         assert [app.line(), app.line()] == ["open database", "close database"]
         assert app.wait() == 1
         assert app.errors() == "error: port 8000 is taken\n"
+
+
+def test_a_full_disk_is_told_although_the_log_may_lie_on_it():
+    with script(APP, "full", "error") as app:
+        assert app.wait() == 1
+        lines = app.errors().splitlines()
+
+    assert "error: No space left on device; make room, or name another folder with --state-dir" in lines
 
 
 def test_a_failure_exits_with_one():

@@ -92,6 +92,7 @@ def test_a_stack_in_a_folder_of_its_own_is_named_by_it(run: Run, stacks: Path, t
     write_stack(tmp_path / "mine", os.getpid())
 
     assert f"penstock down --state-dir {tmp_path / 'mine'}" in run("up", "--state-dir", str(tmp_path / "mine")).output.replace("\n", "")
+    assert run("ps", "--state-dir", str(tmp_path / "none")).stderr.startswith("error: no stack runs in this folder\n")
     assert f"penstock up --state-dir {tmp_path / 'none'}" in run("ps", "--state-dir", str(tmp_path / "none")).output.replace("\n", "")
 
 
@@ -103,6 +104,7 @@ def test_a_stack_in_a_folder_of_its_own_is_named_by_it(run: Run, stacks: Path, t
         (("--name", "Über/all"), "lower-case letters"),
         (("--kafka-port", "70000"), "70000"),
         (("--start-timeout", "soon"), "no duration"),
+        (("--state-dir", "\udcff"), "no UTF-8 text"),
     ],
 )
 def test_up_refuses_what_it_cannot_mean(run: Run, stacks: Path, arguments: tuple[str, ...], words: str):

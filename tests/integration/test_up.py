@@ -198,6 +198,28 @@ def test_a_taken_port_is_an_error_with_the_port_and_the_option(terminal: Termina
     assert "--redis-port" in told
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--state-dir", "/dev/null/stack"), "/dev/null/stack/logs/up.log cannot be written: Not a directory"),
+        (("--kafka-address", "127.0.0.1:65536"), "write host:port, with a port from 1 to 65535"),
+        (("--kafka-address", "127.0.0.1:0"), "write host:port, with a port from 1 to 65535"),
+    ],
+)
+def test_a_start_that_cannot_succeed_says_why_before_anything_is_started(terminal: Terminal, arguments: tuple[str, str], told: str):
+    lines = terminal.run("up", *arguments, code=1).splitlines()
+
+    assert told in "".join(lines[1:])
+    assert "ready after" not in "".join(lines)
+
+
+def test_a_folder_that_is_too_long_for_sockets_is_refused_before_anything_is_started(terminal: Terminal):
+    told = terminal.run("up", "--state-dir", str(terminal.folder / ("x" * 90)), code=1)
+
+    assert "of 107 bytes; name a shorter one with --state-dir" in told
+    assert "ready after" not in told
+
+
 def test_a_missing_tool_is_an_error_with_what_installs_it(terminal: Terminal, short_dir: Path):
     (short_dir / "bin").mkdir()
     blind = Terminal(environment=terminal.environment | {"PATH": str(short_dir / "bin")}, folder=terminal.folder)
