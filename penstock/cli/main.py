@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -101,5 +104,22 @@ program = LazyGroup(
 
 
 def main() -> None:
-    """Run the program."""
-    program(prog_name="penstock")
+    """Run the program; what the machine refuses on the way is told in a line."""
+    if sys.stdout is None:
+        # Closed by whoever called: nobody wants to read anything, and no file that is opened later may be taken for it.
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  it is the output until the end
+    try:
+        program(prog_name="penstock")
+    except OSError as error:
+        _refused(error)
+
+
+def _refused(error: OSError) -> NoReturn:
+    from penstock.cli.failure import Failure
+
+    what = error.strerror or str(error)
+    Failure(f"{error.filename}: {what}" if error.filename else what).show()
+    if error.errno == errno.ENOSPC and not error.filename:
+        # What could not be printed would be tried again at the end, and told as an error of the interpreter.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(Failure.exit_code)

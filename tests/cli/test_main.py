@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 import pytest
@@ -97,3 +99,17 @@ def test_commands_of_later_versions_are_not_listed(run: Run):
 
 def test_without_a_command_the_help_is_shown(run: Run):
     assert run().output.startswith("Usage: penstock [OPTIONS] COMMAND [ARGS]...")
+
+
+@pytest.mark.parametrize(("output", "code", "errors"), [(">/dev/full", 1, "error: No space left on device\n"), (">&-", 0, "")])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_takes_nothing_is_told_in_a_line_and_one_that_is_closed_not_at_all(
+    output: str, code: int, errors: str, unbuffered: str, tmp_path: Path
+):
+    program = str(Path(sys.executable).with_name("penstock"))
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered, "XDG_STATE_HOME": str(tmp_path), "NO_COLOR": "1"}
+    ended = subprocess.run(
+        ["sh", "-c", f'"$0" ps {output}', program], env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (code, errors)
