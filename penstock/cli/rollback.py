@@ -49,6 +49,8 @@ def rollback(server: Server, form: Form, write: Write, model: str, version: str,
     from penstock.cli.control_views import change_document, confirmations_text, difference, route_document
 
     if glass.pop("past"):
+        if write.dry_run or write.reason or write.expected_revision:
+            raise click.UsageError("--dry-run, --reason and --expect-revision are the controller's: leave them out with --break-glass.")
         _break_glass(form, model, version, glass)
         return
     if any(glass.values()):

@@ -214,3 +214,13 @@ def test_what_a_stranger_or_the_past_put_on_the_topic_hides_nothing_from_a_route
 @pytest.mark.parametrize("arguments", [[], ["--to", "v1"], ["--to", "v1", "--key", "k"]])
 def test_a_broken_glass_needs_a_key_and_a_way(arguments: list[str], standing: Standing):
     assert standing.penstock("rollback", "m", "--break-glass", *arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("said", [["--dry-run"], ["--reason", "errors"], ["--expect-revision", "1"]])
+def test_what_only_the_controller_can_honour_is_refused_and_nothing_is_published(said: list[str], standing: Standing):
+    model = f"d{time.monotonic_ns()}"
+    standing.written(model, "v2", 1)
+    way = ("--break-glass", "--key", str(standing.key), "--to", "v1", "--router", standing.admin)
+
+    assert standing.penstock("rollback", model, *way, *said).exit_code == 2
+    assert standing.shares(model) == (1, {"v2": 10_000})
