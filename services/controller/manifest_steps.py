@@ -7,7 +7,7 @@ manifest applied again does the rest. A version that comes up gets the share tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from penstock.contracts.routes import WHOLE, FallbackKind, FallbackStep, Route, RoutingKey, Shadow
 from services.controller.deployment_values import Deployment, DeploymentSpec, DeploymentStatus, Resources, Scaling
@@ -34,6 +34,16 @@ class HeldModel:
         return next((each for each in found if each.is_wanted), None) or next(
             (each for each in found if each.status is DeploymentStatus.FAILED), None
         )
+
+    def draining(self, version: str) -> Deployment | None:
+        """Return the deployment of a version that is on its way out."""
+        return next((each for each in self.deployments if each.version == version and each.status is DeploymentStatus.DRAINING), None)
+
+    @property
+    def alone(self) -> str:
+        """The version that has all the traffic; empty when there is none."""
+        backends = self.route.backends if self.route is not None else ()
+        return next((each.version for each in backends if each.weight_basis_points == WHOLE), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +114,15 @@ def steps_to(wish: Wish, held: HeldModel) -> tuple[Step, ...]:
     weights = _weights(wish, held)
     steps: list[Step] = [step for version in wish.versions for step in _deploying(wish, version, held)]
     steps += _naming(wish, held)
-    steps += _sharing(wish, weights, held)
+    sharing = tuple(_sharing(wish, weights, held))
+    if held.route is not None and any(_promotes_shadow(wish, step, held.route) for step in sharing):
+        steps.append(Shade(shadow=None))
+        held = replace(held, route=replace(held.route, shadow=None))
+    steps += sharing
     has_route = held.route is not None or any(isinstance(step, Share) for step in steps)
-    return (*steps, *_routing(wish, held, has_route=has_route))
+    # What cannot be beside the shares of now may be beside those that are wanted.
+    held_up = held.alone if any(isinstance(step, Wait) for step in sharing) else ""
+    return (*steps, *_routing(wish, held, held_up, has_route=has_route))
 
 
 def _weights(wish: Wish, held: HeldModel) -> Mapping[str, int] | None:
@@ -122,6 +138,9 @@ def _weights(wish: Wish, held: HeldModel) -> Mapping[str, int] | None:
 
 def _deploying(wish: Wish, wanted: VersionWish, held: HeldModel) -> Iterator[Step]:
     there = held.deployment(wanted.version)
+    if there is None and (leaving := held.draining(wanted.version)):
+        yield Wait(what=f"{wish.model}@{wanted.version} waits until its deployment {leaving.id}, which drains, is retired")
+        return
     if there is None:
         spec = DeploymentSpec(
             model=wish.model,
@@ -156,13 +175,24 @@ def _naming(wish: Wish, held: HeldModel) -> Iterator[Step]:
 def _sharing(wish: Wish, weights: Mapping[str, int] | None, held: HeldModel) -> Iterator[Step]:
     if weights is None or (held.route is not None and _shares_of(weights) == dict(shares(held.route.backends))):
         return
+    if wish.is_canary and sum(weights.values()) < WHOLE:
+        only = wish.versions[0].version
+        yield Wait(what=f"{only} keeps all the traffic of {wish.model}, for nobody else has a share: `penstock traffic set` gives one")
+        return
     if waiting := sorted(version for version, points in weights.items() if points and version not in held.ready):
         yield Wait(what=f"the traffic of {wish.model} waits until {', '.join(waiting)} is ready")
     else:
         yield Share(weights=_shares_of(weights))
 
 
-def _routing(wish: Wish, held: HeldModel, *, has_route: bool) -> Iterator[Step]:
+def _promotes_shadow(wish: Wish, step: Step, route: Route) -> bool:
+    """Whether a step gives all the traffic to the shadow, of which the manifest says something else."""
+    if wish.shadow is None or route.shadow is None or not isinstance(step, Share):
+        return False
+    return step.weights.get(route.shadow.version) == WHOLE
+
+
+def _routing(wish: Wish, held: HeldModel, held_up: str, *, has_route: bool) -> Iterator[Step]:
     if wish.routing_key is None and wish.fallback is None and wish.shadow is None and wish.pins is None:
         return
     if not has_route:
@@ -172,20 +202,22 @@ def _routing(wish: Wish, held: HeldModel, *, has_route: bool) -> Iterator[Step]:
     key = None if route is not None and wish.routing_key == route.routing_key else wish.routing_key
     fallback = None if wish.fallback == (route.fallback if route is not None else ()) else wish.fallback
     named = [step.version for step in fallback or () if step.kind is FallbackKind.VERSION]
-    if waits := _unready(wish, "the fallback", named, held):
+    if waits := _unready(wish, "the fallback", named, held) or _beside_itself(wish, "the fallback", named, held_up):
         yield waits
         fallback = None
     if key is not None or fallback is not None:
         yield Update(routing_key=key, fallback=fallback)
-    yield from _shading(wish, held)
+    yield from _shading(wish, held, held_up)
     yield from _pinning(wish, held)
 
 
-def _shading(wish: Wish, held: HeldModel) -> Iterator[Step]:
+def _shading(wish: Wish, held: HeldModel, held_up: str) -> Iterator[Step]:
     wanted = wish.shadow
     if wanted is None or wanted.shadow == (held.route.shadow if held.route is not None else None):
         return
-    yield _unready(wish, "the shadow", [wanted.shadow.version] if wanted.shadow else [], held) or Shade(shadow=wanted.shadow)
+    named = [wanted.shadow.version] if wanted.shadow else []
+    waits = _unready(wish, "the shadow", named, held) or _beside_itself(wish, "the shadow", named, held_up)
+    yield waits or Shade(shadow=wanted.shadow)
 
 
 def _pinning(wish: Wish, held: HeldModel) -> Iterator[Step]:
@@ -202,6 +234,11 @@ def _pinning(wish: Wish, held: HeldModel) -> Iterator[Step]:
 def _unready(wish: Wish, what: str, versions: list[str], held: HeldModel) -> Wait | None:
     waiting = sorted(set(versions) - held.ready)
     return Wait(what=f"{what} of {wish.model} waits until {', '.join(waiting)} is ready") if waiting else None
+
+
+def _beside_itself(wish: Wish, what: str, versions: list[str], held_up: str) -> Wait | None:
+    is_so = bool(held_up) and held_up in versions
+    return Wait(what=f"{what} of {wish.model} waits until {held_up} has not all the traffic any more") if is_so else None
 
 
 def _shares_of(weights: Mapping[str, int]) -> dict[str, int]:

@@ -185,3 +185,59 @@ async def test_a_source_that_nothing_was_registered_from_is_said(ready: Stand):
         await apply(ready, KSERVE)
 
     assert "s3://models/fraud/2/" in refusal.value.message
+
+
+def sharing(*versions: str, **parts: str) -> str:
+    lines = "".join(f"    - {{version: {name!r}, traffic: {share}}}\n" for name, share in (one.split("=") for one in versions))
+    more = "".join(f"  {name}: {value}\n" for name, value in parts.items())
+    return f"apiVersion: penstock/v1\nkind: Deployment\nmetadata: {{name: fraud}}\nspec:\n  versions:\n{lines}{more}"
+
+
+@pytest.mark.parametrize("part", [{"fallback": "['1', cached]"}, {"shadow": "{version: '1', sample: 5}"}])
+async def test_what_cannot_be_while_the_traffic_waits_waits_with_it(stand: Stand, part: dict[str, str]):
+    await stand.active("fraud", "1")
+    await stand.traffic.set_weights("fraud", {"1": WHOLE}, ANN)
+    await stand.registered("fraud", "2")
+    manifest = sharing("1=90" if "fallback" in part else "1=0", "2=10" if "fallback" in part else "2=100", **part)
+    first = await apply(stand, manifest)
+    async with stand.catalogue.writing() as unit:
+        await unit.deployments.replace(replace(await stand.deployment("fraud", "2"), status=DeploymentStatus.ACTIVE))
+    second, third = await apply(stand, manifest), await apply(stand, manifest)
+
+    assert (kinds(first), len(first.value.pending)) == (["deployment.create"], 2)
+    assert kinds(second) == ["traffic.set", "route.update" if "fallback" in part else "traffic.shadow"]
+    assert third.value == Applied()
+
+
+@pytest.mark.parametrize(("shadow", "after"), [("null", None), ("{version: '1', sample: 5}", "1")])
+async def test_a_shadow_is_given_all_the_traffic_and_another_one_takes_its_place(ready: Stand, shadow: str, after: str | None):
+    await apply(ready, sharing("1=100", shadow="{version: '2', sample: 5}"))
+    promoted, again = await apply(ready, sharing("2=100", shadow=shadow)), await apply(ready, sharing("2=100", shadow=shadow))
+    route = await ready.route("fraud")
+
+    assert (await ready.shares("fraud"), route.shadow.version if route.shadow else None) == ({"2": WHOLE}, after)
+    assert "traffic.set" in kinds(promoted)
+    assert again.value == Applied()
+
+
+async def test_a_canary_that_nobody_shares_with_keeps_everything(stand: Stand):
+    version = Version(model="fraud", version="2", digest=DIGEST, metadata={"source": "s3://models/fraud/2"})
+    await stand.registry.register(version, Description(), ANN)
+    await stand.active("fraud", "2")
+    await stand.traffic.set_weights("fraud", {"2": WHOLE}, ANN)
+    outcome = await apply(stand, KSERVE)
+
+    assert outcome.value.changes == ()
+    assert "nobody else" in outcome.value.pending[0]
+    assert await stand.shares("fraud") == {"2": WHOLE}
+
+
+async def test_a_version_whose_deployment_drains_is_deployed_when_that_is_over(ready: Stand):
+    await ready.deployments.delete((await ready.deployment("fraud", "2")).id, ANN)
+    first = await apply(ready, sharing("1=90", "2=10"))
+    async with ready.catalogue.writing() as unit:
+        await unit.deployments.replace(replace(await ready.deployment("fraud", "2"), status=DeploymentStatus.RETIRED))
+    second = await apply(ready, sharing("1=90", "2=10"))
+
+    assert (kinds(first), kinds(second)) == ([], ["deployment.create"])
+    assert any("drains" in what for what in first.value.pending)
