@@ -22,6 +22,7 @@ from services.controller.placement_plan import plan_placement
 from services.controller.placement_values import Plan
 from services.controller.ports import Unit
 from services.controller.registry import known_version
+from services.controller.rollback import SEARCHED_REVISIONS
 from services.controller.route_values import AssignmentRevision, RouteRevision
 from services.controller.traffic import next_revision
 from services.controller.traffic_plan import first_route, with_share
@@ -179,6 +180,16 @@ async def _give_traffic(writing: Writing, deployment: Deployment, *, is_new: boo
     held = await writing.unit.routes.latest(deployment.model)
     if held is None or held.route is None:
         await next_revision(writing, held, first_route(deployment.model, deployment.version))
-    elif is_new and deployment.traffic_basis_points and not held.route.weight(deployment.version):
+        return
+    if not is_new or not deployment.traffic_basis_points or held.route.weight(deployment.version):
+        return
+    if not await _had_traffic(writing.unit, deployment):
         backends = with_share(held.route.backends, deployment.version, deployment.traffic_basis_points)
         await next_revision(writing, held, replace(held.route, backends=backends))
+
+
+async def _had_traffic(unit: Unit, deployment: Deployment) -> bool:
+    """Whether its version had a share since it was deployed: what somebody took away is not given again."""
+    history = await unit.routes.history(deployment.model, SEARCHED_REVISIONS)
+    since = [held.route for held in history if held.route is not None and held.changed_time >= deployment.created_time]
+    return any(route.weight(deployment.version) for route in since)

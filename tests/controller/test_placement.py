@@ -107,6 +107,20 @@ async def test_a_failed_deployment_is_tried_again_when_it_is_scaled(world: World
     assert (await world.stand.deployment("fraud", "1")).status is DeploymentStatus.ACTIVE
 
 
+async def test_a_failed_deployment_that_is_tried_again_does_not_take_back_what_somebody_gave_to_others(world: World):
+    await deploy(world, "1")
+    await deploy(world, "2", traffic_basis_points=1_000)
+    await world.stand.traffic.set_weights("fraud", {"1": WHOLE}, ANN)
+    held = await world.stand.deployment("fraud", "2")
+    async with world.stand.catalogue.writing() as unit:
+        await unit.deployments.replace(replace(held, status=DeploymentStatus.FAILED, ready_time=None))
+    await world.stand.deployments.scale(held.id, Scaling(), ANN)
+    await world.rounds.round()
+
+    assert (await world.stand.deployment("fraud", "2")).status is DeploymentStatus.ACTIVE
+    assert await world.stand.shares("fraud") == {"1": WHOLE}
+
+
 async def test_what_fits_nowhere_says_so_and_is_placed_when_a_worker_comes(world: World):
     world.stand.fleet.known = ()
     await world.stand.deployments.create(replace(SPEC, replicas=2), ANN)
