@@ -73,7 +73,7 @@ class Deployments:
         Raises:
             InvalidSpec: all that is wrong with the change.
             NotFound: there is no such deployment.
-            Conflict: it is on its way out; the revision is stale.
+            Conflict: it is on its way out, or failed and another one followed it; the revision is stale.
         """
         _refuse(scaling_problems(scaling), f"deployment {deployment_id}")
 
@@ -84,6 +84,12 @@ class Deployments:
             check_revision(intent, held.revision, held)
             if held.status in {DeploymentStatus.DRAINING, DeploymentStatus.RETIRED}:
                 raise Conflict(f"deployment {deployment_id} is {held.status.value}: create another one", reason="INVALID_TRANSITION")
+            if held.is_over and (other := await _running(writing.unit, held)):
+                raise Conflict(
+                    f"deployment {deployment_id} is {held.status.value}, and {held.model}@{held.version} has another deployment: "
+                    f"{other.id} is {other.status.value}",
+                    reason="INVALID_TRANSITION",
+                )
             if scaling.config:
                 version = await known_version(writing.unit, held.model, held.version)
                 _refuse(batch_problems(scaling.config, version.signature), f"deployment {deployment_id}")
@@ -129,9 +135,9 @@ class Deployments:
                 f"and {spec.feature_schema_hash[:12]} would be served to it",
                 reason="FEATURE_SCHEMA_MISMATCH",
             )
-        for other in await unit.deployments.of(spec.model):
-            if other.version == spec.version and not other.is_over:
-                raise AlreadyExists(f"deployment {other.id} of {spec.model}@{spec.version} is {other.status.value}: scale that one")
+        if other := await _running(unit, spec):
+            step = "scale that one" if other.is_wanted else "wait until it is retired"
+            raise AlreadyExists(f"deployment {other.id} of {spec.model}@{spec.version} is {other.status.value}: {step}")
         await check_steps(unit, version)
         if reason := unschedulable(spec, version, self._fleet.workers()):
             raise Conflict(f"{spec.model}@{spec.version} fits no worker: {reason}", reason="UNSCHEDULABLE")
@@ -193,10 +199,18 @@ async def _replaced(writing: Writing, held: Deployment, new: Deployment) -> Made
     return Made(value=new, before=held, after=new, revision=new.revision)
 
 
+async def _running(unit: Unit, wanted: Deployment | DeploymentSpec) -> Deployment | None:
+    """Return the deployment of a version that is not over; there is one at most."""
+    found = await unit.deployments.of(wanted.model)
+    return next((each for each in found if each.version == wanted.version and not each.is_over), None)
+
+
 async def _leave_route(writing: Writing, deployment: Deployment, *, force: bool) -> None:
     held = await writing.unit.routes.latest(deployment.model)
     if held is None or held.route is None or deployment.version not in route_versions(held.route):
         return
+    if deployment.is_over and await _running(writing.unit, deployment):
+        return  # the traffic is the other one's
     if not force:
         share = held.route.weight(deployment.version)
         raise Conflict(

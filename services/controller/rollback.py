@@ -16,7 +16,7 @@ from services.controller.route_values import RouteRevision
 from services.controller.route_writing import held_route
 from services.controller.traffic import next_revision
 from services.controller.traffic_checks import check_deployed
-from services.controller.traffic_plan import previous, shares
+from services.controller.traffic_plan import previous, shadow_beside, shares
 
 SEARCHED_REVISIONS = 200
 """How far back the shares of before are looked for."""
@@ -52,8 +52,8 @@ class Rollback:
             check_revision(intent, held.revision, held)
             backends = await _target(writing.unit, held, route, to_version)
             await _check_target(writing.unit, model, backends)
-            shadow = route.shadow if route.shadow and shares(backends) != {route.shadow.version: WHOLE} else None
-            return await next_revision(writing, held, replace(route, backends=backends, shadow=shadow), rolled_back_from=held.revision)
+            new = replace(route, backends=backends, shadow=shadow_beside(backends, route.shadow))
+            return await next_revision(writing, held, new, rolled_back_from=held.revision)
 
         command = Command(
             action="traffic.rollback",

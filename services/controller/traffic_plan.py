@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from penstock.contracts.names import version_order
-from penstock.contracts.routes import WHOLE, Backend, FallbackKind, Route
+from penstock.contracts.routes import WHOLE, Backend, FallbackKind, Route, Shadow
 from services.controller.route_values import RouteRevision
 
 
@@ -39,18 +39,26 @@ def first_route(model: str, version: str) -> Route:
 
 
 def without(route: Route, version: str) -> Route | None:
-    """Return the route without a version anywhere in it; None when nobody is left to answer."""
+    """Return the route that sends nobody to a version; None when nobody is left to answer.
+
+    Kill switches stay: caches still hold the version's answers, and it may be deployed again.
+    """
     others = {backend.version: backend.weight_basis_points for backend in route.backends if backend.version != version}
     if not any(others.values()):
         return None
+    backends = weighted(route.backends, _split(WHOLE, others))
     return replace(
         route,
-        backends=weighted(route.backends, _split(WHOLE, others)),
+        backends=backends,
         pins={tenant: pinned for tenant, pinned in route.pins.items() if pinned != version},
-        shadow=route.shadow if route.shadow is not None and route.shadow.version != version else None,
+        shadow=None if route.shadow is None or route.shadow.version == version else shadow_beside(backends, route.shadow),
         fallback=tuple(step for step in route.fallback if step.kind is not FallbackKind.VERSION or step.version != version),
-        kill_switches=tuple(switch for switch in route.kill_switches if switch.version != version),
     )
+
+
+def shadow_beside(backends: Iterable[Backend], shadow: Shadow | None) -> Shadow | None:
+    """Return the shadow; None where its version has all the traffic, for it would see copies of its own."""
+    return None if shadow is None or shares(backends) == {shadow.version: WHOLE} else shadow
 
 
 def route_versions(route: Route) -> frozenset[str]:

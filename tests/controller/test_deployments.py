@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from penstock.contracts.errors import AlreadyExists, Conflict, InvalidInput, InvalidSpec, NotFound, RevisionConflict, ServingError
-from penstock.contracts.routes import WHOLE
+from penstock.contracts.routes import WHOLE, KillSwitch, Shadow
 from penstock.contracts.worker_status import WorkerStatus
 from services.controller.deployment_values import DeploymentSpec, DeploymentStatus, Resources, Scaling
 from services.controller.model_values import Version, VersionState
 from services.controller.registry import Description
+from services.controller.traffic import RouteUpdate
 from tests.controller.stand import ANN, DIGEST, Stand
 
 SPEC = DeploymentSpec(model="fraud", version="1", replicas=2)
@@ -150,6 +151,31 @@ async def test_a_version_has_one_deployment_at_a_time(registered: Stand):
     assert again.value.id != first.value.id
 
 
+async def test_a_version_that_drains_is_to_be_waited_for(registered: Stand):
+    first = (await registered.deployments.create(SPEC, ANN)).value
+    await registered.deployments.delete(first.id, ANN)
+
+    with pytest.raises(AlreadyExists, match=f"{first.id} .* is draining: wait until it is retired"):
+        await registered.deployments.create(SPEC, ANN)
+
+
+async def test_a_failed_deployment_goes_without_the_traffic_of_the_one_that_followed_it(stand: Stand):
+    await stand.active("fraud", "1", "2")
+    failed = await stand.deployment("fraud", "2")
+    async with stand.catalogue.writing() as unit:
+        await unit.deployments.replace(replace(failed, status=DeploymentStatus.FAILED))
+    await stand.active("fraud", "2")
+    await stand.traffic.set_weights("fraud", {"1": 9_000, "2": 1_000}, ANN)
+
+    with pytest.raises(Conflict, match="has another deployment") as refusal:
+        await stand.deployments.scale(failed.id, Scaling(replicas=1), ANN)
+    outcome = await stand.deployments.delete(failed.id, ANN, force=True)
+
+    assert refusal.value.reason == "INVALID_TRANSITION"
+    assert outcome.value.status is DeploymentStatus.RETIRED
+    assert await stand.shares("fraud") == {"1": 9_000, "2": 1_000}
+
+
 async def test_a_deployment_is_scaled_and_a_failed_one_tried_again(registered: Stand):
     held = (await registered.deployments.create(SPEC, ANN)).value
     async with registered.catalogue.writing() as unit:
@@ -192,6 +218,24 @@ async def test_a_deployment_with_traffic_is_deleted_by_force_only(stand: Stand):
     assert outcome.value.status is DeploymentStatus.DRAINING
     assert await stand.shares("fraud") == {"2": 6_000, "3": 4_000}
     assert len([record for record in await stand.audit("model/fraud") if record.action == "deployment.delete"]) == 2
+
+
+async def test_a_shadow_ends_when_it_is_left_with_all_the_traffic(stand: Stand):
+    await stand.active("fraud", "1", "2")
+    await stand.traffic.set_weights("fraud", {"1": 9_000, "2": 1_000}, ANN)
+    await stand.traffic.set_shadow("fraud", Shadow(version="2", sample_basis_points=5), ANN)
+    await stand.deployments.delete((await stand.deployment("fraud", "1")).id, ANN, force=True)
+
+    assert (await stand.shares("fraud"), (await stand.route("fraud")).shadow) == ({"2": WHOLE}, None)
+
+
+async def test_a_killed_version_stays_killed_when_its_deployment_goes(stand: Stand):
+    await stand.active("fraud", "1", "2")
+    await stand.traffic.set_weights("fraud", {"1": 9_000, "2": 1_000}, ANN)
+    await stand.traffic.update("fraud", RouteUpdate(kill_switches=(KillSwitch(version="2"),)), ANN)
+    await stand.deployments.delete((await stand.deployment("fraud", "2")).id, ANN, force=True)
+
+    assert (await stand.route("fraud")).is_killed("2", "anybody")
 
 
 async def test_a_model_whose_last_deployment_goes_has_no_route(stand: Stand):

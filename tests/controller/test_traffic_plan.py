@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.contracts.errors import InvalidInput
-from penstock.contracts.routes import WHOLE, Backend, FallbackKind, FallbackStep, KillSwitch, Route, Shadow
+from penstock.contracts.routes import WHOLE, Backend, FallbackKind, FallbackStep, Route, Shadow
 from services.controller.traffic_plan import shares, weighted, with_share, without
 
 CURRENT = (Backend(version="2", weight_basis_points=WHOLE, attempts=3),)
@@ -60,13 +60,12 @@ def test_a_version_leaves_every_part_of_a_route():
         pins={"acme": "1", "globex": "2"},
         shadow=Shadow(version="1", sample_basis_points=5),
         fallback=(FallbackStep(kind=FallbackKind.VERSION, version="1"), FallbackStep(kind=FallbackKind.CACHED)),
-        kill_switches=(KillSwitch(version="1"),),
     )
     left = without(route, "1")
 
     assert left is not None
     assert shares(left.backends) == {"2": 7_500, "3": 2_500}
-    assert (left.pins, left.shadow, left.kill_switches) == ({"globex": "2"}, None, ())
+    assert (left.pins, left.shadow) == ({"globex": "2"}, None)
     assert [step.kind for step in left.fallback] == [FallbackKind.CACHED]
 
 
