@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 
@@ -25,9 +26,10 @@ def age_of(_ctx: click.Context, _option: click.Parameter, value: str | None) -> 
     if value is None:
         return 0.0
     match = _AGE.fullmatch(value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no age: use for example 90s, 15m, 1h or 7d.")
-    return float(match[1]) * _UNIT_SECONDS[match[2]]
+    age = float(match[1]) * _UNIT_SECONDS[match[2]] if match else 0.0
+    if not 0 < age < math.inf:
+        raise click.BadParameter(f"{value!r} is no age above 0: use for example 90s, 15m, 1h or 7d.")
+    return age
 
 
 @click.command()

@@ -76,6 +76,9 @@ def create_key(server: Server, form: Form, write: Write, tenant: str, life: floa
     """Make a key and show it once."""
     with control_of(server) as control:
         answer = control.create_key(tenant, life, write)
+    if answer.change.dry_run:
+        _show(answer.change, form)
+        return
     document = {"tenant": tenant, "key": answer.key, "id": answer.record.key_id}
     show(
         document,

@@ -190,5 +190,5 @@ class ApplyBody(Body):
 
 
 def as_text(settings: dict[str, Any] | None) -> str:
-    """Return settings as the JSON that the service takes; empty for none."""
-    return json.dumps(settings, sort_keys=True) if settings else ""
+    """Return settings as the JSON that the service takes; empty where nothing is said of them, which leaves what stands."""
+    return "" if settings is None else json.dumps(settings, sort_keys=True)

@@ -112,8 +112,7 @@ def tenant_routes(calls: Calls) -> APIRouter:
     @paths.put("/tenants/{tenant}")
     async def set_tenant(http: Request, tenant: str, body: bodies.TenantBody, force: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query
         """Make or change a tenant; one without whom nobody could change the mesh only with `force`."""
-        settings = "{}" if body.settings == {} else bodies.as_text(body.settings)
-        options = write_options(http, body.reason)
+        settings, options = bodies.as_text(body.settings), write_options(http, body.reason)
         request = pb.SetTenantRequest(tenant=tenant, settings_json=settings, frozen=body.frozen, options=options, force=force)
         answer = await calls.call("SetTenant", http, request)
         return answered({"tenant": views.tenant(answer.tenant), "change": views.change(answer.change)}, revision=answer.tenant.revision)

@@ -48,10 +48,11 @@ class Tenancy:
         self._pepper = pepper
 
     async def set_tenant(self, name: str, update: TenantUpdate, intent: Intent) -> Outcome[Tenant]:
-        """Make a tenant, or change one.
+        """Make a tenant, or change one; only who is there is frozen or thawed.
 
         Raises:
             InvalidInput, InvalidSpec: the name or the settings are not valid.
+            NotFound: there is nobody of that name to freeze or thaw.
             Conflict: the revision is stale, or no administrator would be left.
         """
         check_tenant_name(name)
@@ -60,7 +61,7 @@ class Tenancy:
             raise InvalidSpec(f"tenant {name}: {listed}", details=problems, field=problems[0][0])
 
         async def work(writing: Writing) -> Made[Tenant]:
-            held = await writing.unit.tenants.get(name)
+            held = await known_tenant(writing.unit, name) if update.is_emergency else await writing.unit.tenants.get(name)
             check_revision(intent, held.revision if held else 0, held)
             old = held or Tenant(name=name, revision=0, created_time=writing.time)
             new = replace(
@@ -87,12 +88,14 @@ class Tenancy:
         Raises:
             NotFound: there is no such tenant.
             InvalidInput: it would be over before it begins.
+            Conflict: the tenant's revision is stale.
         """
         check_life(life_seconds)
         key_id, key = new_key(self._environment)
 
         async def work(writing: Writing) -> Made[ApiKey]:
             held = await known_tenant(writing.unit, tenant)
+            check_revision(intent, held.revision, held)
             made = ApiKey(
                 key_id=key_id,
                 tenant=tenant,
@@ -114,7 +117,7 @@ class Tenancy:
 
         Raises:
             NotFound: the tenant has no such key.
-            Conflict: it is the last key of an administrator, and `force` is not said.
+            Conflict: it is the last key of an administrator, and `force` is not said; the tenant's revision is stale.
         """
 
         async def work(writing: Writing) -> Made[ApiKey]:
@@ -124,6 +127,7 @@ class Tenancy:
                 raise NotFound(f"tenant {tenant!r} has no key {redacted_text(key_id)[:40]!r}", reason="KEY_NOT_FOUND")
             if held.revoked_time is not None:
                 return Made(value=held, before=held.key_id, after=held.key_id)
+            check_revision(intent, owner.revision, owner)
             could_act = not force and await administrators.can_act(writing.unit)
             revoked = replace(held, revoked_time=writing.time)
             await writing.unit.keys.replace(revoked)

@@ -49,6 +49,30 @@ async def test_a_key_is_returned_once_and_only_its_hash_is_kept(stand: Stand):
     assert key not in "".join(everything)
 
 
+async def test_a_key_is_made_and_revoked_by_whoever_has_seen_its_tenant_as_it_stands(stand: Stand):
+    tenancy = Tenancy(stand.changes)
+    await tenancy.set_tenant("acme", TenantUpdate(), ANN)
+    _, made = await tenancy.create_key("acme", None, replace(ANN, expected_revision=1))
+    stale = replace(ANN, expected_revision=1)
+
+    with pytest.raises(RevisionConflict):
+        await tenancy.create_key("acme", None, stale)
+    with pytest.raises(RevisionConflict):
+        await tenancy.revoke_key("acme", made.value.key_id, stale)
+    await tenancy.revoke_key("acme", made.value.key_id, replace(ANN, expected_revision=2))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+async def test_who_is_not_there_is_neither_frozen_nor_thawed(stand: Stand, frozen: bool):
+    tenancy = Tenancy(stand.changes)
+    with pytest.raises(NotFound) as refusal:
+        await tenancy.set_tenant("acne", TenantUpdate(frozen=frozen), ANN)
+    made = await tenancy.set_tenant("acme", TenantUpdate(settings={}, frozen=frozen), ANN)
+
+    assert (refusal.value.reason, made.value.frozen) == ("TENANT_NOT_FOUND", frozen)
+    assert await stand.sql("SELECT name FROM tenants") == [("acme",)]
+
+
 async def test_a_dry_run_of_a_key_makes_none(stand: Stand):
     tenancy = Tenancy(stand.changes)
     await tenancy.set_tenant("acme", TenantUpdate(), ANN)

@@ -121,3 +121,22 @@ def test_while_writes_are_frozen_only_emergencies_change_anything_over_both_face
     assert (refused, over_http.status_code, over_http.json()["reason"]) == ("FAILED_PRECONDITION", 409, "WRITES_FROZEN")
     assert (emergencies, read) == (["OK"] * 3, 200)
     assert running.refusal(running.grpc, "SetTenant", "operator", pb.SetTenantRequest(tenant="late"))[0] == "OK"
+
+
+def test_settings_of_a_deployment_that_are_emptied_are_gone_over_both_faces(running: Faces):
+    def settings() -> str:
+        asked = pb.ListDeploymentsRequest(model="own-model")
+        return running.answer("ListDeployments", "operator", asked).deployments[0].config_json
+
+    def write(config: str) -> None:
+        running.answer("UpdateDeployment", "operator", pb.UpdateDeploymentRequest(deployment_id=name, config_json=config))
+
+    name = running.answer("ListDeployments", "operator", pb.ListDeploymentsRequest(model="own-model")).deployments[0].deployment_id
+    write('{"max_batch_size":8}')
+    assert settings() == '{"max_batch_size":8}'
+    write("{}")
+    over_grpc = settings()
+    write('{"max_batch_size":8}')
+    answer = running.send(running.http, "PATCH", f"/api/v1/deployments/{name}", "operator", json={"config": {}})
+
+    assert (over_grpc, answer.status_code, settings()) == ("", 200, "")

@@ -1,0 +1,25 @@
+"""Commands that change the mesh, where something is missing: a version, a router's word, a key."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.far_controller import FarController
+
+
+@pytest.fixture
+def ask(run: Run, controller: FarController) -> Run:
+    return lambda *arguments, **more: run(*arguments, "--grpc", controller.target, **more)
+
+
+def test_a_dry_run_of_a_key_shows_none(ask: Run):
+    output = ask("tenants", "create-key", "acme", "--dry-run").output
+
+    assert ("nothing was changed (dry run)" in output, "shown this once" in output) == (True, False)
+
+
+@pytest.mark.parametrize("life", ["0d", "0.0s", "9" * 400 + "d"])
+def test_a_key_that_would_be_over_before_it_begins_is_a_wrong_command_line(life: str, ask: Run, controller: FarController):
+    assert ask("tenants", "create-key", "acme", "--life", life).exit_code == 2
+    assert controller.requests == []
