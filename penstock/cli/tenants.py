@@ -8,6 +8,7 @@ import click
 
 from penstock.cli.changes import age_of
 from penstock.cli.control_options import control_of, writes
+from penstock.cli.failure import Failure
 from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
@@ -79,6 +80,13 @@ def create_key(server: Server, form: Form, write: Write, tenant: str, life: floa
     if answer.change.dry_run:
         _show(answer.change, form)
         return
+    if not answer.key:
+        made = answer.record.key_id
+        raise Failure(
+            f"key {made} of {tenant} was made, and lost with the answer that did not arrive: it is shown once",
+            reason="KEY_LOST",
+            next_step=f"penstock tenants revoke-key {tenant} {made}; then make another one",
+        )
     document = {"tenant": tenant, "key": answer.key, "id": answer.record.key_id}
     show(
         document,

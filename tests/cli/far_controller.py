@@ -32,6 +32,7 @@ class FarController:
         self.damage = ""
         self.lose_after: int | None = None
         self.silent_router = False
+        self.secret = "penstock_secret"
         self.server = grpc.server(ThreadPoolExecutor(8))
         names = [method.name for method in pb.DESCRIPTOR.services_by_name["Controller"].methods]
         rpcs = {name: self._method(name, getattr(self, name)) for name in names if hasattr(self, name)}
@@ -180,7 +181,7 @@ class FarController:
 
     def CreateKey(self, request: pb.CreateKeyRequest) -> pb.CreateKeyResponse:
         record = pb.KeyRecord(key_id="k-1")
-        return pb.CreateKeyResponse(key="penstock_secret", record=record, change=self._change(request, "key.create"))
+        return pb.CreateKeyResponse(key=self.secret, record=record, change=self._change(request, "key.create"))
 
     def RevokeKey(self, request: pb.RevokeKeyRequest) -> pb.RevokeKeyResponse:
         return pb.RevokeKeyResponse(change=self._change(request, "key.revoke"))

@@ -19,6 +19,13 @@ def test_a_dry_run_of_a_key_shows_none(ask: Run):
     assert ("nothing was changed (dry run)" in output, "shown this once" in output) == (True, False)
 
 
+def test_a_key_whose_answer_was_lost_is_told_with_the_next_step(ask: Run, controller: FarController):
+    controller.secret = ""
+    ended = ask("tenants", "create-key", "acme")
+
+    assert (ended.exit_code, "penstock tenants revoke-key acme k-1" in ended.output) == (1, True)
+
+
 @pytest.mark.parametrize("life", ["0d", "0.0s", "9" * 400 + "d"])
 def test_a_key_that_would_be_over_before_it_begins_is_a_wrong_command_line(life: str, ask: Run, controller: FarController):
     assert ask("tenants", "create-key", "acme", "--life", life).exit_code == 2
