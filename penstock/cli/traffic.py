@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli.control_options import control_of, writes
+from penstock.cli.failure import EXIT_TIMEOUT
 from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.model_argument import only_model_argument
 from penstock.cli.output import Form, form_option, show
@@ -20,7 +21,10 @@ KEYS = ("request", "tenant", "user", "session")
 
 @click.group(cls=SuggestingGroup)
 def traffic() -> None:
-    """Show and change who gets which version of a model."""
+    """Show and change who gets which version of a model.
+
+    Changes print how many routers confirmed them; the exit code is 4 when one did not.
+    """
 
 
 @traffic.command("show")
@@ -168,3 +172,5 @@ def _show_change(answer: Any, form: Form) -> None:
     }
     after = "nothing was changed (dry run)" if answer.change.dry_run else confirmations_text(answer.confirmations)
     show(document, form, lambda: f"{difference(answer.change)}\n{after}")
+    if any(one.seconds < 0 for one in answer.confirmations):
+        raise click.exceptions.Exit(EXIT_TIMEOUT)
