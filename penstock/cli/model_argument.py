@@ -40,6 +40,20 @@ only_model_argument = click.argument("model", metavar="MODEL", shell_complete=co
 """Adds MODEL where a version says nothing."""
 
 
+def _named(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    # An empty word is a variable that was not set: it would take away what was to be set, or choose what nobody named.
+    if value == "":
+        raise click.BadParameter("names no version: it is empty.")
+    return value
+
+
+version_argument = click.argument("version", metavar="VERSION", callback=_named)
+"""Adds VERSION, which is not empty; the function gets it as `version`."""
+
+version_option = click.option("--to", "version", metavar="VERSION", callback=_named, help="Give all the traffic to this version instead.")
+"""Adds --to; the function gets it as `version`, None when it is not given."""
+
+
 def model_and_version(text: str, version: str | None = None) -> tuple[str, str]:
     """Split `MODEL@VERSION`; the version is empty when none is named.
 

@@ -12,7 +12,7 @@ from penstock.cli import terminal
 from penstock.cli.control_options import control_of, writes
 from penstock.cli.failure import Failure
 from penstock.cli.lazy_group import SuggestingGroup
-from penstock.cli.model_argument import model_and_version, only_model_argument
+from penstock.cli.model_argument import model_and_version, only_model_argument, version_argument
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
 from penstock.cli.version_signature import files_here, signature_of, signatures
@@ -74,7 +74,7 @@ def alias() -> None:
 @alias.command("set")
 @only_model_argument
 @click.argument("name", metavar="ALIAS")
-@click.argument("version", metavar="VERSION")
+@version_argument
 @writes
 @form_option
 @uses_server

@@ -10,7 +10,7 @@ import click
 
 from penstock.cli.control_options import control_of, writes
 from penstock.cli.failure import EXIT_TIMEOUT
-from penstock.cli.model_argument import only_model_argument
+from penstock.cli.model_argument import only_model_argument, version_option
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @only_model_argument
-@click.option("--to", "version", metavar="VERSION", default="", help="Give all the traffic to this version instead.")
+@version_option
 @click.option(
     "--break-glass",
     "past",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @writes
 @form_option
 @uses_server
-def rollback(server: Server, form: Form, write: Write, model: str, version: str, **glass: Any) -> None:
+def rollback(server: Server, form: Form, write: Write, model: str, version: str | None, **glass: Any) -> None:
     """Put the shares back that were in force before the last change of them; the same command again takes that back.
 
     Prints the seconds until every live router confirmed; the exit code is 4 when one did not.
@@ -51,12 +51,12 @@ def rollback(server: Server, form: Form, write: Write, model: str, version: str,
     if glass.pop("past"):
         if write.dry_run or write.reason or write.expected_revision:
             raise click.UsageError("--dry-run, --reason and --expect-revision are the controller's: leave them out with --break-glass.")
-        _break_glass(form, model, version, glass)
+        _break_glass(form, model, version or "", glass)
         return
     if any(glass.values()):
         raise click.UsageError("--key, --bootstrap, --bus and --router go with --break-glass.")
     with control_of(server) as control:
-        answer = control.rollback(model, version, write)
+        answer = control.rollback(model, version or "", write)
     is_whole = answer.elapsed_seconds >= 0 or write.dry_run
     document = {
         "route": route_document(answer.route),

@@ -9,7 +9,7 @@ import click
 from penstock.cli.control_options import control_of, writes
 from penstock.cli.failure import EXIT_TIMEOUT
 from penstock.cli.lazy_group import SuggestingGroup
-from penstock.cli.model_argument import only_model_argument
+from penstock.cli.model_argument import only_model_argument, version_argument
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
 
@@ -57,7 +57,7 @@ def set_shares(server: Server, form: Form, write: Write, model: str, shares: tup
 
 @traffic.command()
 @only_model_argument
-@click.argument("version", metavar="VERSION")
+@version_argument
 @click.option("--tenant", required=True, metavar="NAME", help="Who is sent there.")
 @writes
 @form_option
@@ -142,7 +142,7 @@ def fallback(server: Server, form: Form, write: Write, model: str, steps: tuple[
 @form_option
 @uses_server
 def kill(server: Server, form: Form, write: Write, model: str, versions: tuple[str, ...]) -> None:
-    """Take versions away from everybody, or from one tenant, at once; without a VERSION nothing is killed any more."""
+    """Take versions away from everybody, or from one tenant, at once; those that are not named answer again."""
     from penstock.contracts.routes import KillSwitch
 
     switches = [KillSwitch(version=version, tenant=tenant) for version, _, tenant in (word.partition(":") for word in versions)]

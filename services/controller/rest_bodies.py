@@ -84,7 +84,7 @@ class VersionBody(Body):
 class AliasBody(Body):
     """What an alias means."""
 
-    version: str = Field(max_length=255)
+    version: str = Field(min_length=1, max_length=255)
     reason: str = Field(default="", max_length=1000)
 
 
@@ -106,14 +106,14 @@ class RollbackBody(Body):
 class PinBody(Body):
     """Which version a tenant gets."""
 
-    version: str = Field(max_length=255)
+    version: str = Field(min_length=1, max_length=255)
     reason: str = Field(default="", max_length=1000)
 
 
 class ShadowBody(Body):
     """Which version sees copies, and of how much."""
 
-    version: str = Field(max_length=255)
+    version: str = Field(min_length=1, max_length=255)
     sample_percent: Percent = 10.0
     concurrency_limit: int = Field(default=8, ge=1, le=1024)
     reason: str = Field(default="", max_length=1000)

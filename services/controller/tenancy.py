@@ -22,6 +22,9 @@ from services.controller.tenant_values import ApiKey, Tenant
 LONGEST_TENANT = 200
 """Characters of a tenant's name: with the id of a key it is an actor of the audit, which has 255."""
 
+LONGEST_LIFE_SECONDS = 100 * 365 * 86_400.0
+"""The longest life of a key that ends at all: what lies far beyond has no date that could be shown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantUpdate:
@@ -87,7 +90,7 @@ class Tenancy:
 
         Raises:
             NotFound: there is no such tenant.
-            InvalidInput: it would be over before it begins.
+            InvalidInput: its life is none.
             Conflict: the tenant's revision is stale.
         """
         check_life(life_seconds)
@@ -155,10 +158,11 @@ def check_life(life_seconds: float | None) -> None:
     """Refuse a life of a key that is none; None is for ever.
 
     Raises:
-        InvalidInput: it would be over before it begins.
+        InvalidInput: it would be over before it begins, or end after LONGEST_LIFE_SECONDS.
     """
-    if life_seconds is not None and not 0 < life_seconds < float("inf"):
-        raise InvalidInput(f"a key lives longer than 0 seconds, not {life_seconds}", field="life_seconds")
+    if life_seconds is not None and not 0 < life_seconds <= LONGEST_LIFE_SECONDS:
+        limit = f"longer than 0 seconds and at most {LONGEST_LIFE_SECONDS:.0f} (100 years)"
+        raise InvalidInput(f"a key lives {limit}, not {life_seconds:g}: leave it out for a key that never expires", field="life_seconds")
 
 
 async def known_tenant(unit: Unit, name: str) -> Tenant:

@@ -23,6 +23,19 @@ def test_a_change_of_traffic_that_a_router_did_not_confirm_is_out_of_time(
     assert (ended.exit_code, "no word from router-1" in ended.output) == (4, True)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("traffic", "pin", "fraud", "", "--tenant", "acme"),
+        ("models", "alias", "set", "fraud", "champion", ""),
+        ("rollback", "fraud", "--to", ""),
+        ("rollback", "fraud", "--to", "", "--break-glass", "--key", "k", "--router", "r"),
+    ],
+)
+def test_an_empty_version_never_leaves_the_machine(arguments: tuple[str, ...], ask: Run, controller: FarController):
+    assert (ask(*arguments).exit_code, controller.requests) == (2, [])
+
+
 def test_a_dry_run_of_a_key_shows_none(ask: Run):
     output = ask("tenants", "create-key", "acme", "--dry-run").output
 

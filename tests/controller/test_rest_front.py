@@ -179,6 +179,14 @@ async def test_reading_needs_a_key_and_changing_an_operators(far: Far):
     assert (read.status_code, changed.status_code) == (200, 403)
 
 
+@pytest.mark.parametrize("path", ["deployments/m/pins/acme", "deployments/m/shadow", "models/m/aliases/champion"])
+async def test_an_empty_version_takes_nothing_away(path: str, far: Far):
+    async with serving(far) as client:
+        answer = await client.put(f"/api/v1/{path}", json={"version": ""})
+
+    assert (answer.status_code, answer.json()["field"], far.asked) == (422, "/version", [])
+
+
 async def test_a_dry_run_is_asked_for_in_the_query(far: Far):
     async with serving(far) as client:
         await client.post("/api/v1/deployments/m/rollback?dry_run=true")

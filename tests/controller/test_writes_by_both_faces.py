@@ -140,3 +140,12 @@ def test_settings_of_a_deployment_that_are_emptied_are_gone_over_both_faces(runn
     answer = running.send(running.http, "PATCH", f"/api/v1/deployments/{name}", "operator", json={"config": {}})
 
     assert (over_grpc, answer.status_code, settings()) == ("", 200, "")
+
+
+def test_a_key_whose_end_has_no_date_is_refused_over_both_faces_and_tenants_are_listed(running: Faces):
+    running.answer("SetTenant", "operator", pb.SetTenantRequest(tenant="patient"))
+    over_grpc = running.refusal(running.grpc, "CreateKey", "operator", pb.CreateKeyRequest(tenant="patient", life_seconds=1e18))[0]
+    over_http = running.send(running.http, "POST", "/api/v1/tenants/patient/keys", "operator", json={"life_seconds": 1e18})
+
+    assert (over_grpc, over_http.status_code, over_http.json()["field"]) == ("INVALID_ARGUMENT", 400, "life_seconds")
+    assert running.send(running.http, "GET", "/api/v1/tenants", "operator").status_code == 200
