@@ -123,7 +123,8 @@ def tenant_routes(calls: Calls) -> APIRouter:
         body = body or bodies.KeyBody()
         request = pb.CreateKeyRequest(tenant=tenant, life_seconds=body.life_seconds, options=write_options(http, body.reason))
         answer = await calls.call("CreateKey", http, request)
-        return answered({"key": answer.key, "record": views.key(answer.record), "change": views.change(answer.change)}, status=201)
+        document = {"key": answer.key, "record": views.key(answer.record), "change": views.change(answer.change)}
+        return answered(document, status=200 if answer.change.dry_run else 201)
 
     @paths.delete("/tenants/{tenant}/keys/{key}")
     async def revoke_key(http: Request, tenant: str, key: str, force: bool = False) -> Response:  # noqa: FBT001, FBT002 - a query

@@ -75,7 +75,8 @@ def registration_routes(calls: Calls) -> APIRouter:
             key_id=body.key_id,
         )
         answer = await calls.call("RegisterVersion", http, request)
-        return answered({"version": views.version(answer.version), "change": views.change(answer.change)}, status=201)
+        document = {"version": views.version(answer.version), "change": views.change(answer.change)}
+        return answered(document, status=200 if answer.change.dry_run else 201)
 
     @paths.post("/models/{model}/versions/{version}/verification")
     async def verify(http: Request, model: str, version: str, body: bodies.ReasonBody | None = None) -> Response:

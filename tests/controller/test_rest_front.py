@@ -195,6 +195,19 @@ async def test_a_dry_run_is_asked_for_in_the_query(far: Far):
     assert (far.asked[0][2].options.dry_run, wrong.status_code) == (True, 400)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("CreateKey", "tenants/acme/keys"), ("RegisterVersion", "models/m/versions"), ("CreateDeployment", "deployments")]
+)
+async def test_only_what_was_made_is_answered_as_made(method: str, path: str, far: Far):
+    body = {"model_name": "m", "version": "1"} if path == "deployments" else {}
+    async with serving(far) as client:
+        made = await client.post(f"/api/v1/{path}", json=body)
+        far.answers[method] = getattr(pb, f"{method}Response")(change=pb.Change(dry_run=True))
+        shown = await client.post(f"/api/v1/{path}?dry_run=true", json=body)
+
+    assert (made.status_code, shown.status_code) == (201, 200)
+
+
 async def test_a_file_goes_on_where_its_range_says(far: Far):
     async with serving(far) as client:
         whole = await client.put("/api/v1/blobs/" + "a" * 64, content=b"x" * 10)
