@@ -15,7 +15,7 @@ from services.controller.registry import known_versions
 from services.controller.route_values import RouteRevision
 from services.controller.route_writing import held_route
 from services.controller.traffic import next_revision
-from services.controller.traffic_checks import check_deployed
+from services.controller.traffic_checks import SYSTEM_TENANT, check_deployed
 from services.controller.traffic_plan import previous, shadow_beside, shares
 
 SEARCHED_REVISIONS = 200
@@ -42,7 +42,8 @@ class Rollback:
 
         Raises:
             NotFound: the model has no route, or there is no such version.
-            Conflict: there is nothing to go back to; the target was never healthy, cannot answer now, or has the traffic already.
+            Conflict: there is nothing to go back to; the target was never healthy, is killed, cannot answer now, or has all
+                the traffic already.
         """
 
         async def work(writing: Writing) -> Made[RouteRevision]:
@@ -51,7 +52,7 @@ class Rollback:
                 return Made(value=held, before=held.revision, after=held.revision)
             check_revision(intent, held.revision, held)
             backends = await _target(writing.unit, held, route, to_version)
-            await _check_target(writing.unit, model, backends)
+            await _check_target(writing.unit, route, backends)
             new = replace(route, backends=backends, shadow=shadow_beside(backends, route.shadow))
             return await next_revision(writing, held, new, rolled_back_from=held.revision)
 
@@ -88,9 +89,15 @@ async def _target(unit: Unit, held: RouteRevision, route: Route, to_version: str
     return before.route.backends
 
 
-async def _check_target(unit: Unit, model: str, backends: tuple[Backend, ...]) -> None:
-    known = await known_versions(unit, model, shares(backends))
+async def _check_target(unit: Unit, route: Route, backends: tuple[Backend, ...]) -> None:
+    known = await known_versions(unit, route.model, shares(backends))
     for version, held in known.items():
         if held.healthy_time is None:
-            raise Conflict(f"version {version!r} of model {model!r} was never healthy: name another one", reason="ROLLBACK_TARGET")
-    await check_deployed(unit, model, known)
+            raise Conflict(f"version {version!r} of model {route.model!r} was never healthy: name another one", reason="ROLLBACK_TARGET")
+    if all(route.is_killed(version, SYSTEM_TENANT) for version in known):
+        named = ", ".join(map(repr, known))
+        raise Conflict(
+            f"version {named} of {route.model!r} is killed, and nobody would be answered: lift the kill switch first, or name another one",
+            reason="ROLLBACK_TARGET",
+        )
+    await check_deployed(unit, route.model, known)

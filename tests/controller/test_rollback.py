@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from penstock.contracts.errors import Conflict, NotFound, RevisionConflict, ServingError
-from penstock.contracts.routes import WHOLE
+from penstock.contracts.routes import WHOLE, KillSwitch
 from services.controller.tenant_values import Setting
+from services.controller.traffic import RouteUpdate
 from services.controller.write_freeze import WRITES_FROZEN
 from tests.controller.stand import ANN, Stand
 
@@ -98,6 +99,32 @@ async def test_a_model_that_never_had_other_shares_has_nothing_to_go_back_to(sta
         await stand.roll_back("fraud")
 
     assert refusal.value.reason == "ROLLBACK_TARGET"
+
+
+@pytest.mark.parametrize("target", ["", "1"])
+async def test_a_rollback_does_not_lead_to_what_is_killed(stand: Stand, target: str):
+    await stand.active("fraud", "1", "2")
+    await stand.traffic.set_weights("fraud", {"1": WHOLE}, ANN)
+    await stand.traffic.set_weights("fraud", {"2": WHOLE}, ANN)
+    await stand.traffic.update("fraud", RouteUpdate(kill_switches=(KillSwitch(version="1"),)), ANN)
+
+    with pytest.raises(Conflict, match="'1' of 'fraud' is killed") as refusal:
+        await stand.roll_back("fraud", target)
+    await stand.traffic.update("fraud", RouteUpdate(kill_switches=()), ANN)
+    await stand.roll_back("fraud", target)
+
+    assert refusal.value.reason == "ROLLBACK_TARGET"
+    assert await stand.shares("fraud") == {"1": WHOLE}
+
+
+async def test_a_rollback_to_shares_of_which_one_lives_is_done(stand: Stand):
+    await stand.active("fraud", "1", "2")
+    await stand.traffic.set_weights("fraud", {"1": 9_000, "2": 1_000}, ANN)
+    await stand.traffic.set_weights("fraud", {"1": WHOLE}, ANN)
+    await stand.traffic.update("fraud", RouteUpdate(kill_switches=(KillSwitch(version="2"),)), ANN)
+    await stand.roll_back("fraud")
+
+    assert await stand.shares("fraud") == {"1": 9_000, "2": 1_000}
 
 
 async def test_a_rollback_is_possible_while_writes_are_frozen(rolled: Stand):
