@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
+from penstock.contracts.errors import InvalidInput
 from penstock.contracts.routes import Backend, FallbackStep, KillSwitch, Route, RoutingKey, Shadow
 from services.controller.changes import Changes, Command, Intent, Made, Outcome, Writing, check_revision
 from services.controller.documents import to_document
@@ -115,7 +116,7 @@ class Traffic:
         """Replace parts of a route; kill switches and the freeze are done while writes are frozen, too.
 
         Raises:
-            InvalidInput: a fallback leads nowhere.
+            InvalidInput: a fallback leads nowhere; a limit is of a version that is no backend.
             NotFound: the model has no route, or a version or tenant is unknown.
             Conflict: a fallback cannot answer; the revision is stale.
         """
@@ -172,6 +173,8 @@ async def _updated(unit: Unit, route: Route, update: RouteUpdate) -> Route:
         backends=tuple(_edged(backend, edges.get(backend.version)) for backend in route.backends),
     )
     await check_known(unit, route.model, [*edges, *(switch.version for switch in update.kill_switches or ())])
+    if strange := sorted(edges.keys() - {backend.version for backend in route.backends}):
+        raise InvalidInput(f"version {strange[0]!r} is no backend of model {route.model!r}: give it a share first", field="edges")
     await check_tenants(unit, (switch.tenant for switch in update.kill_switches or ()))
     if update.fallback is not None:
         await check_fallback(unit, new)

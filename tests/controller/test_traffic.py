@@ -203,6 +203,17 @@ async def test_parts_that_are_not_named_stay(stand: Stand):
     assert route.is_killed("2", "anybody")
 
 
+async def test_what_a_request_may_cost_is_said_of_a_backend_or_refused(stand: Stand):
+    await stand.active("fraud", "1", "2")
+    await stand.traffic.set_weights("fraud", {"1": WHOLE}, ANN)
+
+    with pytest.raises(InvalidInput, match="'2' is no backend") as refusal:
+        await stand.traffic.update("fraud", RouteUpdate(edges={"1": Edge(attempts=2), "2": Edge(attempts=2)}), ANN)
+
+    assert refusal.value.field == "edges"
+    assert (await stand.route("fraud")).backends == (Backend(version="1", weight_basis_points=WHOLE),)
+
+
 async def test_a_model_is_frozen_and_a_version_killed_while_writes_are_frozen(stand: Stand):
     await stand.active("fraud", "1", "2")
     await stand.traffic.set_weights("fraud", {"1": WHOLE}, ANN)
