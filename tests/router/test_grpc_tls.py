@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -72,11 +73,19 @@ async def test_mutual_tls_lets_in_only_clients_of_the_authority(engine: Engine, 
             assert (await refused(GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest()))).code == GrpcCode.UNAVAILABLE
 
 
-async def test_a_renewed_certificate_is_served_without_a_restart(engine: Engine, tls_files: TlsFiles, tmp_path: Path):
+@pytest.mark.parametrize("keeps_times", [False, True], ids=["later", "of the same time"])
+async def test_a_renewed_certificate_is_served_without_a_restart(engine: Engine, tls_files: TlsFiles, tmp_path: Path, keeps_times: bool):
     renewed = trustme.CA()
     async with AsyncExitStack() as stack:
         face = await opened(stack, GrpcOptions(port=0, tls=tls_files, engine=engine), grpc.ssl_channel_credentials(b""))
-        write_certificate(renewed, tmp_path)
+        incoming = tmp_path / "incoming"
+        incoming.mkdir()
+        write_certificate(renewed, incoming)
+        for path in incoming.iterdir():
+            if keeps_times:
+                held = (tmp_path / path.name).stat()
+                os.utime(path, ns=(held.st_atime_ns, held.st_mtime_ns))
+            path.replace(tmp_path / path.name)
         trusting = grpc.ssl_channel_credentials(renewed.cert_pem.bytes())
         async with grpc.aio.secure_channel(f"localhost:{face.face.port}", trusting, options=UNBOUNDED) as channel:
             assert (await GRPCInferenceServiceStub(channel).ServerLive(pb.ServerLiveRequest())).live

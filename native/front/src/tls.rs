@@ -14,7 +14,8 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::options::TlsPaths;
 
-type Stamps = Vec<Option<(SystemTime, u32)>>;
+/// What changes when a file is replaced, written or given another mode or owner, by the rule of services/chassis/key_files.py.
+type Stamps = Vec<Option<(SystemTime, u64, u32, u32, u64)>>;
 
 /// Gives each connection the newest certificates that could be read.
 pub struct Certificates {
@@ -48,7 +49,7 @@ fn look(paths: &TlsPaths) -> Stamps {
     let all = [Some(&paths.certificate_chain), Some(&paths.private_key), paths.client_authorities.as_ref()];
     let stamp = |path: &std::path::PathBuf| {
         let found = path.metadata()?;
-        Ok::<_, std::io::Error>((found.modified()?, found.mode()))
+        Ok::<_, std::io::Error>((found.modified()?, found.ino(), found.mode(), found.uid(), found.len()))
     };
     all.into_iter().flatten().map(|path| stamp(path).ok()).collect()
 }
