@@ -148,6 +148,8 @@ class Proxy:
         self._pipes.add(pipe)
         try:
             await asyncio.gather(self._pump(pipe, is_down=False), self._pump(pipe, is_down=True))
+        except asyncio.CancelledError:
+            return  # the proxy closes; the server of streams would tell of it as of a failure
         finally:
             self._pipes.discard(pipe)
             pipe.abort()

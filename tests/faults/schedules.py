@@ -34,13 +34,14 @@ class FaultKind(StrEnum):
     SLICER = "slicer"
     LIMIT_DATA = "limit_data"
     BANDWIDTH = "bandwidth"
+    FORGET = "forget"
 
 
 ON_WORKERS = (FaultKind.KILL, FaultKind.STOP, FaultKind.TERM)
 ON_MODELS = (FaultKind.SWAP, FaultKind.UNLOAD, FaultKind.BAD_VERSION)
 ON_WIRES = tuple(kind for kind in FaultKind if kind not in (*ON_WORKERS, *ON_MODELS))
-CUTS_WORKER = frozenset({*ON_WORKERS, FaultKind.HANG, FaultKind.HANG_UP, FaultKind.RESET, FaultKind.LIMIT_DATA, FaultKind.BANDWIDTH})
 CUTS_CLIENT = frozenset({FaultKind.HANG, FaultKind.HANG_UP, FaultKind.RESET, FaultKind.LIMIT_DATA, FaultKind.BANDWIDTH})
+CUTS_WORKER = CUTS_CLIENT | {*ON_WORKERS, FaultKind.FORGET}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,8 @@ def _target(kind: FaultKind, targets: Random) -> str:
         return worker
     if kind in ON_MODELS:
         return UNLOADED_MODEL if kind is FaultKind.UNLOAD else model
-    return worker if place < 0.75 else CLIENT
+    # A client's connections are its own to replace.
+    return worker if place < 0.75 or kind is FaultKind.FORGET else CLIENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

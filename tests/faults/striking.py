@@ -57,6 +57,9 @@ class Striker:
 
     def _poison(self, fault: Fault) -> Lift:
         proxy = self._world.client if fault.target == CLIENT else self._world.links[fault.target]
+        if fault.kind is FaultKind.FORGET:
+            proxy.forget()
+            return _nothing
         proxy.poison(TOXICS[fault.kind])
 
         async def heal() -> None:

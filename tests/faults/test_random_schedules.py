@@ -21,6 +21,7 @@ SCHEDULES = {
     "a reset while a version is swapped": hand_made((0.2, FaultKind.SWAP, "alpha", 0), (0.4, FaultKind.RESET, "worker-1", 0.3)),
     "a bad version while a worker hangs": hand_made((0.1, FaultKind.BAD_VERSION, "alpha", 1.0), (0.3, FaultKind.STOP, "worker-0", 0.8)),
     "an unload while a link is silent": hand_made((0.1, FaultKind.HANG, "worker-0", 1.0), (0.2, FaultKind.UNLOAD, "beta", 0.5)),
+    "a forgotten link while a worker is killed": hand_made((0.1, FaultKind.FORGET, "worker-0", 0), (0.5, FaultKind.KILL, "worker-0", 0)),
     "seed 4": draw(4, 1.5),
 }
 
