@@ -14,10 +14,10 @@ from enum import Enum
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from services.chassis.bus_settings import BusSettings
@@ -28,6 +28,8 @@ RECORD_LIMIT_BYTES = 8 << 20
 REQUEST_TIMEOUT_SECONDS = 10.0
 CALL_SECONDS = 20.0
 """Time limit for a whole call of a client, its own retries included; a client that exceeds it is thrown away."""
+METADATA_SECONDS = 30.0
+"""How often a client asks which brokers there are, and which partitions."""
 STOP_SECONDS = 2.0
 """Longest wait for a client that is thrown away; it may never end by itself."""
 
@@ -123,7 +125,7 @@ def _shared(bus: BusSettings, client_id: str) -> dict[str, Any]:
     return {
         "bootstrap_servers": bus.bootstrap_servers,
         "retry_backoff_ms": int(bus.retry_seconds * 1000),
-        "metadata_max_age_ms": 30_000,
+        "metadata_max_age_ms": int(METADATA_SECONDS * 1000),
         "connections_max_idle_ms": 540_000,
         **_each_connection(bus, client_id),
     }
@@ -155,6 +157,36 @@ def tls_context(bus: BusSettings) -> ssl.SSLContext:
         # A key with a password would be asked for at the terminal; with this it is an error like others.
         context.load_cert_chain(bus.certificate, bus.key, password="")
     return context
+
+
+class PartitionsChanged(KafkaError):
+    """A topic has other partitions than those that are read."""
+
+
+async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    """Ask the broker which partitions a topic has.
+
+    Raises:
+        UnknownTopicOrPartitionError: there is no such topic.
+    """
+    cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  `topics` gives names alone
+    numbers = cluster.partitions_for_topic(topic)
+    if not numbers:
+        raise UnknownTopicOrPartitionError(topic)
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+def check_partitions(consumer: AIOKafkaConsumer) -> None:
+    """Return when a topic has no other partitions than those assigned, as far as the client has heard; it asks every METADATA_SECONDS.
+
+    Raises:
+        PartitionsChanged: it has more, or fewer.
+    """
+    assigned = consumer.assignment()
+    for topic in {one.topic for one in assigned}:
+        known = consumer.partitions_for_topic(topic)
+        if known and known != {one.partition for one in assigned if one.topic == topic}:
+            raise PartitionsChanged(topic)
 
 
 async def dismiss(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:

@@ -3,7 +3,8 @@
 Theory of operation. A follower first tells what its snapshot on disk holds, so that a process starts with what it served although the
 bus is away. Then it reads the topic from its beginning. Up to the end that the topic had when reading began only the newest record of
 every key counts, so a value that was ended or replaced long ago is never told; from there on every record is told as it comes. A key
-that the topic does not mention is kept: a topic that was lost must not end what serves, only a tombstone ends a key.
+that the topic does not mention is kept: a topic that was lost must not end what serves, only a tombstone ends a key. All partitions that
+the topic has are read, however many it was meant to have; when their number changes, everything is read again.
 
 When the bus goes away nothing is told and nothing grows; the reader is thrown away after SILENT_SECONDS without any answer and made
 anew with back-off, and then reads everything again. `supersedes` decides whether a record that was read replaces the value held, so
@@ -23,12 +24,12 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError
 
 from penstock.contracts.topics import Topic
 from services.chassis.bus_refusal import reason_of
 from services.chassis.bus_settings import BusSettings
-from services.chassis.kafka import CALL_SECONDS, dismiss, quieten, reader
+from services.chassis.kafka import CALL_SECONDS, check_partitions, dismiss, partitions_of, quieten, reader
 from services.chassis.record_book import RecordBook, Supersedes, Unreadable, packed, unpacked
 from services.chassis.snapshot import Snapshot
 
@@ -199,9 +200,7 @@ class KafkaFeed(Generic[V]):
         topic = self._source.topic
         newest: dict[str, bytes | None] = {}
         async with asyncio.timeout(CALL_SECONDS):
-            if topic.name not in await consumer.topics():
-                raise UnknownTopicOrPartitionError(topic.name)
-            partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+            partitions = await partitions_of(consumer, topic.name)
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
         while True:
@@ -222,6 +221,7 @@ class KafkaFeed(Generic[V]):
                 records = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
             for key, raw in self._records(records):
                 self._apply(key, raw)
+            check_partitions(consumer)
             latest = max((consumer.last_poll_timestamp(one) or 0 for one in consumer.assignment()), default=0)
             if latest != answered:
                 answered, self.counters.heard_at = latest, time.monotonic()

@@ -9,8 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import NewPartitions
 
+from services.chassis.kafka import admin
 from services.chassis.kafka_feed import PATIENCE_SECONDS
+from services.chassis.kafka_sending import KafkaSender
+from services.chassis.process import running
+from services.stack.topic_catalogue import make_topics
 from tests.chassis.feed_worlds import Follower, KafkaWorld
 from tests.kafka_broker import Broker
 
@@ -157,3 +162,36 @@ async def test_a_thousand_values_are_replayed_without_holding_the_loop(world: Ka
     watching.cancel()
 
     assert longest < 2.0  # far above what it takes: a busy machine is no defect, a loop that is held is
+
+
+async def test_every_partition_is_read_however_many_a_topic_has(world: KafkaWorld, kafka: Broker):
+    await make_topics(kafka.bus.bootstrap_servers, [wide := replace(world.topic, name=f"{world.topic.name}-wide", partitions=5)])
+    world.topic, world.source = wide, replace(world.source, topic=replace(wide, partitions=1))
+    keys = [f"key-{number}" for number in range(20)]
+    for key in keys:
+        await world.publish(key, "1")
+
+    async with Follower(world.feed(grows)).following() as follower:
+        assert sorted(follower.told) == sorted((key, "1") for key in keys)
+        for key in keys:
+            await world.publish(key, "2")
+        await follower.until(lambda: len(follower.told) == 2 * len(keys))
+
+
+async def test_partitions_that_a_topic_gets_later_are_read_too(world: KafkaWorld, kafka: Broker, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.chassis.kafka.METADATA_SECONDS", 0.2)
+    keys = [f"key-{number}" for number in range(20)]
+    async with Follower(world.feed(grows)).following() as follower:
+        await world.publish("a", "1")
+        await follower.until(lambda: ("a", "1") in follower.told)
+        client = admin(kafka.bus, "test")
+        await client.start()
+        try:
+            await client.create_partitions({world.topic.name: NewPartitions(5)})
+        finally:
+            await client.close()
+        later = KafkaSender(kafka.bus, "later")
+        for key in keys:
+            later.keep(world.topic, key, b"1")
+        async with running(later.run()):
+            await follower.until(lambda: {key for key, _ in follower.told} == {"a", *keys})
