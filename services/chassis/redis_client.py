@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -70,10 +70,12 @@ class RedisSettings(BaseModel):
     def plain_url(cls, value: str) -> str:
         """Refuse what is not the address of a Redis, and secrets in it: a URL is logged and shown."""
         parts = urlsplit(value)
-        if value and (parts.scheme not in {"redis", "rediss"} or not parts.hostname):
-            raise ValueError("must be redis://host:port[/database] or rediss://…")
+        if value and (parts.scheme not in {"redis", "rediss"} or not parts.hostname or not _has_numbers(parts)):
+            raise ValueError("must be redis://host:port[/database] or rediss://…, the port 1 to 65535 and the database a number")
         if parts.username or parts.password:
             raise ValueError("must hold no user or password: set redis.username and redis.password")
+        if parts.query or parts.fragment:
+            raise ValueError("must hold nothing after '?' or '#': the settings of redis have a name each, the password redis.password")
         return value
 
     @model_validator(mode="after")
@@ -234,6 +236,14 @@ def redis_metrics(client: RedisClient) -> tuple[Collected, ...]:
         Asked("penstock_redis_refused", "Commands that Redis refused, as for want of memory.", lambda: counters.refused, is_counter=True),
         Asked("penstock_redis_times_away", "Times Redis was given up.", lambda: counters.times_away, is_counter=True),
     )
+
+
+def _has_numbers(parts: SplitResult) -> bool:
+    database = parts.path.removeprefix("/")
+    try:
+        return parts.port != 0 and (not database or (database.isascii() and database.isdecimal()))
+    except ValueError:
+        return False
 
 
 def _client(settings: RedisSettings) -> Any:

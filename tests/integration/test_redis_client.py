@@ -14,7 +14,9 @@ from bench.killable import RealServer
 from bench.quotas import until
 from services.chassis.breaker import BreakerPolicy
 from services.chassis.clock import SystemClock
+from services.chassis.config import InvalidConfig, load
 from services.chassis.redis_client import RedisClient, RedisSettings
+from services.router.config import RouterSettings
 from services.stack.recipe import HOST
 from services.stack.redis_store import Redis
 from tests.authority import write_key
@@ -187,3 +189,17 @@ def test_a_url_with_a_password_or_without_a_host_is_refused():
     for url in ("redis://:secret@h:1", "redis://user@h:1", "http://h:1", "redis://"):
         with pytest.raises(ValueError, match=r"must (be|hold)"):
             RedisSettings(url=url)
+
+
+@pytest.mark.parametrize("end", [":0", ":65536", ":port", ":1/first", ":1/-1"])
+def test_a_url_whose_port_or_database_is_none_is_refused(end: str):
+    with pytest.raises(ValueError, match="database a number"):
+        RedisSettings(url=f"redis://h{end}")
+
+
+@pytest.mark.parametrize("end", ["?password=secret", "?timeout=3", "/0?ssl_cert_reqs=none", "#secret"])
+def test_a_url_holds_no_settings_and_what_they_say_is_not_shown(end: str):
+    with pytest.raises(InvalidConfig, match=r"redis\.url: .*must hold nothing after") as caught:
+        load(RouterSettings, overrides={"redis": {"url": f"rediss://h:1{end}"}, "state_dir": "state"})
+
+    assert "secret" not in str(caught.value)
