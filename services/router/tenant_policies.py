@@ -70,14 +70,32 @@ def read_tenants(text: str) -> list[Admitted]:
         InvalidInput: what is wrong, and where.
     """
     try:
-        tables: list[dict[str, Any]] = tomllib.loads(text).get("tenants", [])
+        file = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"tenants file: {error}", reason="BAD_VALUE") from None
-    tenants = [_table(table, number) for number, table in enumerate(tables, start=1)]
+    tenants = [_table(table, number) for number, table in enumerate(_tables(file), start=1)]
     names = [tenant.policy.name for tenant in tenants]
     if not names or len(set(names)) != len(names):
         raise InvalidInput("tenants file: at least one [[tenants]] table is needed, and names must differ", reason="BAD_VALUE")
+    _check_keys(tenants)
     return tenants
+
+
+def _tables(file: dict[str, Any]) -> list[dict[str, Any]]:
+    _check_fields("tenants file", file, frozenset({"tenants"}))
+    tables = file.get("tenants", [])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in cast("list[object]", tables)):
+        raise InvalidInput("tenants file: each tenant is a table of its own, under [[tenants]]", reason="BAD_VALUE")
+    return cast("list[dict[str, Any]]", tables)
+
+
+def _check_keys(tenants: list[Admitted]) -> None:
+    owners: dict[str, str] = {}
+    for tenant in tenants:
+        name = tenant.policy.name
+        for key in tenant.keys:
+            if (owner := owners.setdefault(key.hash, name)) != name:
+                raise InvalidInput(f"tenants file: {owner!r} and {name!r} have a key in common; a key is one tenant's", reason="BAD_VALUE")
 
 
 def _table(table: dict[str, Any], number: int) -> Admitted:

@@ -31,7 +31,7 @@ from pathlib import Path
 import structlog
 
 from penstock.contracts.api_keys import key_parts
-from penstock.contracts.errors import TenantForbidden, Unauthenticated
+from penstock.contracts.errors import InvalidInput, TenantForbidden, Unauthenticated
 from penstock.contracts.router_status import KeyUse
 from penstock.contracts.tenant_records import KeyRecord
 from services.chassis.presented_keys import PresentedKey
@@ -100,7 +100,11 @@ class Tenants:
         Raises:
             InvalidInput: the file is not valid; what was loaded before stays in force.
         """
-        tenants = read_tenants(path.read_text())
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"tenants file: no UTF-8 text at byte {error.start}", reason="BAD_VALUE") from None
+        tenants = read_tenants(text)
         self.close()
         for name in self._in_force.keys() - {one.policy.name for one in tenants}:
             self.put(name, None)

@@ -17,6 +17,7 @@ from penstock.contracts.errors import (
 )
 from penstock.oip.v2 import inference_pb2 as pb
 from services.router.tenants import KNOWN_KEY_CHARACTERS, Tenants
+from services.router.tenants_file import TenantsFile
 from tests.mesh.conftest import FakeWorker
 from tests.router.inference_stand import Stand, request, standing
 
@@ -115,6 +116,34 @@ async def test_an_invalid_tenants_file_changes_nothing(keys: Stand, tmp_path: Pa
     with pytest.raises(InvalidInput, match="requests_per_second"):
         keys.tenants.load(broken)
     assert set(keys.tenants.all()) == {"small", "wide", "narrow"}
+
+
+ONE_KEY = f'keys = ["sha256:{"a" * 64}"]\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[[tenants]]\nname = '\xff'\n", "no UTF-8 text at byte 20"),
+        (b"tenants = 5\n", "a table of its own"),
+        (b"tenants = ['']\n", "a table of its own"),
+        (b"[tenants]\nname = 'a'\n", r"under \[\[tenants\]\]"),
+        (b"[[tenants]]\nname = 'a'\n[[tenant]]\nname = 'b'\n", "unknown field 'tenant'; known: tenants"),
+        (f"[[tenants]]\nname = 'a'\n{ONE_KEY}[[tenants]]\nname = 'b'\n{ONE_KEY}".encode(), "'a' and 'b' have a key in common"),
+    ],
+)
+def test_whatever_a_changed_tenants_file_holds_the_tenants_of_before_stay(tmp_path: Path, content: bytes, told: str):
+    path = tmp_path / "tenants.toml"
+    path.write_text(f"[[tenants]]\nname = 'before'\n{ONE_KEY}")
+    tenants = Tenants()
+    file = TenantsFile(tenants, path)
+    file.open()
+    path.write_bytes(content)
+
+    with pytest.raises(InvalidInput, match=told):
+        tenants.load(path)
+    assert not file.reload()
+    assert (list(tenants.all()), file.rejected) == (["before"], 1)
 
 
 async def test_every_outcome_is_counted_by_tenant_and_code(keys: Stand):
