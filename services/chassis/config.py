@@ -3,7 +3,8 @@
 Precedence: `--set name=value` over environment (`PENSTOCK_<SERVICE>__NAME`, deeper levels by `__`) over the file of `--config` (TOML by its
 name, else JSON) over defaults. What is unknown anywhere is a problem, because a misspelt limit would otherwise be no limit.
 
-A secret may stand in a file: `PENSTOCK_<SERVICE>__NAME_FILE` names the file whose text, without the line's end, is the setting NAME.
+A secret may stand in a file: `PENSTOCK_<SERVICE>__NAME_FILE` names the file whose text, without the line's end, is the setting NAME; a
+file without any is a problem, for the secret would be none.
 A `SecretStr` may stand nowhere else than there and in the environment.
 
     class RouterSettings(Settings, env_prefix="PENSTOCK_ROUTER__"):
@@ -208,7 +209,7 @@ def _environment_tree(kind: type[Settings], environment: Mapping[str, str], prob
     named = {name.removeprefix(prefix): name for name in environment if name.startswith(prefix)}
     known = {field.upper() for field in kind.model_fields}
     files = {rest: name for rest, name in named.items() if _is_file_of(rest, kind)}
-    environment = _with_files(environment, tuple(files.values()), problems)
+    environment = _with_files(environment, tuple(name for name in files.values() if environment[name]), problems)
     unknown = [name for rest, name in named.items() if rest not in files and rest.split("__")[0].upper() not in known]
     problems.extend(f"environment {name}: no such setting" for name in unknown)
     source = EnvSettingsSource(kind)
@@ -244,6 +245,8 @@ def _with_files(environment: Mapping[str, str], files: tuple[str, ...], problems
             continue
         try:
             read[plain] = Path(environment[name]).read_text("utf-8").rstrip("\r\n")
+            if not read[plain]:
+                problems.append(f"environment {name}: the file is empty: {environment[name]}")
         except (OSError, ValueError) as error:
             problems.append(f"environment {name}: {getattr(error, 'strerror', None) or 'the file is no UTF-8 text'}: {environment[name]}")
     return {**{name: value for name, value in environment.items() if name not in files}, **read}

@@ -164,3 +164,13 @@ def test_a_file_of_a_setting_that_is_missing_or_one_too_many_is_a_problem(tmp_pa
     assert "PENSTOCK_SAMPLE__NAME_FILE" in problems_of(NAME_FILE=str(tmp_path / "missing"))[0]
     assert "PENSTOCK_SAMPLE__NAME is set too" in problems_of(NAME_FILE=file, NAME="another")[0]
     assert "no such setting" in problems_of(TYPO_FILE=file)[0]
+
+
+def test_a_variable_that_names_no_file_is_as_if_it_were_not_there():
+    assert sample(NAME_FILE="").name == sample().name
+    assert sample(NAME_FILE="", NAME="given").name == "given"
+
+
+@pytest.mark.parametrize("text", ["", "\n"])
+def test_a_file_without_a_text_is_a_problem(tmp_path: Path, text: str):
+    assert "PENSTOCK_SAMPLE__NAME_FILE: the file is empty" in problems_of(NAME_FILE=str(written(tmp_path / "name", text)))[0]
