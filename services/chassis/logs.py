@@ -120,9 +120,17 @@ class _LibraryLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname.lower()
-        event: dict[str, Any] = {"event": "library_log", "logger": record.name, "message": record.getMessage(), "exc_info": record.exc_info}
+        event: dict[str, Any] = {"event": "library_log", "logger": record.name, "message": _text(record), "exc_info": record.exc_info}
         with contextlib.suppress(structlog.DropEvent):
             self._pipeline.sink.write(self._pipeline.render(None, level, event))
+
+
+def _text(record: logging.LogRecord) -> str:
+    """Return what a library says; a call whose words do not fit its text must not fail for that."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001  the words are strangers, and so is what they raise when they are written
+        return str(record.msg)
 
 
 @contextmanager

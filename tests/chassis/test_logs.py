@@ -124,3 +124,12 @@ def test_after_the_block_logging_is_as_before(pipe):
 
     assert (list(logging.getLogger().handlers), sys.excepthook) == before
     pipe[1]()
+
+
+@pytest.mark.parametrize("words", [("one",), (1, 2)])
+def test_a_library_whose_words_do_not_fit_its_text_goes_on(pipe, words: tuple[object, ...]):
+    writer, read = pipe
+    with logs.started("router", descriptor=writer):
+        logging.getLogger("careless").warning("%d rows", *words)
+
+    assert [line["message"] for line in read()] == ["%d rows"]
