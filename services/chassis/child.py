@@ -70,7 +70,12 @@ class ChildProcess:
                 stderr=output,
                 start_new_session=True,
             )
-        self._pidfd = os.pidfd_open(self._process.pid)
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except OSError:
+            self._process.kill()
+            self._process.wait()
+            raise
 
     @property
     def process_id(self) -> int:
@@ -139,8 +144,11 @@ class Child:
     async def keep(self) -> None:
         """Run the child, and run it again after every death, until it is stopped.
 
+        A start that fails is tried again like a death, but for the first: later the machine may be short of memory, processes or files.
+
         Raises:
             CannotStart: its first life ended because its settings are invalid.
+            OSError: it cannot be started for the first time.
         """
         try:
             while not self._is_stopping:
@@ -180,7 +188,12 @@ class Child:
     async def _live(self) -> float:
         """Run one life and return the seconds until the next."""
         started_at = self._clock.now()
-        self._life = life = ChildProcess(self.spec)
+        try:
+            self._life = life = ChildProcess(self.spec)
+        except OSError as error:
+            if not self.lives:
+                raise
+            return self._not_started(error)
         self.lives += 1
         log.info("child_started", child=self.spec.name, child_process_id=life.process_id, life=self.lives)
         status = await life.wait()
@@ -197,6 +210,11 @@ class Child:
             log.info("child_stopped", child=self.spec.name, status=describe(status))
             return 0.0
         return await self._after(ended)
+
+    def _not_started(self, error: OSError) -> float:
+        delay = self._delays.after(0.0)
+        log.error("child_not_started", child=self.spec.name, reason=error.strerror, again_in_seconds=round(delay, 3))
+        return delay
 
     async def _after(self, ended: Exit) -> float:
         if ended.status == REFUSES_SETTINGS and self.lives == 1:

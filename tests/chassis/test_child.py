@@ -173,3 +173,29 @@ def test_children_are_kept_on_uvloop_too(tmp_path: Path):
 @pytest.mark.parametrize(("status", "words"), [(0, "exit code 0"), (-11, "SIGSEGV"), (-64, "SIGRTMAX"), (-99, "signal 99")])
 def test_an_end_is_described(status: int, words: str):
     assert describe(status) == words
+
+
+async def test_a_child_that_cannot_be_started_for_a_while_is_tried_again(tmp_path: Path):
+    program = tmp_path / "program"
+    program.symlink_to("/bin/false")
+    clock = ManualClock()
+    one = child(str(program), clock=clock)
+    async with running(one.keep()):
+        await asyncio.wait_for(clock.asleep(), 20)
+        program.unlink()
+        delays = []
+        for _ in range(2):
+            clock.advance(clock.next_wake_in())
+            await asyncio.wait_for(clock.asleep(), 20)
+            delays.append(round(clock.next_wake_in(), 3))
+        assert (one.lives, delays) == (1, [0.4, 0.8])
+
+        program.symlink_to("/bin/false")
+        clock.advance(clock.next_wake_in())
+        await asyncio.wait_for(clock.asleep(), 20)
+        assert one.lives == 2
+
+
+async def test_a_child_that_cannot_be_started_at_all_ends_the_keeping(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        await asyncio.wait_for(child(str(tmp_path / "missing")).keep(), 20)
