@@ -194,12 +194,15 @@ class ArtefactCache:
             self._fetching[digest] = needed
 
     async def _evict(self, excess: int) -> bool:
-        """Give up at least `excess` bytes; False, and nothing goes, when what may go is not enough."""
+        """Give up at least `excess` bytes, less where somebody asks meanwhile; False, and nothing goes, when what may go is not enough."""
         chosen = to_evict(self._cached.values(), frozenset(self._protected()) | self._flights.keys(), excess)
         for digest in chosen or ():
-            freed = self._cached[digest].occupied_bytes
+            gone = self._cached.get(digest)
+            # Removing takes a while, in which one that was chosen may be asked for, or be gone.
+            if gone is None or digest in self._flights or digest in self._protected():
+                continue
             await self.drop(digest)
-            log.info("cached_version_evicted", digest=digest[:12], bytes=freed)
+            log.info("cached_version_evicted", digest=digest[:12], bytes=gone.occupied_bytes)
         return bool(chosen)
 
     async def _filled(self, manifest: Manifest) -> Path:

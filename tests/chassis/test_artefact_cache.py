@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from penstock.contracts.errors import ArtifactCorrupt, InvalidInput, NotFound, Unavailable
+from services.chassis import cache_folder
+from services.chassis.cache_plan import BLOCK_BYTES
 from tests.chassis.stored_versions import SIZE, FakeSource, cache_of, contents_of, entries, occupied, version, written
 
 
@@ -227,3 +230,31 @@ async def test_a_source_that_gives_other_bytes_leaves_nothing(tmp_path: Path, so
             await cache.ensure(digest)
         assert entries(tmp_path) == set()
         assert cache.used_bytes == 0
+
+
+async def test_what_is_asked_for_while_others_are_removed_stays(tmp_path: Path, source: FakeSource, monkeypatch: pytest.MonkeyPatch):
+    first, second = source.add(version(1)), source.add(version(2))
+    large = source.add(version(3, size=10_000 + BLOCK_BYTES))
+    begun, may_go_on = threading.Event(), threading.Event()
+    remove = cache_folder.remove_tree
+
+    def slowly(path: Path) -> None:
+        begun.set()
+        assert may_go_on.wait(60)
+        remove(path)
+
+    monkeypatch.setattr(cache_folder, "remove_tree", slowly)
+    protected: set[str] = set()
+    async with cache_of(tmp_path, source, 2 * SIZE, protected) as cache:
+        await cache.ensure(first)
+        await cache.ensure(second)
+        fetch = asyncio.ensure_future(cache.ensure(large))
+        assert await asyncio.to_thread(begun.wait, 60)
+        protected.add(second)
+        folder = await cache.ensure(second)
+        may_go_on.set()
+        with pytest.raises(Unavailable) as caught:
+            await fetch
+
+        assert caught.value.reason == "CACHE_FULL"
+        assert contents_of(folder) == version(2)
