@@ -2,7 +2,8 @@
 
 Folder: one file a key, named `<key><suffix>`, replaced as a whole by rename. A follower looks at names, inodes, sizes and times every
 50 ms, which costs some ten microseconds for a folder of a few files, and reads only what changed. A file that is unreadable, or half
-written by somebody who does not rename, keeps the key's old value and is logged once for each content; a file that is gone ends the key.
+written by somebody who does not rename, keeps the key's old value and is logged once for each content; one that the machine did not give
+out, as for want of descriptors, is read again at the next look. A file that is gone ends the key.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ class FolderFeed(Generic[V]):
         self._clock = clock or SystemClock()
         self._values: dict[str, V] = {}
         self._stamps: dict[str, _Stamp] = {}
+        self._blamed: dict[str, _Stamp] = {}
         self._caught_up = asyncio.Event()
         self._is_followed = False
         self._is_missing = False
@@ -128,6 +130,7 @@ class FolderFeed(Generic[V]):
         for key, stamp in seen.items():
             if self._stamps.get(key) != stamp and await self._read(key, stamp):
                 on_change(key, self._values[key])
+        self._blamed = {key: stamp for key, stamp in self._blamed.items() if seen.get(key) == stamp}
         for key in [key for key in self._stamps if key not in seen]:
             del self._stamps[key]
             if self._values.pop(key, None) is not None:
@@ -150,19 +153,27 @@ class FolderFeed(Generic[V]):
         return name.endswith(self._suffix) and not name.startswith(".")
 
     async def _read(self, key: str, stamp: _Stamp) -> bool:
-        """Take the file's value; False when it has none, which this content is not asked for again."""
+        """Take the file's value; False when it has none, which a content that could be read is not asked for again."""
         path = self._directory / (key + self._suffix)
         try:
             value = self._decoded(path) if stamp.size <= INLINE_BYTES else await asyncio.to_thread(self._decoded, path)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            self._blame(key, stamp, path, error)
+            return False
         except Exception as error:  # noqa: BLE001  the file is a stranger's: whatever is wrong with it, the old value stands
-            log.warning("feed_value_unreadable", path=str(path), reason=f"{type(error).__name__}: {error}")
+            self._blame(key, stamp, path, error)
             self._stamps[key] = stamp
             return False
         self._stamps[key] = stamp
         self._values[key] = value
         return True
+
+    def _blame(self, key: str, stamp: _Stamp, path: Path, error: Exception) -> None:
+        if self._blamed.get(key) != stamp:
+            self._blamed[key] = stamp
+            log.warning("feed_value_unreadable", path=str(path), reason=f"{type(error).__name__}: {error}")
 
     def _decoded(self, path: Path) -> V:
         return self._decode(path.read_bytes())

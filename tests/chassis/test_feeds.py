@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -192,3 +193,23 @@ def test_a_key_that_cannot_name_a_file_is_refused(tmp_path: Path, key: str):
         FolderPublisher(tmp_path, encode).publish(key, "1")
 
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_that_the_machine_did_not_give_out_is_read_at_the_next_look(tmp_path: Path):
+    refusals = [OSError(errno.ENFILE, "Too many open files in system")] * 3
+
+    def decode(content: bytes) -> str:
+        if refusals:
+            raise refusals.pop()
+        return content.decode()
+
+    FolderPublisher(tmp_path, str.encode).publish("a", "1")
+    feed, told = FolderFeed(tmp_path, decode), asyncio.Event()
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.create_task(feed.follow(lambda _key, _value: told.set()))
+        async with asyncio.timeout(20):
+            await told.wait()
+        task.cancel()
+
+    assert dict(feed.snapshot()) == {"a": "1"}
+    assert [entry["event"] for entry in logs] == ["feed_value_unreadable"]
