@@ -157,7 +157,8 @@ def _server_side(files: CertificateFiles) -> ssl.SSLContext:
 
 def _identify(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     check_key(key or certificate)
-    context.load_cert_chain(certificate, key)
+    # A key with a password would be asked for at the terminal, and the loop would wait; with this it is an error like others.
+    context.load_cert_chain(certificate, key, password="")
 
 
 def _strict(context: ssl.SSLContext, files: CertificateFiles) -> ssl.SSLContext:

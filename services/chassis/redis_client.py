@@ -253,6 +253,9 @@ def _client(settings: RedisSettings) -> Any:
 
     files = {"ssl_ca_certs": settings.authorities, "ssl_certfile": settings.certificate, "ssl_keyfile": settings.key}
     tls: dict[str, Any] = {name: str(path) for name, path in files.items() if path is not None}
+    if settings.key is not None:
+        # A key with a password would be asked for at the terminal; with this it is an error like others.
+        tls["ssl_password"] = ""
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         settings.url,
         username=settings.username or None,

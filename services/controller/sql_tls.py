@@ -53,5 +53,6 @@ def _context(mode: str, said: dict[str, str]) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     if "sslcert" in said:
         check_key(Path(said["sslkey"]))
-        context.load_cert_chain(said["sslcert"], said["sslkey"])
+        # A key with a password would be asked for at the terminal; with this it is an error like others.
+        context.load_cert_chain(said["sslcert"], said["sslkey"], password="")
     return context

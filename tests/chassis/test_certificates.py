@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 import trustme
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 from services.chassis.certificates import (
     DAY_SECONDS,
@@ -189,3 +193,39 @@ def test_a_certificate_that_ends_within_14_days_is_an_error_once_a_day_and_alway
     ]
     assert sample.labels == {"use": "links"}
     assert sample.value == pytest.approx(now + 20 * DAY_SECONDS, abs=60)
+
+
+ASKED_AT_A_TERMINAL = """
+import fcntl, sys, termios
+from pathlib import Path
+from services.chassis.certificates import CertificateFiles, client_side, server_side
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+files = CertificateFiles(certificate=Path(sys.argv[1]), key=Path(sys.argv[2]), authorities=Path(sys.argv[1]))
+for side in (server_side, client_side):
+    try:
+        side(files)
+    except OSError:
+        print("refused", flush=True)
+"""
+
+
+def test_a_key_with_a_password_is_refused_and_not_asked_for(tmp_path: Path, authority: trustme.CA):
+    issued = authority.issue_cert("worker")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_bytes(issued.cert_chain_pems[0].bytes())
+    plain = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    write_key(key, plain.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
+    master, terminal = os.openpty()
+    command = [sys.executable, "-c", ASKED_AT_A_TERMINAL, str(certificate), str(key)]
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
+    os.close(terminal)
+    said = b""
+    try:
+        while said.count(b"refused") < 2 and b"phrase" not in said and (more := os.read(master, 1024)):
+            said += more
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+    assert said.split() == [b"refused", b"refused"]
