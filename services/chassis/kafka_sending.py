@@ -2,17 +2,19 @@
 
 Whoever has something to say leaves it here and goes on. What stands for a state (`keep`) is held by key, a newer one replacing it, until
 the broker has it; what stands for an event (`offer`) waits in a queue that is bounded in records and bytes, and is refused when it is
-full: the caller counts it. One task sends, one producer for all; a producer whose call failed or ran out of time is thrown away and
-made anew with back-off. A record may be sent twice after such a failure: states are idempotent, and events carry their own identity.
+full: the caller counts it. One task a topic sends, so that a topic that is gone holds up no other, by one producer for all; a producer
+whose call failed or ran out of time is thrown away and made anew with back-off. A record may be sent twice after such a failure: states are
+idempotent, and events carry their own identity.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 import structlog
@@ -40,9 +42,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    topic: str
     key: str
     value: bytes | None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one topic."""
+
+    topic: str
+    states: dict[str, _Record] = field(default_factory=dict[str, _Record])
+    """By their keys."""
+    events: deque[_Record] = field(default_factory=deque[_Record])
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
@@ -64,28 +76,31 @@ class KafkaSender:
         self._bus = bus
         self._client_id = client_id
         self._delivery = delivery
-        self._states: dict[tuple[str, str], _Record] = {}
-        self._events: deque[_Record] = deque()
+        self._lanes: dict[str, _Lane] = {}
+        self._opened = asyncio.Event()
+        self._event_records = 0
         self._event_bytes = 0
-        self._waiting = asyncio.Event()
 
     def keep(self, topic: Topic, key: str, value: bytes | None) -> None:
         """Hold a state until it is sent, in the place of an older one of its key."""
         if value is not None and not self._fits(topic, key, value):
             return
-        self._states[topic.name, key] = _Record(topic.name, key, value)
-        self._waiting.set()
+        lane = self._lane(topic)
+        lane.states[key] = _Record(key, value)
+        lane.waiting.set()
 
     def offer(self, topic: Topic, key: str, value: bytes) -> bool:
         """Queue an event; False, and it is not kept, when the queue is full."""
         if not self._fits(topic, key, value):
             return False
-        if len(self._events) >= QUEUE_RECORDS or self._event_bytes + len(value) > QUEUE_BYTES:
+        if self._event_records >= QUEUE_RECORDS or self._event_bytes + len(value) > QUEUE_BYTES:
             self.counters.refused += 1
             return False
-        self._events.append(_Record(topic.name, key, value))
+        lane = self._lane(topic)
+        lane.events.append(_Record(key, value))
+        self._event_records += 1
         self._event_bytes += len(value)
-        self._waiting.set()
+        lane.waiting.set()
         return True
 
     def _fits(self, topic: Topic, key: str, value: bytes) -> bool:
@@ -125,35 +140,71 @@ class KafkaSender:
             await dismiss(client)
 
     async def _send_for_ever(self, client: AIOKafkaProducer) -> None:
+        sending: dict[str, asyncio.Task[None]] = {}
         try:
-            while True:
-                await self._waiting.wait()
-                await self._send(client)
+            await self._send_each(client, sending)
         except asyncio.CancelledError:
-            with suppress(TimeoutError, KafkaError):
+            await _ended(sending.values())
+            with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_SECONDS):
-                    await self._send(client)
+                    await asyncio.gather(*(self._empty(client, lane) for lane in self._lanes.values()), return_exceptions=True)
             raise
+        finally:
+            await _ended(sending.values())
 
-    async def _send(self, client: AIOKafkaProducer) -> None:
+    async def _send_each(self, client: AIOKafkaProducer, sending: dict[str, asyncio.Task[None]]) -> None:
+        """Send each topic by a task of its own, until one fails."""
+        while True:
+            self._opened.clear()
+            for topic in self._lanes.keys() - sending.keys():
+                sending[topic] = asyncio.create_task(self._serve(client, self._lanes[topic]), name=f"send-{topic}")
+            opened = asyncio.create_task(self._opened.wait())
+            try:
+                await asyncio.wait({opened, *sending.values()}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                opened.cancel()
+            for task in sending.values():
+                if task.done():
+                    task.result()
+
+    async def _serve(self, client: AIOKafkaProducer, lane: _Lane) -> None:
+        while True:
+            lane.waiting.clear()
+            await self._empty(client, lane)
+            await lane.waiting.wait()
+
+    async def _empty(self, client: AIOKafkaProducer, lane: _Lane) -> None:
+        while lane.states or lane.events:
+            await self._send(client, lane)
+
+    async def _send(self, client: AIOKafkaProducer, lane: _Lane) -> None:
         """Send one burst; what fails is held on to."""
-        self._waiting.clear()
-        states = list(self._states.items())[:BURST_RECORDS]
-        events = [self._events[index] for index in range(min(len(self._events), BURST_RECORDS))]
+        states = list(lane.states.values())[:BURST_RECORDS]
+        events = list(islice(lane.events, BURST_RECORDS))
         async with asyncio.timeout(CALL_SECONDS):
-            futures = [
-                await client.send(one.topic, one.value, key=one.key.encode()) for one in (*(record for _, record in states), *events)
-            ]
+            futures = [await client.send(lane.topic, one.value, key=one.key.encode()) for one in (*states, *events)]
             await asyncio.gather(*futures)
-        for place, record in states:
-            if self._states.get(place) is record:
-                del self._states[place]
+        for record in states:
+            if lane.states.get(record.key) is record:
+                del lane.states[record.key]
         for record in events:
-            self._events.popleft()
+            lane.events.popleft()
             self._event_bytes -= len(record.value or b"")
+        self._event_records -= len(events)
         self.counters.sent += len(states) + len(events)
-        if self._states or self._events:
-            self._waiting.set()
+
+    def _lane(self, topic: Topic) -> _Lane:
+        if topic.name not in self._lanes:
+            self._lanes[topic.name] = _Lane(topic.name)
+            self._opened.set()
+        return self._lanes[topic.name]
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for them; what they have to say is said by the one that failed first."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class KafkaPublisher(Generic[V]):

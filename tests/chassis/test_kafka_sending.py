@@ -11,7 +11,7 @@ import structlog
 from penstock.contracts.topics import Topic
 from services.chassis import kafka_sending
 from services.chassis.bus_settings import BusSettings
-from services.chassis.kafka_sending import QUEUE_BYTES, QUEUE_RECORDS, KafkaSender
+from services.chassis.kafka_sending import BURST_RECORDS, QUEUE_BYTES, QUEUE_RECORDS, KafkaSender
 from tests.chassis.feed_worlds import Follower, KafkaWorld
 from tests.kafka_broker import Broker
 
@@ -79,3 +79,41 @@ async def test_what_is_left_is_sent_when_the_process_ends(kafka: Broker, tmp_pat
             await task
 
         await follower.until(lambda: ("a", "last") in follower.told, kafka_sending.FAREWELL_SECONDS + 5)
+
+
+async def test_more_than_a_burst_is_sent_when_the_process_ends(kafka: Broker, tmp_path: Path):
+    async with KafkaWorld(kafka, tmp_path).opened() as world, Follower(world.feed()).following() as follower:
+        sender = KafkaSender(world.broker.bus, "test")
+        sender.keep(world.topic, "first", b"1")
+        task = asyncio.create_task(sender.run())
+        await follower.until(lambda: ("first", "1") in follower.told)
+        for number in range(BURST_RECORDS + 1):
+            sender.keep(world.topic, f"last-{number}", b"1")
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+        await follower.until(lambda: len(follower.told) == BURST_RECORDS + 2)
+        assert sender.counters.sent >= BURST_RECORDS + 2
+
+
+async def test_a_topic_that_is_not_there_holds_up_no_other_and_is_sent_when_it_is(kafka: Broker, tmp_path: Path):
+    async with KafkaWorld(kafka, tmp_path).opened() as world, Follower(world.feed()).following() as follower:
+        gone = KafkaWorld(kafka, tmp_path / "gone")
+        sender = KafkaSender(world.broker.bus, "test")
+        sender.keep(gone.topic, "a", b"waits")
+        sender.keep(world.topic, "a", b"goes")
+        task = asyncio.create_task(sender.run())
+        await follower.until(lambda: ("a", "goes") in follower.told)
+        async with asyncio.timeout(60):
+            while not sender.counters.failures:
+                await asyncio.sleep(0.01)
+        sender.keep(world.topic, "a", b"goes on")
+        await follower.until(lambda: ("a", "goes on") in follower.told)
+        assert follower.told == [("a", "goes"), ("a", "goes on")]
+
+        async with gone.opened(), Follower(gone.feed()).following() as late:
+            await late.until(lambda: ("a", "waits") in late.told, 60)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
