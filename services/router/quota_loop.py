@@ -14,8 +14,9 @@ from services.router.admission import Tenant
 from services.router.quota_script import answer, command
 from services.router.quota_share import Book, Quotas
 
-TENANTS_A_CALL = 200
-"""Most tenants of one call: Redis does nothing else while the script runs."""
+TENANTS_A_CALL = 25
+"""Most tenants of one call: Redis does nothing else while the script runs, nor this loop while a call is written; each call has a time-out
+of its own."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,14 +57,15 @@ class QuotaLoop:
     async def _deal(self, router: str, due: list[Book], now: float) -> bool:
         if self._redis is None:
             return False
-        groups = [due[at : at + TENANTS_A_CALL] for at in range(0, max(len(due), 1), TENANTS_A_CALL)]
-        calls = [command(router, [(book.tenant.policy.name, book.report(now)) for book in group]) for group in groups]
         self._refusal = ""
-        replies = await self._redis.ask(calls)
-        if replies is None:
-            return False
-        heard = [self._absorb(group, reply) for group, reply in zip(groups, replies, strict=True)]
-        return all(heard)
+        is_heard = True
+        for at in range(0, max(len(due), 1), TENANTS_A_CALL):
+            group = due[at : at + TENANTS_A_CALL]
+            replies = await self._redis.ask([command(router, [(book.tenant.policy.name, book.report(now)) for book in group])])
+            if replies is None:
+                return False
+            is_heard = self._absorb(group, replies[0]) and is_heard
+        return is_heard
 
     def _absorb(self, group: list[Book], reply: Any) -> bool:
         try:

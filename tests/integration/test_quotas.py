@@ -8,8 +8,12 @@ import pytest
 from redis.asyncio import Redis
 
 from bench.quotas import TICK_SECONDS, asking, sharing, until
-from services.router.admission import TenantPolicy
+from services.chassis.clock import SystemClock
+from services.chassis.redis_client import RedisClient, RedisSettings
+from services.router.admission import Tenant, TenantPolicy
+from services.router.quota_loop import TENANTS_A_CALL, QuotaLoop
 from services.router.quota_script import PREFIX
+from services.router.quota_share import Quotas
 from tests.integration.servers import ServerAddress
 
 RATE = 200.0
@@ -111,3 +115,15 @@ async def test_names_of_tenants_cannot_reach_other_keys(redis: ServerAddress):
         keys = [key async for key in client.scan_iter(match=f"{PREFIX}of:a%3A*")]
 
     assert keys == [f"{PREFIX}of:a%3Ab%7Bc%7D%0A%00%20%2A".encode()]
+
+
+async def test_many_tenants_are_reported_call_by_call_so_that_none_has_to_wait_for_all(redis: ServerAddress):
+    count = 2 * TENANTS_A_CALL + 1
+    tenants = {one.name: Tenant(one) for one in (policy() for _ in range(count))}
+    async with RedisClient(RedisSettings(url=url(redis), timeout_seconds=30, connect_seconds=30), SystemClock()) as client:
+        loop = QuotaLoop(lambda: tenants, client, Quotas(1), clock=SystemClock())
+        await loop.tick("router")
+
+        assert client.counters.asked == 3
+        assert loop.is_dealing
+        assert all(tenant.is_granted for tenant in tenants.values())
