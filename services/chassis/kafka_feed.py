@@ -100,6 +100,7 @@ class KafkaFeed(Generic[V]):
         self._reader: AIOKafkaConsumer | None = None
         self._on_change: OnChange[V] | None = None
         self._is_dirty = False
+        self._unwritten = ""
         self._has_snapshot = False
         self._blamed: dict[str, int] = {}
         self._saving = asyncio.Lock()
@@ -150,7 +151,7 @@ class KafkaFeed(Generic[V]):
             self._save()
 
     async def offer(self, key: str, raw: bytes) -> bool:
-        """Take a record that came another way, as if the topic had brought it; when this returns True it is on disk.
+        """Take a record that came another way, as if the topic had brought it; when this returns True it is on disk, if that takes it.
 
         Raises:
             Unreadable: the bytes are no value.
@@ -288,6 +289,10 @@ class KafkaFeed(Generic[V]):
         try:
             if self._disk is not None:
                 self._disk.save(raws)
+            self._unwritten = ""
         except OSError as error:
             self._is_dirty = True
-            log.warning("snapshot_not_written", topic=self._source.topic.name, reason=str(error))
+            # Tried again whenever the topic is quiet, and said once.
+            if self._unwritten != (error.strerror or "error"):
+                self._unwritten = error.strerror or "error"
+                log.warning("snapshot_not_written", topic=self._source.topic.name, reason=str(error))

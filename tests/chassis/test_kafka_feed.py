@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 from aiokafka.admin import NewPartitions
 
 from services.chassis.kafka import admin
@@ -195,3 +196,22 @@ async def test_partitions_that_a_topic_gets_later_are_read_too(world: KafkaWorld
             later.keep(world.topic, key, b"1")
         async with running(later.run()):
             await follower.until(lambda: {key for key, _ in follower.told} == {"a", *keys})
+
+
+async def test_a_disk_that_takes_no_snapshot_is_said_once_until_it_takes_one(world: KafkaWorld, tmp_path: Path):
+    away(world)
+    folder = tmp_path / "state"
+    folder.touch()
+    world.source = replace(world.source, snapshot=folder / "feed.snapshot")
+    feed = world.feed(grows)
+    with structlog.testing.capture_logs() as logs:
+        for number in (1, 2, 3):
+            assert await feed.offer("a", b"%d" % number)
+        folder.unlink()
+        assert await feed.offer("a", b"4")
+        (folder / "feed.snapshot").unlink()
+        folder.rmdir()
+        folder.touch()
+        assert await feed.offer("a", b"5")
+
+    assert [entry["event"] for entry in logs] == ["snapshot_not_written"] * 2
