@@ -155,7 +155,7 @@ class Dispatch:
         return iter([*self._chunks.values(), *self._quarantine.waiting, *self._room.chunks])
 
     def _place(self, chunk: Chunk, deployment: Deployment, now: float, *, avoid: Link | None = None) -> None:
-        if deployment.graph is not None and self.run_graphs is not None:
+        if deployment.graph is not None and deployment.replicas and self.run_graphs is not None:
             self._number(chunk)
             self.run_graphs(chunk)
             return

@@ -19,7 +19,9 @@ from penstock.contracts.graph_text import from_toml
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus
 from penstock.v1 import link_pb2 as pb
 from services.router.graph_runs import GraphRuns, graphs_of
+from services.router.observing import Observing
 from services.router.pump import pumping
+from services.router.routes_in_force import RoutesInForce
 from tests.mesh.conftest import FakeWorker, replica
 from tests.router.inference_stand import Stand, request, standing
 
@@ -121,7 +123,9 @@ class GraphStand:
 
 
 @asynccontextmanager
-async def graph_standing(folder: Path) -> AsyncIterator[GraphStand]:
+async def graph_standing(
+    folder: Path, *, routes: RoutesInForce | None = None, observing: Observing | None = None
+) -> AsyncIterator[GraphStand]:
     worker = await FakeWorker(folder / "w.sock", "worker-0", "instance-0", answer=multiplied).start()
     held = [
         replica("double", "1", replica_id=DOUBLE),
@@ -130,7 +134,7 @@ async def graph_standing(folder: Path) -> AsyncIterator[GraphStand]:
         replica("failing", "1", replica_id=FAILING),
         replica("mute", "1", replica_id=MUTE),
     ]
-    async with standing([worker], [worker.status(*held)]) as stand:
+    async with standing([worker], [worker.status(*held)], routes=routes, observing=observing) as stand:
         runs = graphs_of(stand.dispatch, time.monotonic)
         async with runs.open():
             with pumping((runs.calls,), stand.inference, stand.dispatch):
