@@ -15,6 +15,7 @@ from services.router.choosing import Unit
 
 EXPOSURES_LIMIT = 20_000
 """Exposures that wait to be sent."""
+_ID_TAG = b"\x1a"
 
 
 class Seen(NamedTuple):
@@ -75,7 +76,8 @@ def _hashed(salt: str, key: bytes) -> bytes:
 
 
 def _request_id(id_field: bytes) -> str:
-    """Return the id that stands in a field of an answer: tag, length (two bytes from 128 on), text."""
-    if not id_field:
+    """Return the id that stands in a field of an answer: tag, length (two bytes from 128 on), text; a graph's steps are told behind it."""
+    if not id_field.startswith(_ID_TAG):
         return ""
-    return id_field[2 if id_field[1] < 128 else 3 :].decode(errors="replace")
+    start, length = (2, id_field[1]) if id_field[1] < 128 else (3, id_field[1] & 0x7F | id_field[2] << 7)
+    return id_field[start : start + length].decode(errors="replace")

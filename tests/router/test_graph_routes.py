@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,16 @@ async def test_a_graph_that_nobody_holds_any_more_is_not_run(graphs: GraphStand,
 
     assert rows_of(before) == [[3.0, 6.0]]
     assert rows_of(after) == [[7.0, 7.0]]
+
+
+@pytest.mark.parametrize("identity", ["call-7", "", "é" * 100], ids=["short", "none", "long"])
+async def test_an_exposure_of_a_graph_has_the_id_of_its_request_alone(graphs: GraphStand, routes: RoutesInForce, identity: str):
+    put(routes, "graph", versions=("1", "2"))
+    graphs.hold(replace(graph(single("triple"), origin="only.y", replica_id=91), version="2"))
+
+    await graphs.ask(id=identity)
+
+    assert graphs.stand.observing is not None
+    while graphs.stand.observing.fold(1.0):
+        pass
+    assert [one.request_id for one in graphs.stand.observing.exposures.waiting if one.model == "graph"] == [identity]
