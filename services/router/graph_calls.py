@@ -16,7 +16,7 @@ from penstock.oip.v2 import inference_pb2 as pb
 from services.mesh.chunk import Template
 from services.mesh.graph_rows import Rows
 from services.mesh.graph_tensors import Parameter, TensorValue
-from services.router.scan import parse, scan
+from services.router.scan import is_in_order, parse, scan
 
 OWN_PARAMETERS = frozenset({"timeout", "binary_data_output", "triton_enable_empty_final_response"})
 """Parameters that are about the caller's answer or its whole time, and so not about a step."""
@@ -44,7 +44,7 @@ class Told:
 def head_of(payload: bytes) -> Head:
     """Return what stands in a request before its inputs: id and parameters; the request was understood before. None is empty."""
     found = scan(payload)
-    head = parse(payload if found is None else payload[: found[2]])
+    head = parse(payload[: found[2]] if found is not None and is_in_order(payload, found[2]) else payload)
     for name in OWN_PARAMETERS.intersection(head.parameters):
         del head.parameters[name]
     return head

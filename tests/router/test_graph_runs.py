@@ -14,6 +14,7 @@ from penstock.contracts.errors import (
     InvalidInput,
 )
 from penstock.contracts.worker_status import ReplicaState, ReplicaStatus
+from penstock.oip.v2 import inference_pb2 as pb
 from tests.mesh.conftest import SIGNATURE
 from tests.router.graph_stand import DOUBLE, PAIR, TRIPLE, GraphStand, graph, graph_standing, rows_of, single
 from tests.router.inference_stand import request
@@ -142,11 +143,11 @@ async def test_a_parameter_of_the_request_chooses_the_branch(graphs: GraphStand,
     assert graphs.replicas_asked() == asked
 
 
-BRANCHES = (
-    single("triple", "when = { tensor = 'x', is = '>', value = 0.5 }", name="t")
-    + single("double", "version = '1'", "when = { otherwise = 't' }", name="d")
+OTHERWISE = (
+    single("double", "version = '1'", "when = { otherwise = 't' }", name="d")
     + '[[step]]\nname = "mean"\ncombine = "first"\nof = ["t.y", "d.y"]'
 )
+BRANCHES = single("triple", "when = { tensor = 'x', is = '>', value = 0.5 }", name="t") + OTHERWISE
 
 
 async def test_rows_that_decide_differently_go_their_own_ways_and_come_back_in_order(graphs: GraphStand):
@@ -200,3 +201,14 @@ async def test_a_row_that_disagrees_with_itself_is_refused_by_graph_step_and_row
     assert isinstance(error, InvalidInput)
     assert error.reason == "MIXED_ROWS"
     assert error.message.startswith("graph graph@1: the condition of step 't' on x holds for some elements of row 1")
+
+
+async def test_the_request_of_a_graph_is_the_same_in_whatever_order_its_fields_come(graphs: GraphStand):
+    graphs.hold(graph(single("triple", "when = { parameter = 'tier', is = '==', value = 'gold' }", name="t") + OTHERWISE))
+    usual, behind = request([[1.0, 2.0]], model="graph"), pb.ModelInferRequest()
+    behind.parameters["tier"].string_param = "gold"
+
+    graphs.stand.take(usual.SerializeToString() + behind.SerializeToString())
+    await graphs.until(lambda: bool(graphs.stand.front.answers or graphs.stand.front.errors))
+
+    assert graphs.replicas_asked() == [TRIPLE]
