@@ -11,6 +11,8 @@ from random import Random
 
 _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _SAMPLED = 0x01
+UNSAMPLED = f"00-{'f' * 32}-{'f' * 16}-00"
+"""The header of a call that is not traced, for those that it makes: no ratio below 1 keeps this id."""
 
 
 @dataclass(frozen=True, slots=True)

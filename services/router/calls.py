@@ -20,7 +20,6 @@ class Origin(NamedTuple):
     """What a caller sent."""
 
     payload: bytes
-    trace: str | None
     affinity: Affinity | None
 
 
@@ -95,7 +94,7 @@ class Calls:
         """Keep what the callers sent: the steps of a graph are asked in their words."""
         places = {call_id: place for place, call_id in enumerate(wave.call_ids)}
         found = [(call_id, places[call_id]) for call_id in self.call_ids]
-        self.origins = [Origin(wave.payloads[place], wave.traces[place], wave.affinities.get(call_id)) for call_id, place in found]
+        self.origins = [Origin(wave.payloads[place], wave.affinities.get(call_id)) for call_id, place in found]
 
     def count_answers(self, positions: Sequence[int]) -> None:
         """Count answers by tenant."""

@@ -22,12 +22,14 @@ import structlog
 from penstock.contracts.errors import Internal, OutputContract, ServingError, Unavailable
 from penstock.contracts.graphs import Graph, OnFailure, Step
 from penstock.contracts.tensors import DataType
+from services.chassis.trace_context import UNSAMPLED
 from services.mesh.chunk import Answered, Chunk
 from services.mesh.dispatch import Dispatch
 from services.mesh.graph_plan import Asked, Begun, Over, defaults_of, inputs_for, next_steps, outputs_of, told_of
 from services.mesh.graph_tensors import TensorValue
 from services.router.call_buffer import CallBuffer
 from services.router.calls import Calls, Origin
+from services.router.front import Affinity
 from services.router.graph_calls import Head, Told, head_of, inputs_of, parameter_of, step_answer, step_payload, told_steps
 from services.router.on_behalf import Behalf, StepKey
 
@@ -50,7 +52,9 @@ class Run:
     graph: Graph
     asked: Asked
     head: Head
-    origin: Origin
+    affinity: Affinity | None
+    trace: str
+    """What makes the spans of its steps children of its own, and keeps those of one that is not traced from beginning traces."""
     key: StepKey
     began_at: float
 
@@ -115,7 +119,8 @@ class GraphRuns:
             raise OutputContract(f"graph {name} {why}: {' > '.join((*around, name))}", reason="GRAPH_TOO_DEEP")
         if calls.origins is None and graph.asks_parameters:
             raise Unavailable(f"graph {name} stands in for another version, and its conditions ask for parameters that are not kept")
-        origin = calls.origins[position] if calls.origins is not None else Origin(b"", None, None)
+        origin = calls.origins[position] if calls.origins is not None else Origin(b"", None)
+        span = calls.spans.get(position) if calls.spans else None
         head = head_of(origin.payload)
         parts = [column[position] for column in chunk.columns]
         inputs = inputs_of(deployment.signature, chunk.template, parts)
@@ -126,7 +131,8 @@ class GraphRuns:
             graph=graph,
             asked=Asked(inputs=inputs, parameters=parameter_of(head), rows=chunk.template.rows),
             head=head,
-            origin=origin,
+            affinity=origin.affinity,
+            trace=UNSAMPLED if span is None else span.traceparent,
             key=self._key_of(tenant.policy.name, tenant.policy.number, (*around, name)),
             began_at=self._clock(),
         )
@@ -184,7 +190,7 @@ class GraphRuns:
             deadline = min(deadline, self._clock() + step.timeout_seconds)
         payload = step_payload(step, run.head, tensors, run.graph.wanted(step.name))
         try:
-            return self.calls.submit(payload, key=run.key, deadline=deadline, trace=run.origin.trace, affinity=run.origin.affinity)
+            return self.calls.submit(payload, key=run.key, deadline=deadline, trace=run.trace, affinity=run.affinity)
         except ServingError as error:
             refused = asyncio.get_running_loop().create_future()
             refused.set_exception(error)
