@@ -91,17 +91,19 @@ class Shadowing:
         sampled = [position for position, unit in enumerate(calls.units) if unit.key and plan.is_shadowed(unit.key)]
         if not sampled:
             return
+        allowed = [position for position in sampled if not plan.is_killed(shadow.version, calls.tenants[position].policy.name)]
         deployment = self._table.deployment(target.name, shadow.version)
         room = max(shadow.concurrency_limit - self._in_flight, 0)
         # The steps of a graph are requests like others: as copies they would stand in callers' way.
         is_possible = deployment is not None and deployment.graph is None and deployment.signature == target.deployment.signature
-        if deployment is None or not is_possible or not self._has_room(deployment, len(sampled[:room]) * chunk.template.rows):
+        if deployment is None or not is_possible or not self._has_room(deployment, len(allowed[:room]) * chunk.template.rows):
             room = 0
-        if len(sampled) > room:
+        copied = allowed[:room]
+        if len(sampled) > len(copied):
             key = (target.name, shadow.version, target.deployment.version)
-            self._not_copied[key] = self._not_copied.get(key, 0) + len(sampled) - room
-        if room and deployment is not None:
-            self._send(chunk, calls, sampled[:room], deployment)
+            self._not_copied[key] = self._not_copied.get(key, 0) + len(sampled) - len(copied)
+        if copied and deployment is not None:
+            self._send(chunk, calls, copied, deployment)
 
     def _send(self, chunk: Chunk, calls: Calls, positions: Sequence[int], deployment: Deployment) -> None:
         now = self._clock()

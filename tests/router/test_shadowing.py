@@ -9,7 +9,7 @@ import pytest
 
 from penstock.contracts.observations import OutcomeWindow
 from penstock.contracts.route_records import RouteRecord
-from penstock.contracts.routes import Backend, Route, Shadow
+from penstock.contracts.routes import Backend, KillSwitch, Route, Shadow
 from penstock.v1.link_pb2 import Answer, Chunk
 from services.router.observing import Observing
 from services.router.routes_in_force import RoutesInForce
@@ -26,10 +26,10 @@ async def stand(worker: FakeWorker, routes: RoutesInForce) -> AsyncIterator[Stan
         yield built
 
 
-def put(routes: RoutesInForce, *, sample: int = 10_000, limit: int = 1024) -> None:
+def put(routes: RoutesInForce, *, sample: int = 10_000, limit: int = 1024, kills: tuple[KillSwitch, ...] = ()) -> None:
     shadow = Shadow(version="2", sample_basis_points=sample, concurrency_limit=limit)
     backends = (Backend(version="1", weight_basis_points=10_000),)
-    routes.apply("echo", RouteRecord(route=Route(model="echo", backends=backends, revision=1, shadow=shadow)))
+    routes.apply("echo", RouteRecord(route=Route(model="echo", backends=backends, revision=1, shadow=shadow, kill_switches=kills)))
 
 
 def copies(worker: FakeWorker) -> list[Chunk]:
@@ -120,3 +120,18 @@ async def test_about_as_many_are_copied_as_asked(stand: Stand, worker: FakeWorke
     await asyncio.sleep(0)
 
     assert 60 < sum(chunk.count for chunk in copies(worker)) < 150
+
+
+@pytest.mark.parametrize(("tenant", "copied"), [("", 0), ("anonymous", 0), ("another", 10)])
+async def test_a_shadow_that_is_killed_for_who_asks_gets_no_copy(
+    stand: Stand, worker: FakeWorker, routes: RoutesInForce, tenant: str, copied: int
+):
+    put(routes, kills=(KillSwitch(version="2", tenant=tenant),))
+    stand.take(*(request([[n, n]], id=f"r{n}") for n in range(10)))
+    await stand.front.until(10)
+
+    comparison = (await window(stand, requests=copied)).comparison
+
+    assert sum(chunk.count for chunk in copies(worker)) == copied
+    assert comparison is not None
+    assert (comparison.pairs, comparison.not_copied) == (copied, 10 - copied)
