@@ -21,6 +21,7 @@ from services.router import answers
 from services.router.admission import Tenant
 from services.router.alike import ALIKE_AT_LEAST, Alike
 from services.router.calls import Calls
+from services.router.choosing import BARRED
 from services.router.fallback import FallbackChain
 from services.router.front import Front, Wave
 from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
@@ -216,7 +217,7 @@ class Inference:
             positions = self._rerouting.follow(chunk, positions, error)
         elif self.fallback is not None:
             positions = self.fallback.help(chunk, positions, error, self._stand_in)
-        if isinstance(error, NoReadyReplica) and positions:
+        if isinstance(error, NoReadyReplica) and positions and calls.target.step != BARRED:
             positions = self._dispatch.wait(chunk, positions)
         if not positions:
             return
@@ -224,8 +225,7 @@ class Inference:
         self._let_go(calls, positions, error)
         if self._observing is not None:
             self._observing.failed(calls, positions, self._clock() - calls.arrived_at, error)
-        if calls.cache_keys is not None:
-            self._shared.abandon(calls, positions, error)
+        self._shared.abandon(calls, positions, error)
 
     def _stand_in(self, calls: Calls, positions: Sequence[int], payloads: Sequence[bytes], source: AnswerSource) -> None:
         """Give answers that are not the version's own."""
@@ -256,9 +256,10 @@ class Inference:
             gone -= found
             for call_id in found:
                 position = calls.call_ids.index(call_id)
-                if chunk.released[position] or (calls.cache_keys is not None and self._shared.promote(calls, position, left)):
-                    continue
-                if self._dispatch.cancel(chunk, position):
+                heir = self._shared.promote(calls, position, left) if chunk.is_open(position) else None
+                if heir is not None:
+                    chunk.wait_until(position, heir.deadline)
+                elif self._dispatch.cancel(chunk, position):
                     self._let_go(calls, [position], left)
 
     def _let_go(self, calls: Calls, positions: Sequence[int], error: ServingError) -> None:

@@ -158,7 +158,8 @@ class SharedAnswers:
 
     def abandon(self, calls: Calls, positions: Sequence[int], error: ServingError) -> None:
         """Tell who waited that the question failed; what was only the first caller's fate is theirs to try again."""
-        assert calls.cache_keys is not None  # noqa: S101 - the caller looked
+        if calls.cache_keys is None:
+            return
         theirs = (
             Unavailable("the identical call that was under way did not finish: try again", retry_after_seconds=0.0)
             if isinstance(error, DeadlineExceeded | CallerLeft)
@@ -181,16 +182,17 @@ class SharedAnswers:
                 left.add(call_id)
         return left
 
-    def promote(self, calls: Calls, position: int, error: ServingError) -> bool:
-        """Give the place of a caller who left to the first who waits for the same answer; False when nobody can take it.
+    def promote(self, calls: Calls, position: int, error: ServingError) -> Waiter | None:
+        """Give the place of a caller who left to the first who waits for the same answer, and return that one; None when nobody can.
 
         A chunk answers one front, so whoever waits at another cannot: these are refused, for nobody is asking for them any more.
         """
-        assert calls.cache_keys is not None  # noqa: S101 - the caller looked
+        if calls.cache_keys is None:
+            return None
         waiter = self.cache.promote(calls.cache_keys[position], lambda one: one.front is calls.front)
         if waiter is None:
             self.abandon(calls, [position], error)
-            return False
+            return None
         self._waiting.pop((id(waiter.front), waiter.call_id), None)
         calls.target.outcomes.fail(error, calls.tenants[position].policy.name)
         calls.tenants[position].release(calls.learnt.template.rows)
@@ -199,7 +201,7 @@ class SharedAnswers:
         calls.tenants[position] = waiter.tenant
         if calls.units and waiter.unit is not None:
             calls.units[position] = waiter.unit
-        return True
+        return waiter
 
     def sweep(self, now: float) -> None:
         """Refuse waiters whose deadline has passed."""
@@ -217,7 +219,7 @@ class SharedAnswers:
         self._waiting.pop((id(waiter.front), waiter.call_id), None)
         waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
         waiter.tenant.release(waiter.rows)
-        self._count(waiter.target, waiter.tenant, now - waiter.arrived_at)
+        self._count(seen.target, waiter.tenant, now - waiter.arrived_at)
         self._note(seen, now - waiter.arrived_at)
 
     def _count(self, target: Target, tenant: Tenant, seconds: float) -> None:
@@ -233,6 +235,8 @@ class SharedAnswers:
         waiter.front.fail_many([waiter.call_id], [error])
         waiter.tenant.release(waiter.rows)
         waiter.target.outcomes.fail(error, waiter.tenant.policy.name)
+        if self.observing is not None:
+            self.observing.single(waiter.target, waiter.tenant, self._clock() - waiter.arrived_at, error)
 
     def _key(self, understood: Understood, tenant: Tenant) -> bytes:
         deployment, template = understood.target.deployment, understood.learnt.template

@@ -158,6 +158,28 @@ async def test_a_stale_answer_names_the_version_that_once_gave_it_and_who_waited
     assert seen == {"stale": stale, "waits": stale}
 
 
+async def test_who_waited_for_a_call_that_failed_is_in_the_window_as_well(stand: Stand, worker: FakeWorker, routes: RoutesInForce):
+    worker.answer = failing(1)
+    put(routes, ONE)
+    stand.take(*(request([[1, 1]], id=f"r{n}") for n in range(3)))
+    await stand.front.until(3)
+
+    await exposed(stand, 0)
+    assert stand.observing is not None
+    (window,) = [one for one in stand.observing.windows.close(0.0, 1.0) if not one.segment]
+    assert (window.version, window.requests, window.errors) == ("1", 3, {"EXECUTION_FAILED": 3})
+
+
+async def test_who_waited_is_counted_where_the_answer_came_from(stand: Stand, worker: FakeWorker, routes: RoutesInForce):
+    worker.answer = failing(1)
+    put(routes, ONE, version("2"))
+    stand.take(*(request([[1, 1]], id=f"r{n}") for n in range(3)))
+    await stand.front.until(3)
+
+    assert stand.metrics.requests.of("echo", "1", "anonymous", "OK").value == 0
+    assert stand.metrics.requests.of("echo", "2", "anonymous", "OK").value == 3
+
+
 @pytest.mark.parametrize(("module", "limit"), [(exposing, "EXPOSURES_LIMIT"), (observing, "NOTES_LIMIT"), (shadowing, "SEEN_LIMIT")])
 async def test_what_finds_no_room_is_counted_and_every_caller_answered(
     stand: Stand, routes: RoutesInForce, monkeypatch: pytest.MonkeyPatch, module: object, limit: str

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
 from penstock.oip.v2 import inference_pb2 as pb
 from penstock.v1 import link_pb2
+from services.mesh.dispatch import SWEEP_SECONDS
 from services.router.front import Wave
 from tests.mesh.conftest import FakeWorker, replica
 from tests.router.inference_stand import PaperFront, Stand, request, standing, wave_of
@@ -126,3 +128,29 @@ async def test_a_failed_question_fails_for_everybody_who_waited(cached: Stand, w
 
     assert {error.reason for error in cached.front.errors.values()} == {"EXECUTION_FAILED"}
     assert cached.tenants.all()["anonymous"].rows_in_flight == 0
+
+
+async def test_who_takes_the_place_of_a_caller_that_left_may_wait_longer(cached: Stand, worker: FakeWorker):
+    soon = time.monotonic() + 0.3
+    worker.is_mute = True
+    cached.take(request([[1, 2]]), deadline=soon)
+    cached.take(request([[1, 2]]), first_id=2)
+    await asyncio.wait_for(worker.arrived.wait(), 5)
+    cached.inference.take(cached.front, Wave(cancelled=[1]))
+    while time.monotonic() < soon + 2 * SWEEP_SECONDS:
+        await asyncio.sleep(0.01)
+    worker.speak()
+    await cached.front.until(1)
+
+    assert list(cached.front.answers) == [2]
+
+
+async def test_who_takes_the_place_of_a_caller_that_left_waits_no_longer_than_it_said(cached: Stand, worker: FakeWorker):
+    worker.answer = lambda _chunk: None
+    cached.take(request([[1, 2]]))
+    cached.take(request([[1, 2]]), first_id=2, deadline=time.monotonic() + 0.3)
+    await asyncio.wait_for(worker.arrived.wait(), 5)
+    cached.inference.take(cached.front, Wave(cancelled=[1]))
+    await cached.front.until(1)
+
+    assert cached.front.errors[2].reason == "DEADLINE_EXCEEDED"

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
+from penstock.contracts.route_records import RouteRecord
+from penstock.contracts.routes import Backend, KillSwitch, Route
 from services.mesh.link import Link
+from services.router.routes_in_force import RoutesInForce
 from tests.mesh.conftest import FakeWorker
 from tests.router.inference_stand import Stand, request, standing
+from tests.router.test_fallback import CACHED
 
 
 @pytest.fixture
@@ -97,3 +102,16 @@ async def test_a_caller_who_cannot_wait_that_long_is_told_at_its_deadline(stand:
     await stand.front.until(1)
 
     assert stand.front.errors[1].reason == "DEADLINE_EXCEEDED"
+
+
+async def test_nobody_waits_for_a_version_that_must_not_answer(worker: FakeWorker, routes: RoutesInForce):
+    async with standing([worker], routes=routes) as stand:
+        route = Route(model="echo", backends=(Backend(version="1", weight_basis_points=10_000),), revision=1, fallback=(CACHED,))
+        routes.apply("echo", RouteRecord(route=replace(route, kill_switches=(KillSwitch(version="1"),))))
+        await fall_silent(stand, worker)
+        stand.take(request([[1, 1]]))
+        worker.speak()
+        await stand.front.until(1)
+
+    assert stand.front.errors[1].reason == "NO_READY_REPLICA"
+    assert not worker.chunks
