@@ -86,17 +86,15 @@ class SharedAnswers:
             deadline=deadline,
             unit=understood.unit,
         )
-        if self.cache.join(key, waiter):
-            target.outcomes.miss(self._clock() - intake.now)
-        elif (
-            self.tier is not None
-            and target.deployment.response_cache_shared
-            and self.tier.look(key, Question(key, understood, waiter, intake.wave.traces[index]))
-        ):
+        if not self.cache.join(key, waiter):
+            if (
+                self.tier is None
+                or not target.deployment.response_cache_shared
+                or not self.tier.look(key, Question(key, understood, waiter, intake.wave.traces[index]))
+            ):
+                target.outcomes.miss(self._clock() - intake.now)
+                return False
             self.cache.join(key, waiter)
-        else:
-            target.outcomes.miss(self._clock() - intake.now)
-            return False
         self._waiting[id(intake.front), call_id] = (key, waiter)
         return True
 
@@ -123,16 +121,14 @@ class SharedAnswers:
         """Serve who waits for what Redis knew, and have workers asked for the rest."""
         now, asking = self._clock(), list[tuple[Question, Waiter]]()
         for question, found in looked_up:
-            target, seconds = question.understood.target, now - question.asker.arrived_at
             if found is not None:
-                target.outcomes.hit(seconds)
                 self._hand_out(question, found, now)
                 continue
-            target.outcomes.miss(seconds)
             waiter = self.cache.promote(question.key)
             if waiter is None:
                 self.cache.abandon(question.key)
             else:
+                waiter.target.outcomes.miss(now - waiter.arrived_at)
                 self._waiting.pop((id(waiter.front), waiter.call_id), None)
                 asking.append((question, waiter))
         try:
@@ -178,7 +174,7 @@ class SharedAnswers:
                 key, waiter = entry
                 self.cache.leave(key, waiter)
                 waiter.tenant.release(waiter.rows)
-                waiter.target.outcomes.fail(CallerLeft("the caller left"), waiter.tenant.policy.name)
+                self._fail(waiter, CallerLeft("the caller left"))
                 left.add(call_id)
         return left
 
@@ -194,6 +190,7 @@ class SharedAnswers:
             self.abandon(calls, [position], error)
             return None
         self._waiting.pop((id(waiter.front), waiter.call_id), None)
+        waiter.target.outcomes.miss(self._clock() - waiter.arrived_at)
         calls.target.outcomes.fail(error, calls.tenants[position].policy.name)
         calls.tenants[position].release(calls.learnt.template.rows)
         calls.call_ids[position] = waiter.call_id
@@ -219,6 +216,8 @@ class SharedAnswers:
         self._waiting.pop((id(waiter.front), waiter.call_id), None)
         waiter.front.respond_many([waiter.call_id], [waiter.id_field + answer])
         waiter.tenant.release(waiter.rows)
+        # Who waited for the version's own answer had it without an execution; what stands in for it is none of the cache's.
+        (waiter.target.outcomes.miss if seen.stands_in else waiter.target.outcomes.hit)(now - waiter.arrived_at)
         self._count(seen.target, waiter.tenant, now - waiter.arrived_at)
         self._note(seen, now - waiter.arrived_at)
 
@@ -234,9 +233,13 @@ class SharedAnswers:
         self._waiting.pop((id(waiter.front), waiter.call_id), None)
         waiter.front.fail_many([waiter.call_id], [error])
         waiter.tenant.release(waiter.rows)
-        waiter.target.outcomes.fail(error, waiter.tenant.policy.name)
+        self._fail(waiter, error)
         if self.observing is not None:
             self.observing.single(waiter.target, waiter.tenant, self._clock() - waiter.arrived_at, error)
+
+    def _fail(self, waiter: Waiter, error: ServingError) -> None:
+        waiter.target.outcomes.miss(self._clock() - waiter.arrived_at)
+        waiter.target.outcomes.fail(error, waiter.tenant.policy.name)
 
     def _key(self, understood: Understood, tenant: Tenant) -> bytes:
         deployment, template = understood.target.deployment, understood.learnt.template

@@ -154,3 +154,36 @@ async def test_who_takes_the_place_of_a_caller_that_left_waits_no_longer_than_it
     await cached.front.until(1)
 
     assert cached.front.errors[2].reason == "DEADLINE_EXCEEDED"
+
+
+def counted(stand: Stand) -> tuple[int, int, int, int]:
+    """Return hits, misses, successes and failures."""
+    counts = stand.metrics.triton.of("echo", "1")
+    return counts.cache_hits, counts.cache_misses, counts.request_success, counts.backend + counts.canceled
+
+
+async def test_who_had_an_answer_without_an_execution_is_a_hit_and_everybody_is_counted_once(cached: Stand, worker: FakeWorker):
+    worker.is_mute = True
+    cached.take(*(request([[1, 2]], id=str(n)) for n in range(10)))
+    await asyncio.wait_for(worker.arrived.wait(), 5)
+    cached.inference.take(cached.front, Wave(cancelled=[1, 5]))
+    worker.speak()
+    await cached.front.until(8)
+    cached.take(request([[1, 2]]), first_id=11)
+    await cached.front.until(9)
+
+    assert sum(chunk.count for chunk in worker.chunks) == 1
+    assert counted(cached) == (8, 3, 9, 2)
+
+
+async def test_who_waited_for_a_call_that_failed_is_no_hit(cached: Stand, worker: FakeWorker):
+    def refuse(chunk: link_pb2.Chunk) -> link_pb2.Answer:
+        answer = link_pb2.Answer(chunk_id=chunk.chunk_id)
+        answer.failures.add(index=0, reason="EXECUTION_FAILED", message="no")
+        return answer
+
+    worker.answer = refuse
+    cached.take(*(request([[1, 2]]) for _ in range(3)))
+    await cached.front.until(3)
+
+    assert counted(cached) == (0, 3, 0, 3)
