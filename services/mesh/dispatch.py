@@ -120,8 +120,9 @@ class Dispatch:
 
     def send(self, chunk: Chunk, deployment: Deployment, now: float) -> None:
         """Place a sealed chunk; `flush` sends it. What cannot be placed is refused at once."""
-        self._budget.count(chunk.left, now)
-        self.counters.sent_requests += chunk.left
+        if deployment.graph is None:
+            self._budget.count(chunk.left, now)
+            self.counters.sent_requests += chunk.left
         self._place(chunk, deployment, now)
 
     def wait(self, chunk: Chunk, positions: Sequence[int]) -> Sequence[int]:

@@ -23,6 +23,7 @@ _ATTRIBUTES = {
     "nv_cache_num_misses_per_model": "misses",
     "nv_cache_hit_duration_per_model": "hit_microseconds",
     "nv_cache_miss_duration_per_model": "miss_microseconds",
+    "nv_inference_request_failure": "failures",
     # Routers execute nothing but graphs: of other versions workers count these, and routers show 0.
     "nv_inference_count": "graph_rows",
     "nv_inference_exec_count": "graph_runs",
@@ -42,6 +43,8 @@ class Cached:
     misses: int = 0
     hit_microseconds: int = 0
     miss_microseconds: int = 0
+    failures: int = 0
+    """Requests that were not answered, for whatever reason."""
     graph_rows: int = 0
     graph_runs: int = 0
     graph_microseconds: int = 0

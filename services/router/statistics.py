@@ -171,6 +171,7 @@ def _of_graph(name: tuple[str, str], counts: Cached) -> pb.ModelStatistics:
     total.inference_count, total.execution_count = counts.graph_rows, counts.graph_runs
     for step in (total.inference_stats.success, total.inference_stats.compute_infer):
         step.count, step.ns = counts.graph_runs, counts.graph_microseconds * 1000
+    total.inference_stats.fail.count = counts.failures
     return total
 
 

@@ -279,3 +279,16 @@ def test_graphs_and_their_steps_are_counted(served: Served, client: Client):
     assert int(total["inference_stats"]["success"]["count"]) == int(total["execution_count"]) >= 1
     [unasked] = answered(served, "/v2/models/lacking/stats")["model_stats"]
     assert int(unasked["execution_count"]) == 0
+
+
+def test_every_request_that_a_graph_refused_is_counted_as_failed(served: Served, client: Client):
+    def failed() -> int:
+        [told] = answered(served, "/v2/models/branches/stats")["model_stats"]
+        return int(told["inference_stats"].get("fail", {}).get("count", 0))
+
+    before = failed()
+    for _ in range(3):
+        with pytest.raises(InvalidInput):
+            client.predict("branches", [[1.0, 20.0, 1.0]])
+
+    assert failed() == before + 3

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from penstock.contracts.errors import ExecutionFailed, InvalidInput
 from services.chassis.metrics import registry
 from services.chassis.metrics_server import MetricsServer, shown
 from services.chassis.triton_metrics import TritonMetrics
@@ -44,10 +45,12 @@ async def test_graphs_that_routers_ran_are_summed(short_dir: Path):
     own, other = RouterMetrics(), RouterMetrics()
     own.of("graph", "1").run(3, 0.000_002)
     other.of("graph", "1").run(1, 0.000_005)
+    own.of("graph", "1").fail(InvalidInput("mixed"), "team", 2)
+    other.of("graph", "1").fail(ExecutionFailed("broke"), "team")
     async with neighbour(short_dir, "router-1", other), neighbour(short_dir, "router-0", own):
         found = await RouterCaches(own.triton, "router-0", short_dir).by_version()
 
-    assert found == {("graph", "1"): Cached(graph_rows=4, graph_runs=2, graph_microseconds=7)}
+    assert found == {("graph", "1"): Cached(graph_rows=4, graph_runs=2, graph_microseconds=7, failures=3)}
 
 
 async def test_a_neighbour_that_does_not_answer_is_left_out(short_dir: Path):

@@ -31,6 +31,7 @@ async def test_steps_feed_one_another_and_the_answer_names_who_gave_them(graphs:
 
     answer = await graphs.ask([1.0, 2.0], [3.0, 4.0], id="call-7")
 
+    assert graphs.stand.dispatch.counters.sent_requests == 3, "workers were sent the steps alone"
     # double@2 serves who names no version of double and is an echo here: (1 + 3) / 2.
     assert rows_of(answer) == [[2.0, 4.0], [6.0, 8.0]]
     assert (answer.model_name, answer.model_version, answer.id) == ("graph", "1", "call-7")
