@@ -132,7 +132,7 @@ class Plan:
             )
         bounds, versions = left
         if not versions:
-            raise _killed(self.route.model, "with a share")
+            raise all_killed(self.route.model)
         return versions[bisect_right(bounds, zlib.crc32(routing_key, self.route.seed ^ _SECOND_DRAW) % bounds[-1])]
 
 
@@ -142,6 +142,13 @@ def no_route(model: str) -> Unavailable:
         f"model {model!r} has no route: its versions can be called by name, or give it one (penstock traffic set)",
         reason="NO_ROUTE",
         retry_after_seconds=1.0,
+    )
+
+
+def all_killed(model: str) -> Unavailable:
+    """Return the refusal of a model of which every version with a share is killed, for everybody or for who asks."""
+    return Unavailable(
+        f"every version of model {model!r} that has a share is switched off", reason="VERSION_KILLED", retry_after_seconds=5.0
     )
 
 

@@ -20,10 +20,10 @@ from penstock.contracts.observations import AnswerSource
 from penstock.contracts.routes import FallbackKind, FallbackStep
 from services.mesh.chunk import Chunk
 from services.mesh.dispatch import Dispatch
-from services.mesh.plan import Plan, Reason
+from services.mesh.plan import Plan, Reason, all_killed
 from services.mesh.route_table import RouteTable
 from services.router.calls import Calls
-from services.router.choosing import ASKED, Unit
+from services.router.choosing import ASKED, BARRED, Unit
 from services.router.declared_answer import declared_payload
 from services.router.result_cache import ResultCache
 from services.router.targets import told
@@ -59,13 +59,15 @@ class FallbackChain:
         self._with = around
         self._alarmed_at: dict[str, float] = {}
 
-    def help(self, chunk: Chunk, positions: Sequence[int], error: ServingError, give: Give) -> Sequence[int]:
-        """Send failed requests to the next steps that can take them; return the positions that nothing can help."""
+    def help(self, chunk: Chunk, positions: Sequence[int], error: ServingError, give: Give) -> tuple[Sequence[int], ServingError]:
+        """Send failed requests to the next steps that can take them; return the positions that nothing can help, and what they are told."""
         calls = chunk.context
         assert isinstance(calls, Calls)  # noqa: S101 - the inference path made it
         plan, done = calls.target.plan, max(calls.target.step, 0)
         if plan is None or calls.target.step == ASKED or not plan.route.fallback or not _is_helpable(error):
-            return positions
+            return positions, error
+        if calls.target.step == BARRED:
+            error = all_killed(plan.route.model)
         left = list(positions)
         for number, step in enumerate(plan.route.fallback[done:], start=done + 1):
             taken = self._take(chunk, left, plan, (number, step), give) if left else ()
@@ -73,7 +75,7 @@ class FallbackChain:
             left = [position for position in left if position not in taken]
         if left:
             self._alarm(plan.route.model, len(left), error)
-        return left
+        return left, error
 
     def _take(self, chunk: Chunk, positions: Sequence[int], plan: Plan, numbered: tuple[int, FallbackStep], give: Give) -> Sequence[int]:
         """Let one step take what it can; return the positions that it took."""

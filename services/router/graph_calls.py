@@ -82,7 +82,7 @@ def step_payload(step: Step, head: Head, tensors: Mapping[str, TensorValue], wan
 
 
 def step_answer(payload: bytes) -> tuple[str, dict[str, TensorValue]]:
-    """Return who answered (`model@version`), and what.
+    """Return who answered (`model@version`, or `declared` by a route), and what.
 
     Raises:
         Internal: it is no answer with raw contents.
@@ -95,7 +95,8 @@ def step_answer(payload: bytes) -> tuple[str, dict[str, TensorValue]]:
         raise Internal("internal error")
     pairs = zip(response.outputs, response.raw_output_contents, strict=True)
     tensors = {one.name: _value(datatype_named(one.datatype), tuple(one.shape), raw) for one, raw in pairs}
-    return f"{response.model_name}@{response.model_version}", tensors
+    # What a route declares is no version's answer.
+    return f"{response.model_name}@{response.model_version}" if response.model_version else "declared", tensors
 
 
 def told_steps(told: Mapping[str, Told]) -> bytes:

@@ -21,7 +21,6 @@ from services.router import answers
 from services.router.admission import Tenant
 from services.router.alike import ALIKE_AT_LEAST, Alike
 from services.router.calls import Calls
-from services.router.choosing import BARRED
 from services.router.fallback import FallbackChain
 from services.router.front import Front, Wave
 from services.router.intake import LONGEST_DEADLINE_SECONDS, Intake
@@ -216,8 +215,8 @@ class Inference:
         if calls.target.plan is None:
             positions = self._rerouting.follow(chunk, positions, error)
         elif self.fallback is not None:
-            positions = self.fallback.help(chunk, positions, error, self._stand_in)
-        if isinstance(error, NoReadyReplica) and positions and calls.target.step != BARRED:
+            positions, error = self.fallback.help(chunk, positions, error, self._stand_in)
+        if isinstance(error, NoReadyReplica) and positions:
             positions = self._dispatch.wait(chunk, positions)
         if not positions:
             return

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from penstock.contracts.errors import Unavailable
 from penstock.contracts.route_records import RouteRecord
 from penstock.contracts.routes import Backend, FallbackStep, KillSwitch, Route
 from services.router.observing import Observing
 from services.router.routes_in_force import RoutesInForce
 from services.router.targets import DEGRADED, SERVED_BY
 from tests.router.graph_stand import GraphStand, graph, graph_standing, rows_of, single
-from tests.router.test_fallback import declared
+from tests.router.test_fallback import CACHED, declared, version
 
 
 @pytest.fixture
@@ -72,3 +73,25 @@ async def test_an_exposure_of_a_graph_has_the_id_of_its_request_alone(graphs: Gr
     while graphs.stand.observing.fold(1.0):
         pass
     assert [one.request_id for one in graphs.stand.observing.exposures.waiting if one.model == "graph"] == [identity]
+
+
+async def test_a_step_that_its_route_declares_is_named_so(graphs: GraphStand, routes: RoutesInForce):
+    put(routes, "triple", declared(4.0), kills=(KillSwitch(version="1"),), revision=2)
+    put(routes, "graph")
+
+    answer = await graphs.ask([1.0, 2.0], [3.0, 4.0])
+
+    assert rows_of(answer) == [[4.0, 4.0]] * 2
+    assert answer.parameters["penstock.step.only"].string_param == "declared"
+
+
+@pytest.mark.parametrize("steps", [(), (CACHED,), (version("1"),)])
+async def test_a_step_whose_versions_are_all_killed_says_so(graphs: GraphStand, routes: RoutesInForce, steps: tuple[FallbackStep, ...]):
+    put(routes, "triple", *steps, kills=(KillSwitch(version="1"),), revision=2)
+    put(routes, "graph")
+
+    error = await graphs.ask()
+
+    assert isinstance(error, Unavailable)
+    assert error.reason == "VERSION_KILLED"
+    assert error.message == "graph graph@1: step 'only' (triple): every version of model 'triple' that has a share is switched off"

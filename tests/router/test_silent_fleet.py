@@ -113,5 +113,5 @@ async def test_nobody_waits_for_a_version_that_must_not_answer(worker: FakeWorke
         worker.speak()
         await stand.front.until(1)
 
-    assert stand.front.errors[1].reason == "NO_READY_REPLICA"
+    assert stand.front.errors[1].reason == "VERSION_KILLED"
     assert not worker.chunks
