@@ -24,12 +24,16 @@ from services.controller.ports import Unit
 from services.controller.registry import known_version
 from services.controller.rollback import SEARCHED_REVISIONS
 from services.controller.route_values import AssignmentRevision, RouteRevision
+from services.controller.route_writing import begun_route
 from services.controller.traffic import next_revision
 from services.controller.traffic_plan import first_route, with_share
+from services.controller.write_freeze import is_frozen
 
 WATCHED = (DeploymentStatus.DEPLOYING, DeploymentStatus.ACTIVE, DeploymentStatus.DRAINING)
 HISTORY_REVISIONS = 20
 """Revisions of a route that are looked at for what a rollback would need."""
+
+SHARE_WAITS = "it is ready; it becomes active and gets its share of the traffic when writes are no longer frozen"
 
 SYSTEM = Intent(actor="controller", why="placement")
 
@@ -157,6 +161,10 @@ async def _stepped(writing: Writing, step: Step) -> Made[Deployment]:
     if held is None or held.revision != step.deployment.revision:
         # Somebody has changed it since the look: the next round looks again.
         return Made(value=step.deployment, before=None, after=None)
+    if step.status is DeploymentStatus.ACTIVE and await is_frozen(writing.unit) and await _new_share(writing.unit, held):
+        step = replace(step, status=DeploymentStatus.DEPLOYING, reason=SHARE_WAITS)
+        if held.reason == SHARE_WAITS:
+            return Made(value=held, before=held, after=held)
     becomes_active = step.status is DeploymentStatus.ACTIVE
     new = replace(
         held,
@@ -171,21 +179,26 @@ async def _stepped(writing: Writing, step: Step) -> Made[Deployment]:
     if step.is_healthy:
         await writing.unit.versions.set_healthy(held.model, held.version, writing.time)
     if becomes_active:
-        await _give_traffic(writing, new, is_new=held.ready_time is None)
+        await _give_traffic(writing, held)
     return Made(value=new, before=held, after=new, revision=new.revision)
 
 
-async def _give_traffic(writing: Writing, deployment: Deployment, *, is_new: bool) -> None:
+async def _give_traffic(writing: Writing, deployment: Deployment) -> None:
     """Give a model's first version all the traffic, and a later one the share that was asked for, the first time that it is ready."""
     held = await writing.unit.routes.latest(deployment.model)
     if held is None or held.route is None:
-        await next_revision(writing, held, first_route(deployment.model, deployment.version))
-        return
-    if not is_new or not deployment.traffic_basis_points or held.route.weight(deployment.version):
-        return
-    if not await _had_traffic(writing.unit, deployment):
-        backends = with_share(held.route.backends, deployment.version, deployment.traffic_basis_points)
+        await next_revision(writing, held, await begun_route(writing.unit, first_route(deployment.model, deployment.version)))
+    elif share := await _new_share(writing.unit, deployment):
+        backends = with_share(held.route.backends, deployment.version, share)
         await next_revision(writing, held, replace(held.route, backends=backends))
+
+
+async def _new_share(unit: Unit, deployment: Deployment) -> int:
+    """Return the basis points that a deployment is to take from the others of its model when it becomes active; 0 for none."""
+    held = await unit.routes.latest(deployment.model)
+    if held is None or held.route is None or deployment.ready_time is not None or held.route.weight(deployment.version):
+        return 0
+    return 0 if await _had_traffic(unit, deployment) else deployment.traffic_basis_points
 
 
 async def _had_traffic(unit: Unit, deployment: Deployment) -> bool:

@@ -13,6 +13,9 @@ from services.controller.ports import Unit
 from services.controller.route_values import RouteRevision
 from services.controller.traffic_plan import previous_backends
 
+SEARCHED_ENDS = 20
+"""Revisions that are looked through for the route before a model's end: the one before the newest, unless the end was told again."""
+
 
 async def held_route(unit: Unit, model: str) -> tuple[RouteRevision, Route]:
     """Return the newest revision of a model's route, and the route.
@@ -26,6 +29,13 @@ async def held_route(unit: Unit, model: str) -> tuple[RouteRevision, Route]:
     if held is None or held.route is None:
         raise NotFound(f"model {model[:80]!r} has no route: deploy a version of it first", reason="ROUTE_NOT_FOUND")
     return held, held.route
+
+
+async def begun_route(unit: Unit, route: Route) -> Route:
+    """Return a model's first route, or its first one after an end, under the freeze and the kill switches that were in force at the end."""
+    history = await unit.routes.history(route.model, SEARCHED_ENDS)
+    ended = next((held.route for held in history if held.route is not None), None)
+    return route if ended is None else replace(route, frozen=ended.frozen, kill_switches=ended.kill_switches)
 
 
 async def write_route(

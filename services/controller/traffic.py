@@ -11,7 +11,7 @@ from services.controller.changes import Changes, Command, Intent, Made, Outcome,
 from services.controller.documents import to_document
 from services.controller.ports import Unit
 from services.controller.route_values import RouteRevision
-from services.controller.route_writing import held_route, write_route
+from services.controller.route_writing import begun_route, held_route, write_route
 from services.controller.traffic_checks import check_answering, check_fallback, check_known, check_tenants
 from services.controller.traffic_plan import weighted
 
@@ -66,7 +66,7 @@ class Traffic:
             check_revision(intent, held.revision if held else 0, held)
             old = held.route if held else None
             backends = weighted(old.backends if old else (), weights)
-            new = replace(old, backends=backends) if old else Route(model=model, backends=backends)
+            new = replace(old, backends=backends) if old else await begun_route(writing.unit, Route(model=model, backends=backends))
             await check_known(writing.unit, model, (version for version, weight in weights.items() if not weight))
             await check_answering(writing.unit, model, (version for version, weight in weights.items() if weight))
             return await next_revision(writing, held, new)

@@ -15,14 +15,19 @@ LONGEST_WHY = 300
 PAGE_RECORDS = 50
 
 
+async def is_frozen(unit: Unit) -> bool:
+    """Return whether writes are frozen."""
+    setting = await unit.settings.get(WRITES_FROZEN)
+    return setting is not None and bool(setting.value)
+
+
 async def check_not_frozen(unit: Unit) -> None:
     """Refuse a change that is no emergency while writes are frozen.
 
     Raises:
         Conflict: they are.
     """
-    setting = await unit.settings.get(WRITES_FROZEN)
-    if setting is not None and setting.value:
+    if await is_frozen(unit):
         raise Conflict(
             f"{_words(await _freeze(unit))}: rollbacks, kill switches, freezes and revocations still work; "
             "`penstock freeze --writes --off` (PUT /api/v1/freeze) lets changes through again",

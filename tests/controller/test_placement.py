@@ -6,15 +6,18 @@ import pytest
 
 from penstock.contracts.assignments import Assignment, Holding
 from penstock.contracts.errors import Unavailable
-from penstock.contracts.routes import WHOLE
+from penstock.contracts.routes import WHOLE, KillSwitch
 from penstock.contracts.topics import ASSIGNMENTS
 from penstock.contracts.worker_status import ReplicaState, WorkerStatus
 from services.controller.changes import Changes
 from services.controller.deployment_values import DeploymentStatus, Scaling
-from services.controller.placement import PlacementRounds
+from services.controller.placement import SHARE_WAITS, PlacementRounds
 from services.controller.placement_loop import ROUND_SECONDS
 from services.controller.placement_picture import ASKED_SECONDS
 from services.controller.placement_values import Action
+from services.controller.tenant_values import Setting
+from services.controller.traffic import RouteUpdate
+from services.controller.write_freeze import WRITES_FROZEN
 from services.mesh.asked_versions import COMING_SECONDS
 from services.router.status_reports import REPORT_SECONDS
 from tests.controller.placing import SPEC, World, deploy
@@ -77,6 +80,46 @@ async def test_a_later_version_gets_the_share_that_was_asked_for_when_it_is_read
     await deploy(world, "3")
 
     assert await world.stand.shares("fraud") == {"1": 9_900, "2": 100}
+
+
+async def test_while_writes_are_frozen_a_version_that_gets_ready_takes_nobodys_share(world: World):
+    stand = world.stand
+    await deploy(world, "1")
+    await stand.deployments.create(replace(SPEC, version="2", traffic_basis_points=100), ANN)
+    await _freeze_writes(world, is_on=True)
+    await world.rounds.round()
+    await world.obey()
+    await world.rounds.round()
+    waiting, records = await stand.deployment("fraud", "2"), await stand.audit()
+    await world.rounds.round()
+
+    assert (waiting.status, waiting.reason) == (DeploymentStatus.DEPLOYING, SHARE_WAITS)
+    assert (await stand.shares("fraud"), await stand.audit()) == ({"1": WHOLE}, records)
+    await _freeze_writes(world, is_on=False)
+    await world.rounds.round()
+    assert (await stand.deployment("fraud", "2")).status is DeploymentStatus.ACTIVE
+    assert await stand.shares("fraud") == {"1": 9_900, "2": 100}
+
+
+async def test_a_models_first_version_answers_when_it_is_ready_while_writes_are_frozen(world: World):
+    await world.stand.deployments.create(SPEC, ANN)
+    await _freeze_writes(world, is_on=True)
+    await world.rounds.round()
+    await world.obey()
+    await world.rounds.round()
+
+    assert await world.stand.shares("fraud") == {"1": WHOLE}
+
+
+async def test_a_route_that_begins_again_is_frozen_and_killed_as_the_ended_one_was(world: World):
+    stand, switches = world.stand, (KillSwitch(version="1"), KillSwitch(version="2"))
+    await deploy(world, "1")
+    await stand.traffic.update("fraud", RouteUpdate(frozen=True, kill_switches=switches), ANN)
+    await stand.deployments.delete((await stand.deployment("fraud", "1")).id, ANN, force=True)
+    await deploy(world, "2")
+
+    route = await stand.route("fraud")
+    assert (dict(await stand.shares("fraud")), route.frozen, route.kill_switches) == ({"2": WHOLE}, True, switches)
 
 
 async def test_a_version_that_no_worker_can_load_fails_with_the_workers_reason(world: World):
@@ -243,3 +286,8 @@ async def test_a_controller_that_was_replaced_places_nothing(world: World):
         await PlacementRounds(replaced, world.stand.fleet).round()
 
     assert await world.assigned() == {}
+
+
+async def _freeze_writes(world: World, *, is_on: bool) -> None:
+    async with world.stand.catalogue.writing() as unit:
+        await unit.settings.put(Setting(name=WRITES_FROZEN, value=is_on))
