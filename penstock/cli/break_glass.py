@@ -60,4 +60,6 @@ def told(answer: dict[str, Any]) -> str:
     lines = [f"{answer['model']}: {shares} (revision {answer['revision']}, signed by {answer['operator']})"]
     for router, seconds in sorted(answer["confirmations"].items()):
         lines.append(f"  {router}: {'no word' if seconds is None else f'{seconds:.3f} s'}")
-    return "\n".join(lines if answer["confirmations"] else [*lines, "  no router was heard of"])
+    if not answer["confirmations"]:
+        lines.append("  no router was heard of")
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in answer["warnings"])])

@@ -77,6 +77,7 @@ async def _broken(given: argparse.Namespace) -> dict[str, Any]:
         "change_id": broken.route.change_id,
         "operator": key.name,
         "confirmations": dict(broken.confirmations),
+        "warnings": list(broken.doubts),
     }
 
 

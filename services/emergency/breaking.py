@@ -22,7 +22,7 @@ from services.chassis.kafka import Delivery, dismiss, producer, quieten
 from services.chassis.kafka_feed import KafkaFeed, TopicSource
 from services.chassis.operator_keys import OperatorKey
 from services.chassis.process import running
-from services.emergency.next_route import given_back, given_to, newest
+from services.emergency.next_route import check_answering, doubts, given_back, given_to, newest
 from services.emergency.router_link import connected
 
 CLIENT = "penstock-break-glass"
@@ -49,6 +49,8 @@ class Broken:
 
     route: Route
     confirmations: Mapping[str, float | None]
+    doubts: tuple[str, ...] = ()
+    """Why the route may answer less than expected."""
 
 
 async def past_controller(asked: Asked, key: OperatorKey, bus: BusSettings) -> Broken:
@@ -56,7 +58,7 @@ async def past_controller(asked: Asked, key: OperatorKey, bus: BusSettings) -> B
 
     Raises:
         NotFound: the topic has no route of the model.
-        Conflict: no version is named, and the route says of no shares before its own.
+        Conflict: no version is named, and the route says of no shares before its own; all that would share the traffic are killed.
         Unavailable: the bus does not answer, or refuses this command.
     """
     quieten()
@@ -71,10 +73,11 @@ async def past_controller(asked: Asked, key: OperatorKey, bus: BusSettings) -> B
             await _refuse(bus, READ_SECONDS)
             message = f"Kafka at {bus.bootstrap_servers} does not answer: go to the routers themselves with --router"
             raise Unavailable(message, reason="BUS_AWAY") from None
-        route = _next(routes.snapshot().values(), asked)
+        held, route = _next(routes.snapshot().values(), asked)
         started = time.monotonic()
         await _published(bus, asked.model, key.signed(route))
-        return Broken(route=route, confirmations=await _confirmed(routers, route, started, asked.wait_seconds))
+        confirmations = await _confirmed(routers, route, started, asked.wait_seconds)
+        return Broken(route=route, confirmations=confirmations, doubts=doubts(held, route))
 
 
 async def _refuse(bus: BusSettings, limit_seconds: float) -> None:
@@ -87,7 +90,7 @@ async def past_bus(asked: Asked, key: OperatorKey, targets: Sequence[str]) -> Br
 
     Raises:
         NotFound: no router has a route of the model.
-        Conflict: no version is named, and the route says of no shares before its own.
+        Conflict: no version is named, and the route says of no shares before its own; all that would share the traffic are killed.
         Unavailable: none of the routers answers.
     """
     async with AsyncExitStack() as stack:
@@ -96,7 +99,7 @@ async def past_bus(asked: Asked, key: OperatorKey, targets: Sequence[str]) -> Br
         there = [(link, one) for link, one in zip(links, found, strict=True) if not isinstance(one, BaseException)]
         if not there:
             raise next(one for one in found if isinstance(one, BaseException))
-        route = _next([record for _, (_, records) in there for record in records], asked)
+        held, route = _next([record for _, (_, records) in there for record in records], asked)
         record, started = key.signed(route), time.monotonic()
         confirmations: dict[str, float | None] = {link.target: None for link in links}
         refusals: list[Unavailable] = []
@@ -108,19 +111,23 @@ async def past_bus(asked: Asked, key: OperatorKey, targets: Sequence[str]) -> Br
                 refusals.append(error)
         if len(refusals) == len(there):
             raise refusals[0]
-        return Broken(route=route, confirmations=confirmations)
+        return Broken(route=route, confirmations=confirmations, doubts=doubts(held, route))
 
 
 def _ignored(_key: str, _value: object) -> None:
     """Wait for no news: the snapshot is read."""
 
 
-def _next(records: Iterable[RouteRecord], asked: Asked) -> Route:
+def _next(records: Iterable[RouteRecord], asked: Asked) -> tuple[Route, Route]:
+    """Return the route in force and the one to be signed."""
     held = newest(records, asked.model)
     change_id, now = uuid.uuid4().hex, time.time()
-    if not asked.version:
-        return given_back(held, change_id=change_id, now=now)
-    return given_to(held, asked.version, change_id=change_id, now=now)
+    if asked.version:
+        route = given_to(held, asked.version, change_id=change_id, now=now)
+    else:
+        route = given_back(held, change_id=change_id, now=now)
+    check_answering(route)
+    return held, route
 
 
 async def _published(bus: BusSettings, model: str, record: RouteRecord) -> None:

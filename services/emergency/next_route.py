@@ -9,6 +9,9 @@ from penstock.contracts.errors import Conflict, NotFound
 from penstock.contracts.route_records import RouteRecord, supersedes
 from penstock.contracts.routes import WHOLE, Backend, FallbackKind, Route
 
+EVERYBODY = ""
+"""Tenant of a kill switch that is meant for all."""
+
 
 def newest(records: Iterable[RouteRecord], model: str) -> Route:
     """Return the route in force among what several places say of it.
@@ -54,6 +57,42 @@ def given_back(route: Route, *, change_id: str, now: float) -> Route:
         message = f"the route of {route.model!r} (revision {route.revision}) says of nobody who had its traffic before: name the version"
         raise Conflict(message, reason="ROLLBACK_TARGET")
     return _shared_by(route, route.previous, change_id, now)
+
+
+def check_answering(route: Route) -> None:
+    """Refuse a route whose kill switches leave nobody to answer.
+
+    Raises:
+        Conflict: all that share its traffic are killed for everybody.
+    """
+    sharing = [one.version for one in route.backends if one.weight_basis_points]
+    if all(route.is_killed(version, EVERYBODY) for version in sharing):
+        raise Conflict(
+            f"version {', '.join(map(repr, sharing))} of {route.model!r} is killed, and nobody would be answered: "
+            "name another one, or lift the kill switch where the controller answers",
+            reason="ROLLBACK_TARGET",
+        )
+
+
+def doubts(held: Route, route: Route) -> tuple[str, ...]:
+    """Return why the next revision may answer less than its operator expects, as far as the one in force can tell."""
+    sharing = [one.version for one in route.backends if one.weight_basis_points]
+    known = _named(held)
+    killed = [version for version in sharing if route.is_killed(version, EVERYBODY)]
+    strange = [version for version in sharing if version not in known]
+    return (
+        *([f"model {route.model!r} is frozen and answers nobody"] if route.frozen else ()),
+        *(f"version {version!r} is killed and answers nobody; others get its share" for version in killed),
+        *(f"the route in force does not name version {version!r}: whether a worker holds it is not known here" for version in strange),
+    )
+
+
+def _named(route: Route) -> frozenset[str]:
+    """Return every version that a route speaks of."""
+    steps = {step.version for step in route.fallback if step.kind is FallbackKind.VERSION}
+    shadow = {route.shadow.version} if route.shadow is not None else set[str]()
+    backends = {one.version for one in (*route.backends, *route.previous)}
+    return frozenset(backends | steps | shadow | set(route.pins.values()) | set(route.aliases.values()))
 
 
 def _shared_by(route: Route, backends: tuple[Backend, ...], change_id: str, now: float) -> Route:

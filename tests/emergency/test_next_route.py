@@ -6,8 +6,8 @@ import pytest
 
 from penstock.contracts.errors import Conflict, NotFound
 from penstock.contracts.route_records import RouteRecord, supersedes
-from penstock.contracts.routes import WHOLE, Backend, FallbackKind, FallbackStep, Route, Shadow, single
-from services.emergency.next_route import given_back, given_to, newest
+from penstock.contracts.routes import WHOLE, Backend, FallbackKind, FallbackStep, KillSwitch, Route, Shadow, single
+from services.emergency.next_route import check_answering, doubts, given_back, given_to, newest
 
 HELD = Route(
     model="fraud",
@@ -62,3 +62,27 @@ def test_a_route_that_says_of_nobody_before_is_refused():
         given_back(HELD, change_id="c", now=5.0)
 
     assert refused.value.reason == "ROLLBACK_TARGET"
+
+
+def test_a_route_to_nothing_but_killed_versions_is_refused():
+    killed = replace(HELD, kill_switches=(KillSwitch(version="1"), KillSwitch(version="2", tenant="acme")))
+
+    with pytest.raises(Conflict, match="version '1' of 'fraud' is killed") as refusal:
+        check_answering(given_to(killed, "champion", change_id="c", now=0.0))
+
+    assert refusal.value.reason == "ROLLBACK_TARGET"
+    check_answering(given_to(killed, "2", change_id="c", now=0.0))
+    check_answering(killed)
+
+
+def test_what_the_route_in_force_can_tell_against_the_next_one_is_told():
+    held = replace(HELD, frozen=True, kill_switches=(KillSwitch(version="1"),), previous=(Backend(version="0", weight_basis_points=WHOLE),))
+
+    assert doubts(held, held) == (
+        "model 'fraud' is frozen and answers nobody",
+        "version '1' is killed and answers nobody; others get its share",
+    )
+    assert doubts(HELD, given_to(HELD, "champion", change_id="c", now=0.0)) == ()
+    assert doubts(held, given_to(held, "0", change_id="c", now=0.0)) == ("model 'fraud' is frozen and answers nobody",)
+    [strange] = doubts(HELD, given_to(HELD, "9", change_id="c", now=0.0))
+    assert strange == "the route in force does not name version '9': whether a worker holds it is not known here"

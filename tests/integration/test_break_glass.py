@@ -147,6 +147,7 @@ def test_without_a_bus_the_routers_own_door_is_open(standing: Standing):
 
     assert (nowhere.exit_code, "ROUTER_AWAY" in nowhere.output) == (1, True)
     assert answer["confirmations"][standing.admin] < 60
+    assert answer["warnings"] == ["the route in force does not name version 'v1': whether a worker holds it is not known here"]
     assert standing.shares(model) == (2, {"v1": 10_000})
 
 
