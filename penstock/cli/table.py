@@ -12,6 +12,8 @@ from typing import Any
 GAP = "  "
 NARROWEST = 6
 """No column is cut to fewer characters."""
+WIDEST_PADDING = 60
+"""Without a terminal no column is filled up to more characters: a cell of thousands would make every line as long."""
 NOTHING = "–"
 """Stands for what is not known."""
 
@@ -22,14 +24,17 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int | N
     Args:
         heads: names of the columns.
         rows: cells by column; None is shown as a dash, numbers are aligned to the right.
-        width: of the terminal; None cuts nothing.
+        width: of the terminal; None cuts nothing, and then cells longer than WIDEST_PADDING make no other line longer.
     """
     shown = [[cell_text(cell) for cell in row] for row in rows]
     widths = [max([_width(head), *(_width(row[index]) for row in shown)]) for index, head in enumerate(heads)]
-    if width is not None:
+    if width is None:
+        widths = [min(one, WIDEST_PADDING) for one in widths]
+    else:
         widths = _narrowed(widths, width - len(GAP) * (len(heads) - 1))
+        shown = [[_cut(*cell) for cell in zip(row, widths, strict=True)] for row in shown]
     right = [bool(rows) and all(_is_number(row[index]) for row in rows) for index in range(len(heads))]
-    lines = [[head.upper() for head in heads], *shown]
+    lines = [[_cut(head.upper(), None if width is None else room) for head, room in zip(heads, widths, strict=True)], *shown]
     return "\n".join(GAP.join(_fitted(*cell) for cell in zip(line, widths, right, strict=True)).rstrip() for line in lines)
 
 
@@ -73,7 +78,6 @@ def _narrowed(widths: list[int], room: int) -> list[int]:
 
 
 def _fitted(text: str, width: int, right: bool) -> str:
-    text = _cut(text, width)
     blanks = " " * (width - _width(text))
     return blanks + text if right else text + blanks
 

@@ -28,6 +28,13 @@ def test_without_a_terminal_nothing_is_cut():
     assert "x" * 500 in table(["a"], [["x" * 500]])
 
 
+def test_without_a_terminal_a_long_cell_makes_no_other_line_long():
+    head, long, short = table(["change", "why"], [["x" * 500, "b"], ["a", "c"]]).splitlines()
+
+    assert (head, short) == (f"{'CHANGE':60}  WHY", f"{'a':60}  c")
+    assert long == "x" * 500 + "  b"
+
+
 def test_line_breaks_and_escapes_are_shown_as_such():
     assert table(["a"], [["one\ntwo\x1b[31m"]]) == "A\none\\ntwo\\x1b[31m"
 
