@@ -12,6 +12,7 @@ from pathlib import Path
 from penstock.client.control import Control
 from penstock.client.writes import SentFile
 from penstock.contracts.errors import InvalidInput
+from penstock.contracts.version_layout import ARCHIVES
 from penstock.v1 import controller_pb2 as pb
 
 CHUNK_BYTES = 1 << 20
@@ -54,6 +55,22 @@ def files_of(folder: Path) -> list[LocalFile]:
     if not found:
         raise InvalidInput(f"{folder} is empty", field="path")
     return found
+
+
+def archive_of(path: Path) -> LocalFile:
+    """Return an archive of a version's files, which the controller unpacks.
+
+    Raises:
+        InvalidInput: no file whose name ends as one of ARCHIVES.
+    """
+    if not is_archive(path):
+        raise InvalidInput(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVES)})", field="path")
+    return LocalFile(path=path, sent=SentFile(name=path.name, size=path.stat().st_size, sha256=_sha256(path)))
+
+
+def is_archive(path: Path) -> bool:
+    """Whether it is a file whose name ends as an archive's does."""
+    return path.name.endswith(ARCHIVES) and path.is_file()
 
 
 def send(control: Control, file: LocalFile, on_progress: Callable[[int], None] = lambda _: None) -> None:

@@ -23,6 +23,9 @@ from penstock.contracts.names import check_version_name, version_order
 SHARED_FOLDERS = frozenset({"configs", "golden", "initial_state", "warmup"})
 """Folders beside the versions that mean something else than a version."""
 
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+"""How the name of an archive of versions ends."""
+
 TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".swp", ".crdownload", ".download", "~")
 
 _FOREIGN = (

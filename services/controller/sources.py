@@ -17,6 +17,7 @@ import structlog
 
 from penstock.contracts.artefacts import ManifestFile
 from penstock.contracts.errors import InvalidInput, NotFound, NotImplementedHere, RequestTooLarge, Unavailable
+from penstock.contracts.version_layout import ARCHIVES
 from services.chassis.disk_threads import DiskThreads
 from services.chassis.object_store import Objects, StoredObject, open_objects
 from services.controller.archive_staging import stage_archive
@@ -27,7 +28,6 @@ from services.controller.staging import Staged
 log = structlog.get_logger(__name__)
 
 CHUNK_BYTES = 1 << 20
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 MLFLOW_KEPT = (".onnx", ".data", ".bin", ".json", ".toml", ".pbtxt")
 """Endings of the files of an MLflow model that a version is made of; its environments for Python are not."""
 
@@ -130,6 +130,10 @@ class Sources:
         return resolved
 
     def _stage_uploaded(self, files: tuple[ManifestFile, ...], into: Staged) -> None:
+        if len(files) == 1 and "/" not in files[0].path and files[0].path.endswith(ARCHIVES):
+            [archive] = files
+            stage_archive(Archive(path=self._blobs.finished(archive.sha256), size=archive.size, sha256=archive.sha256), into)
+            return
         for file in files:
             with self._blobs.finished(file.sha256).open("rb") as opened:
                 into.add(file.path, _read(opened), size=file.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,21 @@ async def test_uploaded_files_become_a_version(tmp_path: Path):
         assert caught.value.reason == "BAD_UPLOAD"
 
     assert registered.manifest.file("version/model.onnx") is not None
+
+
+def packed(folder: Path, kind: str) -> bytes:
+    version = folder / "version"
+    version.mkdir()
+    (version / "model.onnx").write_bytes(GOOD["model.onnx"])
+    return Path(shutil.make_archive(str(folder / "packed"), kind, version)).read_bytes()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("fraud-3.tar.gz", "gztar"), ("fraud-3.tar", "tar"), ("fraud-3.zip", "zip")])
+async def test_an_archive_that_is_uploaded_alone_is_unpacked(name: str, kind: str, tmp_path: Path):
+    content = packed(tmp_path, kind)
+    digest = hashlib.sha256(content).hexdigest()
+    async with kit(tmp_path) as here:
+        send(here.uploads, content, digest)
+        registered = await here.register(Uploaded(files=(ManifestFile(path=name, size=len(content), sha256=digest),)))
+
+    assert [file.path for file in registered.manifest.files] == ["version/model.onnx"]
