@@ -41,17 +41,22 @@ def control_of(server: Server) -> Generator[Control]:
 
 def writes(command: F) -> F:
     """Add --reason, --dry-run and --expect-revision; the function gets a `Write` as `write`."""
+    return writes_anew(_REVISION(command))
+
+
+def writes_anew(command: F) -> F:
+    """Add --reason and --dry-run, for what has no revision yet; the function gets a `Write` as `write`."""
 
     @wraps(command)
     def writing(**given: Any) -> Any:
         from penstock.client.writes import Write
 
         check_texts(given)
-        revision = given.pop("expect_revision") or 0
+        revision = given.pop("expect_revision", None) or 0
         write = Write(reason=given.pop("reason"), dry_run=given.pop("dry_run"), expected_revision=revision)
         return command(write=write, **given)
 
     changing: Any = writing
-    for option in (_REVISION, _DRY_RUN, _REASON):
+    for option in (_DRY_RUN, _REASON):
         changing = option(changing)
     return changing

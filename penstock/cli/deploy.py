@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from penstock.cli.control_options import LARGEST_INTEGER, control_of, writes
+from penstock.cli.control_options import LARGEST_INTEGER, control_of, writes_anew
 from penstock.cli.documents import text_of
 from penstock.cli.durations import seconds_of
 from penstock.cli.failure import Failure, TimedOut
@@ -35,7 +35,7 @@ LOOK_SECONDS = 0.2
     "--wait", metavar="DURATION", callback=seconds_of, default="60s", show_default=True, help="How long to wait until it is active."
 )
 @click.option("--no-wait", is_flag=True, help="Return at once.")
-@writes
+@writes_anew
 @form_option
 @uses_server
 def deploy(

@@ -25,9 +25,14 @@ from penstock.contracts.errors import (
 INSPECT = "penstock models inspect{model}"
 """Says nothing where no model was named."""
 
+MAKE_A_KEY = (
+    "give a key with --api-key or PENSTOCK_API_KEY; `penstock tenants create-key TENANT` makes one in a mesh (an administrator's: "
+    "`penstock keys administrator` on the controller's machine), `penstock keys create` one for a tenants file"
+)
+
 NEXT_STEPS: tuple[tuple[type[ServingError], str], ...] = (
     (DeadlineExceeded, "allow more with --timeout; `penstock models stats{model}` shows where time goes"),
-    (Unauthenticated, "give a key with --api-key or PENSTOCK_API_KEY; `penstock keys create --tenant NAME` makes one"),
+    (Unauthenticated, MAKE_A_KEY),
     (TenantForbidden, "use a key of a tenant with this right, or change the server's tenants file"),
     (ModelNotFound, "penstock models list"),
     (NotFound, INSPECT),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from penstock.cli import terminal
-from penstock.cli.control_options import control_of, writes
+from penstock.cli.control_options import control_of, writes_anew
 from penstock.cli.failure import EXIT_FAILED, Failure
 from penstock.cli.model_argument import model_and_version, model_argument
 from penstock.cli.model_views import Document
@@ -37,7 +37,7 @@ def show_versions(server: Server, form: Form, model: str) -> None:
 
 @click.command()
 @model_argument
-@writes
+@writes_anew
 @form_option
 @uses_server
 def verify(server: Server, form: Form, write: Write, model: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from penstock.cli import terminal
-from penstock.cli.control_options import control_of, writes
+from penstock.cli.control_options import control_of, writes, writes_anew
 from penstock.cli.failure import Failure
 from penstock.cli.lazy_group import SuggestingGroup
 from penstock.cli.model_argument import model_and_version, only_model_argument, version_argument
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="PATH|URL")
 @click.option(
-    "--name", "model", metavar="MODEL[@VERSION]", required=True, help="What it is registered as. [default version: the next number]"
+    "--name", "named", metavar="MODEL[@VERSION]", required=True, help="What it is registered as. [default version: the next number]"
 )
 @click.option("--description", default="", help="What the model is for.")
 @click.option("--owner", default="", help="Who answers for it.")
 @click.option("--framework", default="", help="Where it comes from.")
 @click.option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="A fact about the version; may be given again and again.")
 @signatures
-@writes
+@writes_anew
 @form_option
 @uses_server
 def register(
@@ -41,7 +41,7 @@ def register(
     form: Form,
     write: Write,
     source: str,
-    model: str,
+    named: str,
     description: str,
     owner: str,
     framework: str,
@@ -49,16 +49,15 @@ def register(
     signature: Path | None,
     signing_key: Path | None,
 ) -> None:
-    """Register a version: a folder of this machine, a URL (object store, archive over https), or MLflow's `models:/NAME@ALIAS`.
+    """Register a version: a folder or archive of this machine, a URL (object store, archive over https), or MLflow's `models:/NAME@ALIAS`.
 
-    A folder holds one version's files, model.onnx among them. What was sent before is not sent again.
+    It holds one version's files, model.onnx among them. What was sent before is not sent again.
     """
-    from penstock.client.uploads import files_of
     from penstock.client.writes import About
 
-    name, version = model_and_version(model)
+    name, version = model_and_version(named)
     with files_here(source):
-        files = [] if _is_remote(source) else files_of(Path(source))
+        files = [] if _is_remote(source) else _files_here(Path(source))
         signed, key_id = signature_of(signature, signing_key, name, files)
     said = About(description=description, owner=owner, framework=framework, metadata=_metadata(pairs), signature=signed, key_id=key_id)
     with control_of(server) as control:
@@ -98,6 +97,12 @@ def delete_alias(server: Server, form: Form, write: Write, model: str, name: str
 
 def _is_remote(source: str) -> bool:
     return "://" in source or source.startswith("models:/")
+
+
+def _files_here(path: Path) -> list[LocalFile]:
+    from penstock.client.uploads import archive_of, files_of
+
+    return files_of(path) if path.is_dir() or not path.exists() else [archive_of(path)]
 
 
 def _sent(control: Control, files: Sequence[LocalFile]) -> list[SentFile]:

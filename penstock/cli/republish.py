@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from penstock.cli.control_options import control_of, writes
+from penstock.cli.control_options import control_of, writes_anew
 from penstock.cli.output import Form, form_option, show
 from penstock.cli.server_options import Server, uses_server
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@writes
+@writes_anew
 @form_option
 @uses_server
 def republish(server: Server, form: Form, write: Write) -> None:

@@ -52,7 +52,7 @@ def set_shares(server: Server, form: Form, write: Write, model: str, shares: tup
 
     points = shares_of(shares)
     with control_of(server) as control:
-        _show_change(control.set_traffic(model, points, write), form)
+        show_change(control.set_traffic(model, points, write), form)
 
 
 @traffic.command()
@@ -65,7 +65,7 @@ def set_shares(server: Server, form: Form, write: Write, model: str, shares: tup
 def pin(server: Server, form: Form, write: Write, model: str, version: str, tenant: str) -> None:
     """Send one tenant to a version, whatever the shares are."""
     with control_of(server) as control:
-        _show_change(control.pin(model, tenant, version, write), form)
+        show_change(control.pin(model, tenant, version, write), form)
 
 
 @traffic.command()
@@ -77,7 +77,7 @@ def pin(server: Server, form: Form, write: Write, model: str, version: str, tena
 def unpin(server: Server, form: Form, write: Write, model: str, tenant: str) -> None:
     """Take a tenant's pin away."""
     with control_of(server) as control:
-        _show_change(control.pin(model, tenant, "", write), form)
+        show_change(control.pin(model, tenant, "", write), form)
 
 
 @traffic.command()
@@ -98,7 +98,7 @@ def shadow(server: Server, form: Form, write: Write, model: str, version: str | 
         raise click.UsageError("Name a VERSION, or end the shadow with --off.")
     wanted = Shadow(version=version, sample_basis_points=basis_points(sample), concurrency_limit=concurrency) if version else None
     with control_of(server) as control:
-        _show_change(control.shadow(model, wanted, write), form)
+        show_change(control.shadow(model, wanted, write), form)
 
 
 @traffic.command()
@@ -114,7 +114,7 @@ def stick(server: Server, form: Form, write: Write, model: str, key: str, salt: 
 
     source = KeySource[key.upper()] if key in KEYS else KeySource.PARAMETER
     with control_of(server) as control:
-        _show_change(control.stick(model, RoutingKey(source=source, parameter="" if key in KEYS else key, salt=salt), write), form)
+        show_change(control.stick(model, RoutingKey(source=source, parameter="" if key in KEYS else key, salt=salt), write), form)
 
 
 @traffic.command()
@@ -132,7 +132,7 @@ def fallback(server: Server, form: Form, write: Write, model: str, steps: tuple[
 
     wanted = fallback_steps(steps)
     with control_of(server) as control:
-        _show_change(control.set_fallback(model, wanted, write), form)
+        show_change(control.set_fallback(model, wanted, write), form)
 
 
 @traffic.command()
@@ -147,7 +147,7 @@ def kill(server: Server, form: Form, write: Write, model: str, versions: tuple[s
 
     switches = [KillSwitch(version=version, tenant=tenant) for version, _, tenant in (word.partition(":") for word in versions)]
     with control_of(server) as control:
-        _show_change(control.kill(model, switches, write), form)
+        show_change(control.kill(model, switches, write), form)
 
 
 @traffic.command()
@@ -159,10 +159,11 @@ def kill(server: Server, form: Form, write: Write, model: str, versions: tuple[s
 def freeze(server: Server, form: Form, write: Write, model: str, off: bool) -> None:
     """Let a model answer nobody; its shares stay as they are."""
     with control_of(server) as control:
-        _show_change(control.freeze(model, write, frozen=not off), form)
+        show_change(control.freeze(model, write, frozen=not off), form)
 
 
-def _show_change(answer: Any, form: Form) -> None:
+def show_change(answer: Any, form: Form) -> None:
+    """Show a change of a route and who confirmed it; leave with EXIT_TIMEOUT where a router did not."""
     from penstock.cli.control_views import change_document, confirmations_text, difference, route_document
 
     document = {

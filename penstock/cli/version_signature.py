@@ -51,7 +51,10 @@ def signature_of(signature: Path | None, signing_key: Path | None, model: str, f
         return _read(signature), ""
     if signing_key is None:
         return b"", ""
-    if not files:
+    from penstock.client.uploads import is_archive
+
+    is_packed = len(files) == 1 and is_archive(files[0].path)
+    if is_packed or not files:
         raise click.UsageError("--signing-key signs the files of a folder here: for those elsewhere use --signature.")
     return _made(signing_key, model, files)
 

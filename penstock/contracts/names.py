@@ -61,6 +61,17 @@ def check_version_name(name: str) -> str:
     return name
 
 
+def check_name(what: str, name: str, *, limit: int, field: str) -> str:
+    """Return the name of something else, by the same rules.
+
+    Raises:
+        InvalidInput: empty, longer than `limit`, or with characters other than letters, digits, `.`, `_`, `-`.
+    """
+    if len(name) > limit or not _MODEL.fullmatch(name) or ".." in name:
+        raise InvalidInput(_refusal(what, name, limit), reason="BAD_NAME", field=field)
+    return name
+
+
 def version_order(name: str) -> VersionOrder:
     """Return a key that sorts versions from oldest to newest."""
     match = _SEMANTIC.fullmatch(name)
@@ -74,9 +85,9 @@ def version_order(name: str) -> VersionOrder:
     return (1, numbers, 0 if prerelease else 1, identifiers, name)
 
 
-def _refusal(what: str, name: str) -> str:
+def _refusal(what: str, name: str, limit: int = NAME_LIMIT) -> str:
     shown = name if len(name) <= 40 else name[:40] + "…"
     return (
-        f"{what} name {shown!r} is not valid: use 1 to {NAME_LIMIT} letters, digits, '.', '_' or '-', "
+        f"{what} name {shown!r} is not valid: use 1 to {limit} letters, digits, '.', '_' or '-', "
         "starting with a letter or digit, without '..'"
     )

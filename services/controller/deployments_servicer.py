@@ -15,7 +15,7 @@ from services.controller.fleet import replicas_of
 from services.controller.json_text import document_in
 from services.controller.placement_values import Plan
 from services.controller.ports import Catalogue, Unit
-from services.controller.servicer_messages import asked, change_message, deployment_message, placement_message
+from services.controller.servicer_messages import asked, asked_anew, change_message, deployment_message, placement_message
 
 MOST_CONFIG_BYTES = 1 << 20
 
@@ -40,6 +40,7 @@ class DeploymentsServicer:
 
     async def create_deployment(self, caller: Caller, request: pb.CreateDeploymentRequest) -> pb.CreateDeploymentResponse:
         """Deploy a version."""
+        intent = caller.intent(asked_anew(request.options, "a new deployment"))
         spec = DeploymentSpec(
             model=request.model,
             version=request.version,
@@ -49,7 +50,7 @@ class DeploymentsServicer:
             config=config_of(request.config_json),
             traffic_basis_points=request.traffic_basis_points,
         )
-        outcome = await self._deployments.create(spec, caller.intent(asked(request.options)))
+        outcome = await self._deployments.create(spec, intent)
         plan = await self._planner.plan()
         return pb.CreateDeploymentResponse(
             deployment=await self._told(outcome.value),
@@ -111,11 +112,25 @@ def config_of(text: str) -> Mapping[str, object]:
         MalformedBody: the text is no JSON.
         InvalidInput: it is no object, or too long.
     """
+    return _object(text, "the configuration", "model.toml", field="config_json")
+
+
+def settings_of(text: str) -> Mapping[str, object]:
+    """Return the settings of a tenant.
+
+    Raises:
+        MalformedBody: the text is no JSON.
+        InvalidInput: it is no object, or too long.
+    """
+    return _object(text, "the text of the settings", "the tenants file", field="settings_json")
+
+
+def _object(text: str, what: str, words: str, *, field: str) -> Mapping[str, object]:
     if not text:
         return {}
     if len(text) > MOST_CONFIG_BYTES:
-        raise RequestTooLarge(f"the configuration has {len(text)} characters, the limit is {MOST_CONFIG_BYTES}", field="config_json")
-    config: Any = document_in(text, "the configuration", field="config_json")
-    if not isinstance(config, dict):
-        raise InvalidInput("the configuration is a JSON object, in the words of model.toml", reason="BAD_JSON", field="config_json")
-    return cast("dict[str, object]", config)
+        raise RequestTooLarge(f"{what} has {len(text)} characters, the limit is {MOST_CONFIG_BYTES}", field=field)
+    found: Any = document_in(text, what, field=field)
+    if not isinstance(found, dict):
+        raise InvalidInput(f"{what} is a JSON object, in the words of {words}", reason="BAD_JSON", field=field)
+    return cast("dict[str, object]", found)

@@ -19,7 +19,7 @@ from services.controller.registration import Registration
 from services.controller.registration_book import CatalogueBook
 from services.controller.registration_values import MlflowModel, RegistrationRequest, Source, Uploaded, Url
 from services.controller.registry import Description, Registry, known_model
-from services.controller.servicer_messages import asked, change_message, model_message, route_message, version_message
+from services.controller.servicer_messages import asked, asked_anew, change_message, model_message, route_message, version_message
 from services.controller.uploads import UploadArea
 
 MOST_MODELS = 10_000
@@ -64,7 +64,7 @@ class ModelsServicer:
 
     async def register_version(self, caller: Caller, request: pb.RegisterVersionRequest) -> pb.RegisterVersionResponse:
         """Register a version."""
-        intent = caller.intent(asked(request.options))
+        intent = caller.intent(asked_anew(request.options, "a new version"))
         wanted = RegistrationRequest(
             model=request.model,
             version=request.version,

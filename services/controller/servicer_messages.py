@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from penstock.contracts.errors import InvalidInput
 from penstock.contracts.route_records import route_to_bytes
 from penstock.contracts.routes import Route
 from penstock.v1 import controller_pb2 as pb
@@ -32,6 +33,17 @@ def asked(options: pb.WriteOptions) -> Asked:
         expected_revision=options.expected_revision,
         idempotency_key=options.idempotency_key,
     )
+
+
+def asked_anew(options: pb.WriteOptions, what: str) -> Asked:
+    """Return what a write says about itself whose subject has no revision that the caller could have seen.
+
+    Raises:
+        InvalidInput: it names one all the same.
+    """
+    if options.expected_revision:
+        raise InvalidInput(f"{what} has no revision to be compared with: leave it out", reason="BAD_VALUE", field="expected_revision")
+    return asked(options)
 
 
 def route_message(route: Route | None) -> routes_pb2.Route:

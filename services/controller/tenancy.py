@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from penstock.contracts.api_keys import DEFAULT_ENVIRONMENT
 from penstock.contracts.errors import InvalidInput, InvalidSpec, NotFound
-from penstock.contracts.names import check_model_name
+from penstock.contracts.names import check_name
 from penstock.contracts.tenant_records import KeyRecord, TenantRecord
 from penstock.contracts.topics import TENANTS
 from services.controller import administrators
@@ -149,9 +149,7 @@ def check_tenant_name(name: str) -> str:
     Raises:
         InvalidInput: it is not, or longer than LONGEST_TENANT.
     """
-    if len(name) > LONGEST_TENANT:
-        raise InvalidInput(f"a tenant's name has {len(name)} characters, the limit is {LONGEST_TENANT}", reason="BAD_NAME", field="tenant")
-    return check_model_name(name)
+    return check_name("tenant", name, limit=LONGEST_TENANT, field="tenant")
 
 
 def check_life(life_seconds: float | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.v1 import controller_pb2 as pb
 from services.controller.callers import Caller
-from services.controller.deployments_servicer import config_of
+from services.controller.deployments_servicer import settings_of
 from services.controller.ports import Catalogue
 from services.controller.servicer_messages import asked, change_message, key_message, tenant_message
 from services.controller.tenancy import Tenancy, TenantUpdate, known_tenant
@@ -21,7 +21,7 @@ class TenantsServicer:
     async def set_tenant(self, caller: Caller, request: pb.SetTenantRequest) -> pb.SetTenantResponse:
         """Make or change a tenant."""
         update = TenantUpdate(
-            settings=config_of(request.settings_json) if request.settings_json else None,
+            settings=settings_of(request.settings_json) if request.settings_json else None,
             frozen=request.frozen if request.HasField("frozen") else None,
             force=request.force,
         )

@@ -10,7 +10,7 @@ from services.controller.callers import Caller
 from services.controller.model_values import Version
 from services.controller.ports import Catalogue
 from services.controller.registry import known_version
-from services.controller.servicer_messages import asked, change_message, version_message
+from services.controller.servicer_messages import asked_anew, change_message, version_message
 from services.controller.verification import FileFinding, Verification
 
 MOST_AT_ONCE = 2
@@ -39,7 +39,7 @@ class VerificationServicer:
     async def _answer(self, caller: Caller, request: pb.VerifyVersionRequest) -> pb.VerifyVersionResponse:
         version = await self._version(request.model, request.version)
         # One look may write down several versions of the same files: each is a change of its own.
-        intent = replace(caller.intent(asked(request.options)), idempotency_key="", expected_revision=None)
+        intent = replace(caller.intent(asked_anew(request.options, "a verification")), idempotency_key="")
         found = await self._verification.verify(version, intent)
         return pb.VerifyVersionResponse(
             version=version_message(await self._version(version.model, version.version)),

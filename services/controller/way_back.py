@@ -20,7 +20,6 @@ from typing import NoReturn
 
 from penstock.contracts.api_keys import DEFAULT_ENVIRONMENT
 from penstock.contracts.errors import InvalidTransition, ServingError, Unavailable
-from penstock.contracts.names import check_model_name
 from services.chassis.config import ConfigFile, override_tree
 from services.chassis.process import CannotStart
 from services.controller.administrators import is_operator
@@ -32,7 +31,7 @@ from services.controller.ports import Catalogue
 from services.controller.sql_catalogue import SqlCatalogue
 from services.controller.sql_engine import open_engine
 from services.controller.sql_migrations import migrate
-from services.controller.tenancy import check_life, shown, written
+from services.controller.tenancy import check_life, check_tenant_name, shown, written
 from services.controller.tenant_values import ApiKey, Tenant
 
 SUBCOMMAND = "make-administrator"
@@ -83,7 +82,7 @@ async def make_administrator(catalogue: Catalogue, wanted: Wanted) -> tuple[str,
         InvalidTransition: the tenant is there and may not change the mesh, or is frozen.
         Unavailable: the database is away, or its writers change too often.
     """
-    check_model_name(wanted.tenant)
+    check_tenant_name(wanted.tenant)
     check_life(wanted.life_seconds)
     for left in reversed(range(TRIES)):
         try:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from aiokafka.errors import KafkaError
 
@@ -122,10 +123,8 @@ def _next(records: Iterable[RouteRecord], asked: Asked) -> tuple[Route, Route]:
     """Return the route in force and the one to be signed."""
     held = newest(records, asked.model)
     change_id, now = uuid.uuid4().hex, time.time()
-    if asked.version:
-        route = given_to(held, asked.version, change_id=change_id, now=now)
-    else:
-        route = given_back(held, change_id=change_id, now=now)
+    made = partial(given_to, version=asked.version) if asked.version else given_back
+    route = made(held, change_id=change_id, now=now)
     check_answering(route)
     return held, route
 

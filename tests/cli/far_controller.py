@@ -32,6 +32,8 @@ class FarController:
         self.damage = ""
         self.lose_after: int | None = None
         self.silent_router = False
+        self.refusal: ServingError | None = None
+        """What registrations are refused for."""
         self.secret = "penstock_secret"
         self.server = grpc.server(ThreadPoolExecutor(8))
         names = [method.name for method in pb.DESCRIPTOR.services_by_name["Controller"].methods]
@@ -78,6 +80,8 @@ class FarController:
         return pb.UploadBlobResponse(received_bytes=len(held))
 
     def RegisterVersion(self, request: pb.RegisterVersionRequest) -> pb.RegisterVersionResponse:
+        if self.refusal is not None:
+            raise self.refusal
         missing = [file.path for file in request.files if len(self.blobs.get(file.sha256, b"")) != file.size_bytes]
         if missing:
             raise InvalidInput(f"{missing} were not sent")

@@ -13,12 +13,20 @@ def ask(run: Run, controller: FarController) -> Run:
     return lambda *arguments, **more: run(*arguments, "--grpc", controller.target, **more)
 
 
-@pytest.mark.parametrize("arguments", [("set", "fraud", "v3.0=100"), ("kill", "fraud", "v3.0"), ("freeze", "fraud")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("traffic", "set", "fraud", "v3.0=100"),
+        ("traffic", "kill", "fraud", "v3.0"),
+        ("traffic", "freeze", "fraud"),
+        ("freeze", "--model", "fraud"),
+    ],
+)
 def test_a_change_of_traffic_that_a_router_did_not_confirm_is_out_of_time(
     arguments: tuple[str, ...], ask: Run, controller: FarController
 ):  # fmt: skip
     controller.silent_router = True
-    ended = ask("traffic", *arguments)
+    ended = ask(*arguments)
 
     assert (ended.exit_code, "no word from router-1" in ended.output) == (4, True)
 

@@ -39,11 +39,26 @@ def test_bytes_that_are_no_text_are_a_wrong_command_line(arguments: tuple[str, .
     assert (ended.exit_code, "no UTF-8 text" in ended.stderr, controller.requests) == (2, True, [])
 
 
-@pytest.mark.parametrize("option", ["--memory", "--expect-revision"])
-def test_a_number_that_no_field_carries_is_a_wrong_command_line(option: str, ask: Run, controller: FarController):
-    ended = ask("deploy", "fraud@v3.1", option, str(2**63))
+@pytest.mark.parametrize("arguments", [("deploy", "fraud@v3.1", "--memory"), ("traffic", "freeze", "fraud", "--expect-revision")])
+def test_a_number_that_no_field_carries_is_a_wrong_command_line(arguments: tuple[str, ...], ask: Run, controller: FarController):
+    ended = ask(*arguments, str(2**63))
 
-    assert (ended.exit_code, option in ended.stderr, controller.requests) == (2, True, [])
+    assert (ended.exit_code, arguments[-1] in ended.stderr, controller.requests) == (2, True, [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("deploy", "fraud@v3.1"),
+        ("models", "register", "s3://bucket/fraud/3", "--name", "fraud"),
+        ("models", "verify", "fraud@v3.1"),
+        ("republish",),
+    ],
+)
+def test_what_has_no_revision_takes_none(arguments: tuple[str, ...], ask: Run, controller: FarController):
+    ended = ask(*arguments, "--expect-revision", "3")
+
+    assert (ended.exit_code, "No such option" in ended.stderr, controller.requests) == (2, True, [])
 
 
 def test_a_configuration_that_is_no_text_is_refused(ask: Run, controller: FarController, tmp_path: Path):

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from penstock.cli.address import ServerAddress
-from penstock.cli.refusals import NEXT_STEPS, failure_of
+from penstock.cli.refusals import MAKE_A_KEY, NEXT_STEPS, failure_of
 from penstock.contracts.errors import STATUS, InvalidInput, ServingError, Unavailable, error_from
 from tests.cli.conftest import Run
 from tests.cli.far_server import FarServer
@@ -73,11 +73,7 @@ def test_a_missing_key_is_asked_for(run: Run):
 
     assert allowed.exit_code == 0
     assert refused.exit_code == 1
-    assert refused.stderr == (
-        "error[UNAUTHENTICATED]: the API key is not known\n"
-        f"  where: {far.target} (--grpc)\n"
-        "  next:  give a key with --api-key or PENSTOCK_API_KEY; `penstock keys create --tenant NAME` makes one\n"
-    )
+    assert refused.stderr == (f"error[UNAUTHENTICATED]: the API key is not known\n  where: {far.target} (--grpc)\n  next:  {MAKE_A_KEY}\n")
 
 
 def test_a_key_is_taken_from_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from penstock.contracts.errors import InvalidInput, RequestTooLarge
-from services.controller.deployments_servicer import MOST_CONFIG_BYTES, config_of
+from penstock.v1 import controller_pb2 as pb
+from services.controller.deployments_servicer import MOST_CONFIG_BYTES, config_of, settings_of
+from services.controller.servicer_messages import asked, asked_anew
 
 
 def test_settings_are_a_json_object_or_nothing():
@@ -21,3 +23,18 @@ def test_settings_are_a_json_object_or_nothing():
 def test_what_is_none_is_refused_as_the_callers_fault(text: str):
     with pytest.raises((InvalidInput, RequestTooLarge)):
         config_of(text)
+
+
+def test_what_is_wrong_with_a_tenants_settings_is_said_in_their_words():
+    with pytest.raises(InvalidInput, match="the text of the settings is a JSON object, in the words of the tenants file") as refusal:
+        settings_of("[]")
+
+    assert refusal.value.field == "settings_json"
+
+
+def test_a_revision_of_what_is_only_being_made_is_refused():
+    with pytest.raises(InvalidInput, match="a new deployment has no revision") as refusal:
+        asked_anew(pb.WriteOptions(expected_revision=3), "a new deployment")
+
+    assert refusal.value.field == "expected_revision"
+    assert asked_anew(pb.WriteOptions(reason="why"), "a new deployment") == asked(pb.WriteOptions(reason="why"))
