@@ -124,6 +124,7 @@ def _array_body(content: bytes, name: str) -> RequestBody:
 
 
 def _csv_body(content: bytes, name: str) -> RequestBody:
+    csv.field_size_limit(sys.maxsize)  # Python's own is 128 KiB; the server says how long a request may be
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         lines = tuple(tuple(cell.strip() for cell in line) for line in reader if line)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections.abc import Sequence
 from itertools import zip_longest
 from math import isinf
@@ -93,6 +94,7 @@ def csv_frame(signature: Signature, body: bytes, *, has_header: bool | None = No
     """
     if body.count(b",") + body.count(b"\n") > VALUES_LIMIT:
         raise RequestTooLarge(f"more than {VALUES_LIMIT} fields in one CSV body: send less at once")
+    csv.field_size_limit(sys.maxsize)  # Python's own is 128 KiB for the whole process; a body has its limit already
     try:
         lines = [line for line in csv.reader(io.StringIO(body.decode())) if line]
     except (UnicodeDecodeError, csv.Error):

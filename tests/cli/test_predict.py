@@ -96,6 +96,13 @@ def test_texts_and_bytes_come_back(ask: Run):
     assert found["outputs"] == [{"text": ["GRüEZI"]}, {"text": [{"b64": "/w=="}]}]
 
 
+def test_a_cell_of_a_file_may_be_long(ask: Run, tmp_path: Path):
+    (tmp_path / "long.csv").write_text("x" * 200_000 + "\n")
+    ended = ask("predict", "shouting", "-d", f"@{tmp_path / 'long.csv'}", "-o", "json")
+
+    assert json.loads(ended.stdout)["outputs"] == [{"text": ["X" * 200_000]}]
+
+
 def test_a_model_without_rows_answers_whole(ask: Run):
     for given in ('{"x": [[1, 2], [3, 4]]}', '[{"x": [[1, 2], [3, 4]]}]', "[[[1, 2], [3, 4]]]"):
         found = json.loads(ask("predict", "whole", "-d", given, "-o", "json").stdout)

@@ -58,6 +58,12 @@ def test_csv_that_says_something_else_than_the_model_takes_is_refused(signature:
         csv_frame(signature, body)
 
 
+def test_a_field_may_be_as_long_as_a_body():
+    texts, long = taking(a=DataType.BYTES, b=DataType.BYTES), "x" * 300_000
+
+    assert csv_frame(texts, f"a,b\n{long},y\n".encode()) == {"a": [long], "b": ["y"]}
+
+
 def test_a_data_frame_does_not_name_an_input_twice():
     with pytest.raises(InvalidInput, match="'a' twice"):
         split_frame(PAIR, {"columns": ["a", "a", "b"], "data": [[1, 2, 3]]})
