@@ -10,7 +10,7 @@ from penstock.contracts.tenant_records import TenantRecord
 from penstock.contracts.topics import TENANTS
 from services.controller.key_making import checksum, hash_of, new_key
 from services.controller.platform_settings import PlatformSettings
-from services.controller.tenancy import Tenancy, TenantUpdate
+from services.controller.tenancy import LONGEST_TENANT, Tenancy, TenantUpdate, check_tenant_name
 from tests.controller.stand import ANN, Stand
 
 LIMITS = {"requests_per_second": 500, "models": ["fraud-*"]}
@@ -92,6 +92,14 @@ async def test_a_revoked_key_is_refused_by_whoever_reads_the_next_message(stand:
 
     assert {key.key_id: key.revoked for key in (await published(stand)).keys} == {first.value.key_id: True, second.value.key_id: False}
     assert again.change is None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "x" * (LONGEST_TENANT + 1)])
+def test_a_name_that_is_no_tenants_is_refused_as_one(name: str):
+    with pytest.raises(InvalidInput, match=f"tenant name .* is not valid: use 1 to {LONGEST_TENANT} letters") as refusal:
+        check_tenant_name(name)
+
+    assert refusal.value.field == "tenant"
 
 
 async def test_keys_and_tenants_that_nobody_knows_are_not_found(stand: Stand):
