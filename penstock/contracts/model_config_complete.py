@@ -4,8 +4,8 @@ What a configuration says must agree with the graph; what it leaves out comes fr
 decided so:
 
 1. `max_batch_size` is given: above 0 it does, 0 it does not.
-2. Else the graph decides: it does when the first dimension is of any size in every input and output. Where `dims` are given, they
-   decide between the two readings: as many sizes as the graph's tensor has means no batch dimension, one less means one.
+2. Else the graph decides: it does when there are inputs and the first dimension is of any size in every input and output. Where `dims`
+   are given, they decide between the two readings: as many sizes as the graph's tensor has means no batch dimension, one less means one.
 
 A model that has a batch dimension and no `max_batch_size` gets DEFAULT_MAX_BATCH_SIZE. Triton's ONNX Runtime backend takes 4 there; we
 take more because the batcher never waits for a batch to fill, so a high limit costs an idle model nothing and lets a busy one keep up.
@@ -79,7 +79,7 @@ def complete(
     seen = text_tensors(text) if text else graph
     inputs = _tensors("input", given.inputs, seen.inputs)
     outputs = _tensors("output", given.outputs, seen.outputs)
-    max_batch_size = _max_batch_size(given, [*inputs, *outputs])
+    max_batch_size = _max_batch_size(given, [*inputs, *outputs]) if inputs else _without_inputs(given)
     rows = max_batch_size > 0
     completed = replace(
         given,
@@ -149,6 +149,13 @@ def _max_batch_size(config: ModelConfig, pairs: list[Pair]) -> int:
         return 0
     preferred = config.batching.preferred_batch_size if config.batching else ()
     return max((DEFAULT_MAX_BATCH_SIZE, *preferred))
+
+
+def _without_inputs(config: ModelConfig) -> int:
+    """Return the maximum of a model that takes nothing: two calls could not be told apart in the rows of one answer."""
+    wanted = config.max_batch_size or 0
+    require(wanted == 0, "max_batch_size", f"is {wanted}, but the model takes no input whose first dimension could count rows: set it to 0")
+    return 0
 
 
 def _dims_leave_room(pairs: list[Pair]) -> bool:

@@ -63,6 +63,14 @@ def test_a_configured_maximum_leaves_the_batch_dimension_out_of_dims():
     assert [spec.shape for spec in (*model.signature.inputs, *model.signature.outputs)] == [(-1, 30), (-1, 2)]
 
 
+def test_a_model_without_inputs_has_no_rows_to_count():
+    told = graph(outputs=(tensor("y", "N", 2),))
+
+    assert completed(None, of=told).signature.max_batch_size == 0
+    with pytest.raises(InvalidInput, match="is 4, but the model takes no input"):
+        completed(from_toml("max_batch_size = 4"), of=told)
+
+
 def test_a_preferred_size_above_the_default_raises_it():
     assert completed(from_toml("dynamic_batching.preferred_batch_size = [128]")).config.max_batch_size == 128
 

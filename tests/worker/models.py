@@ -76,6 +76,13 @@ def no_batch() -> bytes:
     return _model([helper.make_node("Add", ["x", "x"], ["y"])], [_value("x", FLOAT, [3])], [_value("y", FLOAT, [3])])
 
 
+def without_inputs() -> bytes:
+    """A constant's places that are not 0, a column of as many rows as there are."""
+    flags = helper.make_tensor("flags", FLOAT, [4], [0.0, 1.0, 0.0, 1.0])
+    nodes = [helper.make_node("NonZero", ["flags"], ["found"]), helper.make_node("Transpose", ["found"], ["places"])]
+    return _model(nodes, [], [_value("places", TensorProto.INT64, ["places", 1])], [flags])
+
+
 def looping() -> bytes:
     """Go round a Loop `x`[0, 0] times, for ever when it is negative; `y` is `x` FP32[-1, 1]."""
     # The trip count is left open; the condition `remaining != 0` after counting down from x[0, 0] ends it, or never does.

@@ -47,6 +47,14 @@ def test_a_version_without_configuration_is_completed_from_its_graph(folder: Pat
     assert (found.provider, len(found.sessions)) == ("CPUExecutionProvider", 1)
 
 
+def test_calls_of_a_model_without_inputs_do_not_run_together(folder: Path):
+    put(folder / "1" / "model.onnx", models.without_inputs())
+    found = opened(folder)
+
+    assert found.completed.signature.max_batch_size == 0
+    assert [places.tolist() for places in found.sessions[0].run({}, ["places"])] == [[[1], [3]]]
+
+
 def test_instances_of_one_thread_share_their_weights_and_others_do_not(folder: Path):
     shared = opened(folder, instance_group="{ count: 3 }")
     own = opened(folder, Device(intra_op_threads=2, providers=CPU_ONLY.providers))
