@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from penstock.contracts.model_config_values import MAX_THREADS
 from services.chassis.config import Settings
 from services.chassis.logs import Level
 
@@ -40,7 +41,7 @@ class EmbeddedSettings(Settings, env_prefix="PENSTOCK_EMBEDDED__"):
     """Tenants, keys and quotas (TOML); none means that everybody may call everything."""
     memory_budget_bytes: int = Field(default=0, ge=0)
     """Memory that the models of one worker may use; 0 means no limit."""
-    intra_op_threads: int = Field(default=1, ge=0)
+    intra_op_threads: int = Field(default=1, ge=0, le=MAX_THREADS)
     """Threads of one execution; 0 leaves it to ONNX Runtime."""
     repository_poll_seconds: float = Field(default=0.5, gt=0)
     """Time between two looks at the repository."""

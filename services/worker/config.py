@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from penstock.contracts.model_config_values import MAX_THREADS
 from services.chassis.bus_settings import BusSettings
 from services.chassis.config import Settings
 from services.chassis.logs import Level
@@ -50,7 +51,7 @@ class WorkerSettings(Settings, env_prefix="PENSTOCK_WORKER__"):
     """Time between saying that a version drains and refusing requests for it: ten times the interval at which routers look."""
     memory_budget_bytes: int = Field(default=0, ge=0)
     """Memory that models may use; 0 means no limit."""
-    intra_op_threads: int = Field(default=1, ge=0)
+    intra_op_threads: int = Field(default=1, ge=0, le=MAX_THREADS)
     """Threads of one execution, for models that do not say; 0 leaves it to ONNX Runtime."""
     device_id: int = Field(default=0, ge=0)
     """Number of the GPU, where there is one."""

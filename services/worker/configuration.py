@@ -69,7 +69,7 @@ def _read(folder: Path, mark: FileMark, parse: Callable[[str], ModelConfig]) -> 
     if mark.size > MAX_BYTES:
         raise InvalidInput(f"{mark.path} has {mark.size} bytes, more than the limit of {MAX_BYTES}", reason="BAD_VALUE", field=mark.path)
     try:
-        text = (folder / mark.path).read_text("utf-8")
+        text = (folder / mark.path).read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{mark.path} is not UTF-8 text (byte {error.start})", reason="BAD_VALUE", field=mark.path) from error
     except OSError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.contracts.model_config_values import MAX_THREADS
 from tests.cli.conftest import Run
 from tests.cli.far_controller import FarController
 
@@ -66,3 +67,9 @@ def test_a_configuration_that_is_no_text_is_refused(ask: Run, controller: FarCon
     ended = ask("deploy", "fraud@v3.1", "--config", str(tmp_path / "config.json"))
 
     assert (ended.exit_code, "no UTF-8 text" in ended.stderr, controller.requests) == (2, True, [])
+
+
+def test_more_threads_than_a_version_may_have_are_a_wrong_command_line(run: Run, tmp_path: Path):
+    ended = run("serve", str(tmp_path), "--intra-op-threads", str(MAX_THREADS + 1))
+
+    assert (ended.exit_code, f"0<=x<={MAX_THREADS}" in ended.stderr) == (2, True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.contracts.model_config_values import MAX_THREADS
 from services.chassis.config import InvalidConfig, load
 from services.worker.config import WorkerSettings
 
@@ -18,6 +19,7 @@ ASSIGNED = {"state_dir": "/s", "bus": {"bootstrap_servers": "127.0.0.1:9092"}, "
         ({"state_dir": "/s"}, "exactly one of repository"),
         ({"repository": "/r", **ASSIGNED}, "exactly one of repository"),
         ({**ASSIGNED, "artefacts": {}}, "needs artefacts.store"),
+        ({"state_dir": "/s", "repository": "/r", "intra_op_threads": MAX_THREADS + 1}, "less than or equal to 512"),
         ({**ASSIGNED, "link_advertised_host": "worker.example"}, "set link_host"),
     ],
 )

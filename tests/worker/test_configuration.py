@@ -60,6 +60,13 @@ def test_a_configuration_for_another_model_is_refused(repository: Path):
         configuration_of(artefact_of(repository))
 
 
+@pytest.mark.parametrize(("name", "text"), [("config.pbtxt", 'name: "m" max_batch_size: 3'), ("model.toml", "max_batch_size = 3")])
+def test_a_byte_order_mark_before_a_configuration_is_read_over(repository: Path, name: str, text: str):
+    put(repository / "m" / name, b"\xef\xbb\xbf" + text.encode())
+
+    assert configuration_of(artefact_of(repository)).max_batch_size == 3
+
+
 def test_bytes_that_are_no_text_are_refused_with_their_place(repository: Path):
     put(repository / "m" / "model.toml", b"max\xff")
 
