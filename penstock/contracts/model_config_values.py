@@ -19,6 +19,8 @@ from penstock.contracts.tensors import DataType
 
 MAX_THREADS = 512
 """Most threads of an operator, or operators at once."""
+LATEST = "latest"
+"""Alias that every model has."""
 
 
 class WarmupValues(Enum):
@@ -218,6 +220,7 @@ class ModelConfig:
         check_file(self.default_model_filename, "default_model_filename")
         for name in (*self.aliases, *self.aliases.values(), *self.traffic):
             check_version_name(name)
+        self._check_aliases()
         shares = sum(self.traffic.values())
         is_whole = not self.traffic or (shares == WHOLE and min(self.traffic.values()) >= 0)
         require(is_whole, "traffic", f"shares are basis points of 0 or more that sum to {WHOLE}, got {shares}")
@@ -231,6 +234,14 @@ class ModelConfig:
         for size in self.batching.preferred_batch_size if self.batching else ():
             wanted = f"{size} is more than max_batch_size {self.max_batch_size}"
             require(size <= self.max_batch_size, "dynamic_batching.preferred_batch_size", wanted)
+
+    def _check_aliases(self) -> None:
+        """Refuse names that are those of versions: whoever asked for the version would get another one."""
+        versions = {*self.aliases.values(), *self.traffic}
+        for alias in self.aliases:
+            require(alias != LATEST, f"aliases.{alias}", "always means the newest version with traffic: choose another name")
+            is_version = alias in versions or alias.isdecimal()
+            require(not is_version, f"aliases.{alias}", "is the name of a version: choose another one")
 
     @property
     def instance_count(self) -> int:

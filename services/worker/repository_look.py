@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from penstock.contracts.errors import InvalidInput
+from penstock.contracts.model_config_values import LATEST
 from penstock.contracts.names import check_model_name, check_version_name, version_order
 from services.worker.artefacts import Artefact, FileMark, ModelFolder, RepositoryLook
 from services.worker.ensembles import ensemble_text
@@ -67,7 +68,7 @@ def look_at_model(model: str, folder: Path, root: Path, skipped: dict[str, str])
     beside = _FilesBelow(root)
     beside.add_shared(folder)
     versions: dict[str, Artefact] = {}
-    for name, path in _folders(folder, root, check_version_name, skipped):
+    for name, path in _folders(folder, root, _check_version_folder, skipped):
         if name in RESERVED_FOLDERS:
             continue
         own = _FilesBelow(root)
@@ -112,6 +113,12 @@ def _folders(parent: Path, root: Path, check: Callable[[str], str], skipped: dic
             skipped[entry.path] = refusal
         else:
             yield entry.name, Path(entry.path).resolve()
+
+
+def _check_version_folder(name: str) -> str:
+    if check_version_name(name) == LATEST:
+        raise InvalidInput("'latest' always means the newest version with traffic: give the version another name", reason="BAD_NAME")
+    return name
 
 
 def _name_refusal(check: Callable[[str], str], name: str) -> str:

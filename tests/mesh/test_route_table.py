@@ -162,6 +162,12 @@ def test_a_declared_alias_names_a_version():
     assert table.resolve("echo", "champion").version == "1"
 
 
+def test_a_version_goes_before_an_alias_of_its_name():
+    table = table_of(status("a", configured("v1", 1), configured("v2", 2, '[aliases]\nv1 = "v3"\n')))
+
+    assert table.resolve("echo", "v1").version == "v1"
+
+
 def test_what_is_derived_from_a_deployment_survives_changes_of_other_models():
     table = table_of(status("a", replica()))
     before = table.resolve("echo")

@@ -54,6 +54,7 @@ def test_a_version_consists_of_its_files_and_those_beside_the_versions(repositor
         ("bad name/1/model.onnx", "not valid"),
         ("m/bad version/model.onnx", "not valid"),
         ("m/3.part/model.onnx", "temporary"),
+        ("m/latest/model.onnx", "'latest' always means the newest version"),
         ("nothing/config.pbtxt", "no version folder"),
     ],
 )
