@@ -266,9 +266,8 @@ class RouteTable:
         newest = max(ready, key=version_order)
         backends = self._routes[model].backends
         serving = max((backend.version for backend in backends if backend.weight_basis_points), key=version_order)
-        # What is there goes before what is only named so.
-        named = {alias: version for alias, version in ready[newest].aliases.items() if alias not in self._known[model]}
-        return {**named, LATEST: serving}
+        known = self._known[model]  # What is there goes before what is only named so.
+        return {alias: version for alias, version in ready[newest].aliases.items() if alias not in known} | {LATEST: serving}
 
 
 def _note_moves(

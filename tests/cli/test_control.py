@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from penstock.contracts.errors import InvalidInput
 from penstock.v1 import controller_pb2 as pb
 from tests.cli.conftest import Run
 from tests.cli.far_controller import FarController
@@ -47,31 +46,6 @@ def test_a_folder_is_sent_and_registered(ask: Run, controller: FarController, tm
     assert (found["model"], found["version"], found["size_bytes"], found["metadata"]) == ("fraud", "v3.1", 3_000_004, {"auc": "0.9"})
     assert [file.path for file in last(controller, pb.RegisterVersionRequest).files] == ["model.onnx", "extra/labels.txt"]
     assert sorted(map(len, controller.blobs.values())) == [4, 3_000_000]
-
-
-def test_a_registration_that_is_refused_does_not_send_anybody_to_a_model_that_is_not_there(ask: Run, controller: FarController):
-    controller.refusal = InvalidInput("'s3://other/3' is not below an allowed source", reason="SOURCE_REFUSED")
-    ended = ask("models", "register", "s3://other/3", "--name", "fraud")
-
-    assert (ended.exit_code, "SOURCE_REFUSED" in ended.stderr, "models inspect" in ended.stderr) == (1, True, False)
-
-
-def test_an_archive_is_sent_as_one_file(ask: Run, controller: FarController, tmp_path: Path):
-    archive = tmp_path / "fraud-3.tar.gz"
-    archive.write_bytes(b"packed")
-    found = document(ask, "models", "register", str(archive), "--name", "fraud@3")
-    signed = ask("models", "register", str(archive), "--name", "fraud@3", "--signing-key", str(tmp_path / "key"))
-
-    assert (found["version"], [file.path for file in last(controller, pb.RegisterVersionRequest).files]) == ("3", ["fraud-3.tar.gz"])
-    assert (signed.exit_code, "signs the files of a folder" in signed.stderr) == (2, True)
-
-
-def test_a_file_that_is_neither_folder_nor_archive_is_not_sent(ask: Run, controller: FarController, tmp_path: Path):
-    (tmp_path / "model.onnx").write_bytes(b"m")
-    ended = ask("models", "register", str(tmp_path / "model.onnx"), "--name", "fraud")
-
-    assert (ended.exit_code, "is neither a folder nor an archive (.tar, .tar.gz, .tgz, .zip)" in ended.stderr) == (1, True)
-    assert controller.requests == []
 
 
 def test_an_upload_goes_on_where_it_was_lost(ask: Run, controller: FarController, tmp_path: Path):
