@@ -46,7 +46,7 @@ TENANTS = [
     tenant("admin that is no truth", {"admin": "yes"}, "admin", "true or false"),
     no_tenant("a name that is none", "a/b", "BAD_NAME", 400),
     no_tenant("no name", "", "BAD_NAME", 400),
-    no_tenant("a name of 201 characters", "x" * 201, "BAD_NAME", 400, says="the limit is 200"),
+    no_tenant("a name of 201 characters", "x" * 201, "BAD_NAME", 400, says="use 1 to 200 letters"),
     Row(
         claim="settings that are no JSON",
         reason="BAD_JSON",
