@@ -152,14 +152,15 @@ async def leave(world: World, caller: Caller) -> list[str]:
     before = world.metric('nv_inference_count{model="slow"')
     async with Caller(world.served.grpc, Ledger(), connections=1) as other:
         leaving = [asyncio.create_task(other.ask("slow", nonce, deadline_seconds=30.0)) for nonce in range(300)]
-        await asyncio.sleep(0.3)
+        # The first answer says that the others wait; how many are answered meanwhile is the machine's.
+        await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
         for task in leaving:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
     await caller.ask("slow", 1, deadline_seconds=30.0)
     await caller.ask("slow", 2, deadline_seconds=30.0)
     computed = world.metric('nv_inference_count{model="slow"') - before
-    return [] if computed < 200 else [f"C1 {computed:.0f} of 300 requests were computed after their callers had left"]
+    return [] if computed < 150 else [f"C1 {computed:.0f} of 300 requests were computed after their callers had left"]
 
 
 async def endless(_world: World, caller: Caller) -> list[str]:
