@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -12,6 +11,7 @@ from penstock.contracts.topics import Topic
 from services.chassis import kafka_sending
 from services.chassis.bus_settings import BusSettings
 from services.chassis.kafka_sending import BURST_RECORDS, QUEUE_BYTES, QUEUE_RECORDS, KafkaSender
+from services.chassis.process import running
 from tests.chassis.feed_worlds import Follower, KafkaWorld
 from tests.kafka_broker import Broker
 
@@ -47,10 +47,9 @@ async def test_a_bus_that_is_away_is_logged_once():
     sender = KafkaSender(NOWHERE, "test")
 
     with structlog.testing.capture_logs() as logs:
-        task = asyncio.create_task(sender.run())
-        while sender.counters.failures < 4:
-            await asyncio.sleep(0.01)
-        task.cancel()
+        async with running(sender.run()):
+            while sender.counters.failures < 4:
+                await asyncio.sleep(0.01)
 
     assert [entry["event"] for entry in logs] == ["bus_away"]
 
@@ -60,9 +59,8 @@ async def test_states_that_waited_for_the_bus_arrive_with_their_newest_value(kaf
         sender = KafkaSender(world.broker.bus, "test")
         for number in range(3):
             sender.keep(world.topic, "a", str(number).encode())
-        task = asyncio.create_task(sender.run())
-        await follower.until(lambda: ("a", "2") in follower.told)
-        task.cancel()
+        async with running(sender.run()):
+            await follower.until(lambda: ("a", "2") in follower.told)
 
         assert follower.told == [("a", "2")]
 
@@ -71,12 +69,9 @@ async def test_what_is_left_is_sent_when_the_process_ends(kafka: Broker, tmp_pat
     async with KafkaWorld(kafka, tmp_path).opened() as world, Follower(world.feed()).following() as follower:
         sender = KafkaSender(world.broker.bus, "test")
         sender.keep(world.topic, "a", b"first")
-        task = asyncio.create_task(sender.run())
-        await follower.until(lambda: ("a", "first") in follower.told)
-        sender.keep(world.topic, "a", b"last")
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        async with running(sender.run()):
+            await follower.until(lambda: ("a", "first") in follower.told)
+            sender.keep(world.topic, "a", b"last")
 
         await follower.until(lambda: ("a", "last") in follower.told, kafka_sending.FAREWELL_SECONDS + 5)
 
@@ -85,13 +80,10 @@ async def test_more_than_a_burst_is_sent_when_the_process_ends(kafka: Broker, tm
     async with KafkaWorld(kafka, tmp_path).opened() as world, Follower(world.feed()).following() as follower:
         sender = KafkaSender(world.broker.bus, "test")
         sender.keep(world.topic, "first", b"1")
-        task = asyncio.create_task(sender.run())
-        await follower.until(lambda: ("first", "1") in follower.told)
-        for number in range(BURST_RECORDS + 1):
-            sender.keep(world.topic, f"last-{number}", b"1")
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        async with running(sender.run()):
+            await follower.until(lambda: ("first", "1") in follower.told)
+            for number in range(BURST_RECORDS + 1):
+                sender.keep(world.topic, f"last-{number}", b"1")
 
         await follower.until(lambda: len(follower.told) == BURST_RECORDS + 2)
         assert sender.counters.sent >= BURST_RECORDS + 2
@@ -103,17 +95,14 @@ async def test_a_topic_that_is_not_there_holds_up_no_other_and_is_sent_when_it_i
         sender = KafkaSender(world.broker.bus, "test")
         sender.keep(gone.topic, "a", b"waits")
         sender.keep(world.topic, "a", b"goes")
-        task = asyncio.create_task(sender.run())
-        await follower.until(lambda: ("a", "goes") in follower.told)
-        async with asyncio.timeout(60):
-            while not sender.counters.failures:
-                await asyncio.sleep(0.01)
-        sender.keep(world.topic, "a", b"goes on")
-        await follower.until(lambda: ("a", "goes on") in follower.told)
-        assert follower.told == [("a", "goes"), ("a", "goes on")]
+        async with running(sender.run()):
+            await follower.until(lambda: ("a", "goes") in follower.told)
+            async with asyncio.timeout(60):
+                while not sender.counters.failures:
+                    await asyncio.sleep(0.01)
+            sender.keep(world.topic, "a", b"goes on")
+            await follower.until(lambda: ("a", "goes on") in follower.told)
+            assert follower.told == [("a", "goes"), ("a", "goes on")]
 
-        async with gone.opened(), Follower(gone.feed()).following() as late:
-            await late.until(lambda: ("a", "waits") in late.told, 60)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+            async with gone.opened(), Follower(gone.feed()).following() as late:
+                await late.until(lambda: ("a", "waits") in late.told, 60)
